@@ -1,0 +1,118 @@
+# The partial order of targets (docs/architecture.md): which of our libraries, and which outside
+# ones, each may use. An edge that is not here does not compile:
+#   * every library has an include root of its own that holds a link to its folder alone, and a
+#     target sees only its own root and those of the libraries it names here;
+#   * what lies in the system's include folder can not be hidden, so tests/layers reads the
+#     compiler's dependency files and fails on an outside header that is not listed here.
+#
+# consilium_layer(NAME folder USES libs... OUTSIDE packages...)
+
+set(CONSILIUM_LAYERS "" CACHE INTERNAL "")
+
+function(consilium_layer name folder)
+  cmake_parse_arguments(L "" "" "USES;OUTSIDE" ${ARGN})
+  set_property(GLOBAL PROPERTY consilium_${name}_folder ${folder})
+  set_property(GLOBAL PROPERTY consilium_${name}_uses "${L_USES}")
+  set_property(GLOBAL PROPERTY consilium_${name}_outside "${L_OUTSIDE}")
+  set_property(GLOBAL APPEND PROPERTY consilium_layers ${name})
+endfunction()
+
+#               name               folder               may use                          outside libraries
+consilium_layer(protocol_core      protocol/core        OUTSIDE absl spdlog)
+consilium_layer(protocol_wire      protocol/wire        USES protocol_core               OUTSIDE absl spdlog protobuf openssl)
+consilium_layer(protocol_rpc       protocol/rpc         USES protocol_wire               OUTSIDE absl spdlog protobuf openssl grpc)
+consilium_layer(privacy_at_rest    privacy/at_rest      USES protocol_core               OUTSIDE absl spdlog openssl sqlcipher)
+consilium_layer(models_spec        models/spec          USES protocol_wire               OUTSIDE absl spdlog protobuf json)
+consilium_layer(models_metrics     models/metrics       USES protocol_core               OUTSIDE absl spdlog)
+consilium_layer(models_torch       models/torch         USES models_spec models_metrics  OUTSIDE absl spdlog protobuf torch)
+consilium_layer(aggregator_core    aggregator/core      USES models_spec models_metrics  OUTSIDE absl spdlog protobuf)
+consilium_layer(aggregator_merge   aggregator/merge     USES protocol_wire               OUTSIDE absl spdlog protobuf)
+consilium_layer(aggregator_server  aggregator/server    USES aggregator_core aggregator_merge protocol_rpc privacy_at_rest
+                                                        OUTSIDE absl spdlog protobuf openssl grpc json)
+consilium_layer(site_agent_core    site_agent/core      USES models_spec models_metrics  OUTSIDE absl spdlog protobuf)
+consilium_layer(site_agent_ingest  site_agent/ingest    USES models_spec                 OUTSIDE absl spdlog protobuf)
+consilium_layer(site_agent_train   site_agent/train     USES site_agent_core site_agent_ingest models_torch
+                                                        OUTSIDE absl spdlog protobuf torch)
+consilium_layer(site_agent_runtime site_agent/runtime   USES site_agent_core site_agent_ingest protocol_rpc privacy_at_rest
+                                                        OUTSIDE absl spdlog protobuf openssl grpc json)
+consilium_layer(sim                sim                  USES aggregator_core aggregator_merge site_agent_core site_agent_ingest site_agent_train
+                                                        OUTSIDE absl spdlog protobuf torch json)
+consilium_layer(cli                cli                  USES aggregator_core protocol_rpc privacy_at_rest
+                                                        OUTSIDE absl spdlog protobuf openssl grpc json cli11)
+
+# Everything `name` may use, directly or through what it uses.
+function(consilium_layer_closure name out)
+  get_property(direct GLOBAL PROPERTY consilium_${name}_uses)
+  set(all ${direct})
+  foreach(dep IN LISTS direct)
+    consilium_layer_closure(${dep} deeper)
+    list(APPEND all ${deeper})
+  endforeach()
+  list(REMOVE_DUPLICATES all)
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()
+
+set(CONSILIUM_OUTSIDE_absl absl::base absl::status absl::statusor absl::strings absl::str_format
+    absl::time absl::synchronization absl::flat_hash_map absl::flat_hash_set absl::btree absl::span absl::hash
+    absl::cord absl::inlined_vector absl::cleanup)
+set(CONSILIUM_OUTSIDE_spdlog spdlog::spdlog)
+set(CONSILIUM_OUTSIDE_protobuf protobuf::libprotobuf)
+set(CONSILIUM_OUTSIDE_openssl OpenSSL::SSL OpenSSL::Crypto)
+set(CONSILIUM_OUTSIDE_grpc gRPC::grpc++)
+set(CONSILIUM_OUTSIDE_sqlcipher consilium_sqlcipher)
+set(CONSILIUM_OUTSIDE_json nlohmann_json::nlohmann_json)
+set(CONSILIUM_OUTSIDE_torch consilium_libtorch)
+set(CONSILIUM_OUTSIDE_cli11 CLI11::CLI11)
+
+# consilium_library(NAME SOURCES files... [OUTSIDE more...]): the library of a layer.
+# Headers are included by their whole path from the project's root ("protocol/core/clock.h").
+function(consilium_library name)
+  cmake_parse_arguments(L "" "" "SOURCES" ${ARGN})
+  get_property(folder GLOBAL PROPERTY consilium_${name}_folder)
+  get_property(uses GLOBAL PROPERTY consilium_${name}_uses)
+  get_property(outside GLOBAL PROPERTY consilium_${name}_outside)
+  set(root ${CMAKE_BINARY_DIR}/include_roots/${name})
+  get_filename_component(parent ${root}/${folder} DIRECTORY)
+  file(MAKE_DIRECTORY ${parent})
+  if(NOT EXISTS ${root}/${folder})
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${folder} ${root}/${folder} SYMBOLIC)
+  endif()
+  if(L_SOURCES)
+    add_library(${name} STATIC ${L_SOURCES})
+    set(kind PUBLIC)
+  else()
+    add_library(${name} INTERFACE)
+    set(kind INTERFACE)
+  endif()
+  target_include_directories(${name} ${kind} ${root})
+  foreach(dep IN LISTS uses)
+    target_link_libraries(${name} ${kind} ${dep})
+  endforeach()
+  foreach(package IN LISTS outside)
+    target_link_libraries(${name} ${kind} ${CONSILIUM_OUTSIDE_${package}})
+  endforeach()
+  target_link_libraries(${name} ${kind} Threads::Threads)
+endfunction()
+
+# consilium_test(NAME SOURCES files... USES libs... LABELS labels...): one GoogleTest program.
+# A test may name any layer, and reads tests/ headers from the root of its own.
+function(consilium_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;USES;LABELS;ENVIRONMENT" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  set(root ${CMAKE_BINARY_DIR}/include_roots/tests)
+  file(MAKE_DIRECTORY ${root})
+  if(NOT EXISTS ${root}/tests)
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/tests ${root}/tests SYMBOLIC)
+  endif()
+  target_include_directories(${name} PRIVATE ${root})
+  target_link_libraries(${name} PRIVATE ${T_USES} GTest::gmock GTest::gtest_main)
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 300)
+  endif()
+  if(NOT T_LABELS)
+    set(T_LABELS unit)
+  endif()
+  include(GoogleTest)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${T_ENVIRONMENT}")
+endfunction()
