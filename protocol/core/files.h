@@ -16,6 +16,10 @@
 
 namespace consilium {
 
+// What errno says, as a Status whose text is `what`, the path and the system's words: NOT_FOUND;
+// RESOURCE_EXHAUSTED for a full disk, quota or file size; PERMISSION_DENIED; UNAVAILABLE otherwise.
+absl::Status SystemError(absl::string_view what, const std::string& path);
+
 // The whole file. NOT_FOUND; RESOURCE_EXHAUSTED where it has more than `bytes_max` (nothing is
 // allocated then); UNAVAILABLE for other errors of the system, with its words.
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t bytes_max);
