@@ -1,0 +1,34 @@
+// Examples as a model sees them: encoded, standardised, each in its part of the split. Made by
+// site_agent/ingest from raw rows; read by trainers; never written anywhere.
+//
+// Ownership: values. Threads: as any value.
+
+#ifndef CONSILIUM_MODELS_SPEC_EXAMPLES_H_
+#define CONSILIUM_MODELS_SPEC_EXAMPLES_H_
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace consilium {
+
+struct Examples {
+  size_t features = 0;        // Per example.
+  std::vector<float> values;  // [count, features], row-major.
+  std::vector<float> labels;  // [count]: 0 or 1, a class index, or a number.
+
+  size_t count() const { return labels.size(); }
+  std::span<const float> row(size_t i) const {
+    return std::span<const float>(values).subspan(i * features, features);
+  }
+};
+
+struct SplitExamples {
+  Examples train;
+  Examples validation;
+  Examples test;
+};
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_MODELS_SPEC_EXAMPLES_H_

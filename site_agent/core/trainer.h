@@ -1,0 +1,59 @@
+// Training and evaluation as the rest of an agent sees them. CPU today; a GPU trainer shares this
+// interface. Both calls are pure functions of their arguments: the same input gives the same
+// bytes, so an update can be retrained from its record, and the simulator may compute it whenever
+// it likes.
+//
+// Threads: one call at a time on one Trainer.
+
+#ifndef CONSILIUM_SITE_AGENT_CORE_TRAINER_H_
+#define CONSILIUM_SITE_AGENT_CORE_TRAINER_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "consilium/v1/coordination.pb.h"
+#include "consilium/v1/run_config.pb.h"
+#include "models/spec/examples.h"
+#include "protocol/core/ids.h"
+
+namespace consilium {
+
+struct TrainInput {
+  const v1::RunPlan* plan = nullptr;  // Resolved by ResolvePlan (models/spec/run_plan.h).
+  SiteId site;
+  TaskId task;
+  std::span<const float> base;  // Weights of the base version, in the layout's order.
+  uint32_t local_steps = 0;
+  const Examples* examples = nullptr;  // The training part.
+};
+
+struct TrainOutput {
+  std::vector<float> delta;  // w_end − w_base, in the layout's order.
+  uint32_t steps = 0;
+  double mean_loss = 0;  // Over the task's steps.
+};
+
+struct EvaluateInput {
+  const v1::RunPlan* plan = nullptr;
+  std::span<const float> weights;
+  const Examples* examples = nullptr;
+};
+
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  // Fresh optimizer; batches drawn without replacement from a shuffled order that starts anew when
+  // it is used up (stream "shuffle" of site and task); dropout from stream "dropout".
+  // FAILED_PRECONDITION where there are no examples or a loss is not finite.
+  virtual absl::StatusOr<TrainOutput> Train(const TrainInput& input) = 0;
+
+  // Sums over `examples`; what can not be computed is absent.
+  virtual absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) = 0;
+};
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SITE_AGENT_CORE_TRAINER_H_
