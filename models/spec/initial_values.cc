@@ -1,0 +1,65 @@
+#include "models/spec/initial_values.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "protocol/wire/derived_seed.h"
+
+namespace consilium {
+namespace {
+
+void FillUniform(double bound, RandomStream& random, std::span<float> out) {
+  for (float& value : out) value = static_cast<float>(bound * (2.0 * random.NextUnit() - 1.0));
+}
+
+void FillLinear(const GraphLayer& layer, const TensorSpec& tensor, RandomStream& random,
+                std::span<float> out) {
+  const v1::Initialiser& init = layer.spec.linear().weight_init();
+  const bool is_weight = tensor.shape.size() == 2;
+  const double in = static_cast<double>(layer.input_shapes[0].back());
+  const double units = static_cast<double>(layer.units);
+  switch (init.kind()) {
+    case v1::Initialiser::XAVIER_UNIFORM:
+      if (is_weight) FillUniform(std::sqrt(6.0 / (in + units)), random, out);
+      return;
+    case v1::Initialiser::NORMAL:
+      if (!is_weight) return;
+      for (float& value : out) value = static_cast<float>(init.scale() * random.NextNormal());
+      return;
+    case v1::Initialiser::KAIMING_UNIFORM:
+      FillUniform(1.0 / std::sqrt(in), random, out);
+      return;
+    default:  // ZEROS; BuildModelGraph lets no other kind through.
+      return;
+  }
+}
+
+}  // namespace
+
+std::vector<float> InitialValues(const ModelGraph& graph, uint64_t run_seed) {
+  std::vector<float> values(graph.layout.elements(), 0.0f);
+  std::vector<size_t> offsets;
+  size_t end = 0;
+  for (const TensorSpec& tensor : graph.layout.tensors) {
+    offsets.push_back(end);
+    end += tensor.elements();
+  }
+  for (const GraphLayer& layer : graph.layers) {
+    for (const int index : layer.tensors) {
+      const TensorSpec& tensor = graph.layout.tensors[index];
+      const std::span<float> out =
+          std::span<float>(values).subspan(offsets[index], tensor.elements());
+      RandomStream random(
+          SeedPath{.run_seed = run_seed, .purpose = "initial_model", .site = tensor.name});
+      if (layer.spec.has_linear()) {
+        FillLinear(layer, tensor, random, out);
+      } else if (layer.spec.has_layer_norm() && index == layer.tensors[0]) {
+        std::fill(out.begin(), out.end(), 1.0f);  // The weight; the bias stays zero.
+      }
+    }
+  }
+  return values;
+}
+
+}  // namespace consilium
