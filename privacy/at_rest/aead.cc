@@ -82,18 +82,21 @@ absl::StatusOr<SecretBytes> DeriveKey(const SecretBytes& key, const DeriveInput&
   EVP_KDF_free(kdf);
   if (context == nullptr) return Failed("set up HKDF");
   char digest[] = "SHA256";
-  OSSL_PARAM params[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<uint8_t*>(key.data()),
-                                        key.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT,
-                                        const_cast<uint8_t*>(input.salt.data()), input.salt.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, const_cast<char*>(input.info.data()),
-                                        input.info.size()),
-      OSSL_PARAM_construct_end(),
-  };
+  std::array<OSSL_PARAM, 5> params;
+  size_t count = 0;
+  params[count++] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0);
+  params[count++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY,
+                                                      const_cast<uint8_t*>(key.data()), key.size());
+  params[count++] = OSSL_PARAM_construct_octet_string(
+      OSSL_KDF_PARAM_INFO, const_cast<char*>(input.info.data()), input.info.size());
+  // OpenSSL refuses an empty salt; leaving it out means the same (RFC 5869, 2.2).
+  if (!input.salt.empty()) {
+    params[count++] = OSSL_PARAM_construct_octet_string(
+        OSSL_KDF_PARAM_SALT, const_cast<uint8_t*>(input.salt.data()), input.salt.size());
+  }
+  params[count] = OSSL_PARAM_construct_end();
   SecretBytes derived(kKeyBytes);
-  const int done = EVP_KDF_derive(context, derived.mutable_data(), derived.size(), params);
+  const int done = EVP_KDF_derive(context, derived.mutable_data(), derived.size(), params.data());
   EVP_KDF_CTX_free(context);
   if (done != 1) return Failed("derive a key");
   return derived;
