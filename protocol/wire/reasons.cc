@@ -13,6 +13,7 @@ absl::StatusCode CodeOf(v1::Reason reason) {
   switch (reason) {
     case v1::NO_CERTIFICATE:
     case v1::FOREIGN_CERTIFICATE:
+    case v1::CERTIFICATE_EXPIRED:
     case v1::IDENTITY_MISMATCH:
       return absl::StatusCode::kUnauthenticated;
     case v1::SITE_REVOKED:

@@ -1,0 +1,100 @@
+#include "protocol/rpc/connection_log.h"
+
+#include <grpc/support/log.h>
+#include <spdlog/spdlog.h>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+
+namespace consilium {
+namespace {
+
+// Counts lines of the present window.
+class LineRate {
+ public:
+  // Whether a line may be written now; `skipped` is what the window before left out.
+  bool Allow(absl::Time now, int64_t& skipped) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    skipped = 0;
+    if (now - window_start_ >= kRefusalWindow) {
+      window_start_ = now;
+      skipped = skipped_;
+      skipped_ = 0;
+      lines_ = 0;
+    }
+    if (lines_ >= kRefusalsPerWindow) {
+      ++skipped_;
+      return false;
+    }
+    ++lines_;
+    return true;
+  }
+
+ private:
+  absl::Mutex mu_;
+  absl::Time window_start_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  int lines_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t skipped_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+// Neither is ever destroyed: gRPC's threads may log while the process ends.
+LineRate& RefusalRate() {
+  static LineRate& rate = *new LineRate;
+  return rate;
+}
+LineRate& GrpcLineRate() {
+  static LineRate& rate = *new LineRate;
+  return rate;
+}
+
+void OnGrpcLine(gpr_log_func_args* line) {
+  const absl::string_view message = line->message;
+  if (const std::string why = ExplainHandshakeFailure(message); !why.empty()) {
+    LogRefusedConnection(why);
+    return;
+  }
+  // gRPC's word for a client that asked for another host name than the certificate's: not refused.
+  const bool worth_a_warning = line->severity == GPR_LOG_SEVERITY_ERROR &&
+                               !absl::StrContains(message, "No match found for server name");
+  if (!worth_a_warning) {
+    spdlog::debug("grpc: {}", line->message);
+    return;
+  }
+  int64_t skipped = 0;
+  if (!GrpcLineRate().Allow(absl::Now(), skipped)) return;
+  if (skipped > 0) spdlog::warn("grpc: {} more lines, not listed one by one", skipped);
+  spdlog::warn("grpc: {}", line->message);
+}
+
+}  // namespace
+
+void LogRefusedConnection(absl::string_view why) {
+  int64_t skipped = 0;
+  if (!RefusalRate().Allow(absl::Now(), skipped)) return;
+  if (skipped > 0) spdlog::warn("connection refused: {} more, not listed one by one", skipped);
+  spdlog::warn("connection refused: {}", std::string(why));
+}
+
+void RouteGrpcLog() { gpr_set_log_function(OnGrpcLine); }
+
+std::string ExplainHandshakeFailure(absl::string_view grpc_line) {
+  if (!absl::StrContains(grpc_line, "Handshake failed")) return "";
+  if (absl::StrContains(grpc_line, "peer did not return a certificate")) {
+    return "NO_CERTIFICATE: the peer showed no certificate";
+  }
+  if (absl::StrContains(grpc_line, "no shared cipher") ||
+      absl::StrContains(grpc_line, "unsupported protocol") ||
+      absl::StrContains(grpc_line, "no protocols available")) {
+    return "FOREIGN_CERTIFICATE: the peer does not speak TLS 1.3, and nothing older is accepted";
+  }
+  if (absl::StrContains(grpc_line, "http request") ||
+      absl::StrContains(grpc_line, "wrong version number")) {
+    return "FOREIGN_CERTIFICATE: the peer does not speak TLS";
+  }
+  return absl::StrCat("the TLS handshake failed: ", grpc_line);
+}
+
+}  // namespace consilium
