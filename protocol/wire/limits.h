@@ -75,6 +75,8 @@ inline constexpr uint64_t kCsvFileBytesMax = uint64_t{16} << 30;
 inline constexpr size_t kCsvLineBytesMax = 1 << 20;
 inline constexpr size_t kCsvColumnsMax = 65536;
 inline constexpr size_t kRefusedRowsReportedMax = 1000;  // The rest is counted.
+inline constexpr size_t kPatientIdBytesMax = 256;        // A longer one refuses the row.
+inline constexpr int kCategoryValuesMax = 256;           // In a contract's column.
 
 // Keys and certificates.
 inline constexpr absl::Duration kJoinTokenLifetime = absl::Hours(24);

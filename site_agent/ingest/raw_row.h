@@ -1,0 +1,25 @@
+// One row of a hospital's table after its contract was checked, as it lies in the site's store:
+// raw, so that another run may encode and standardise it otherwise.
+//
+// Ownership: values. Threads: as any value.
+
+#ifndef CONSILIUM_SITE_AGENT_INGEST_RAW_ROW_H_
+#define CONSILIUM_SITE_AGENT_INGEST_RAW_ROW_H_
+
+#include <string>
+#include <vector>
+
+namespace consilium {
+
+struct RawRow {
+  // One for each of the contract's columns: a number as it is, a category as the index of its
+  // value, NaN where it was not measured.
+  std::vector<double> values;
+  double label = 0;  // 0 or 1, a class index, or a number. Never missing.
+  // Names the patient within this site; never leaves it. 1 to limits::kPatientIdBytesMax bytes.
+  std::string patient_id;
+};
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SITE_AGENT_INGEST_RAW_ROW_H_

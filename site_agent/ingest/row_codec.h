@@ -1,0 +1,27 @@
+// A raw row as bytes for the site's sealed store, and back. Version 1, little endian:
+//   u8 version ‖ u32 columns ‖ f64 × columns ‖ f64 label ‖ u16 id bytes ‖ id
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_INGEST_ROW_CODEC_H_
+#define CONSILIUM_SITE_AGENT_INGEST_ROW_CODEC_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "site_agent/ingest/raw_row.h"
+
+namespace consilium {
+
+// `row` is one that ContractCheck made.
+std::string EncodeRow(const RawRow& row);
+
+// DATA_LOSS where the bytes are not a row: another version, a wrong length, more columns than
+// limits::kCsvColumnsMax, a label that is no number, an infinity. Allocates no more than the bytes
+// stand for.
+absl::StatusOr<RawRow> DecodeRow(absl::string_view bytes);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SITE_AGENT_INGEST_ROW_CODEC_H_
