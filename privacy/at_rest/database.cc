@@ -245,7 +245,7 @@ absl::Status Database::CheckHistory(int64_t version) {
     ++seen;
     CONSILIUM_ASSIGN_OR_RETURN(const Digest digest, steps.ColumnDigest(2));
     if (seen > version || steps.ColumnInt64(0) != seen ||
-        digest != Sha256(options_.migrations[static_cast<size_t>(seen - 1)].sql)) {
+        digest != DigestOf(options_.migrations[static_cast<size_t>(seen - 1)].sql)) {
       return absl::FailedPreconditionError(
           absl::StrCat(options_.path, " has another schema than this program: its step ",
                        steps.ColumnInt64(0), " (", steps.ColumnText(1), ") differs"));
@@ -279,7 +279,7 @@ absl::Status Database::RunMigration(size_t step) {
     CONSILIUM_ASSIGN_OR_RETURN(
         Statement insert,
         Prepare("INSERT INTO consilium_migrations (version, name, digest) VALUES (?1, ?2, ?3)"));
-    CONSILIUM_RETURN_IF_ERROR(insert.Bind(step + 1, migration.name, Sha256(migration.sql)).Run());
+    CONSILIUM_RETURN_IF_ERROR(insert.Bind(step + 1, migration.name, DigestOf(migration.sql)).Run());
   }
   CONSILIUM_RETURN_IF_ERROR(Execute(absl::StrCat("PRAGMA user_version=", step + 1)));
   return transaction.Commit();

@@ -59,7 +59,9 @@ ChainHead Extend(const ChainHead& head, std::span<const uint8_t> payload) {
                         .Finish()};
 }
 
-Digest Sha256(absl::string_view bytes) { return Hasher().Add(bytes.data(), bytes.size()).Finish(); }
+Digest DigestOf(absl::string_view bytes) {
+  return Hasher().Add(bytes.data(), bytes.size()).Finish();
+}
 
 ChainVerifier::ChainVerifier(ChainHead start, const std::vector<ChainHead>& known) : head_(start) {
   for (const ChainHead& head : known) {

@@ -36,7 +36,7 @@ struct ChainHead {
 ChainHead Extend(const ChainHead& head, std::span<const uint8_t> payload);
 
 // SHA-256 (FIPS 180-4).
-Digest Sha256(absl::string_view bytes);
+Digest DigestOf(absl::string_view bytes);
 
 struct ChainRow {
   Sequence sequence;

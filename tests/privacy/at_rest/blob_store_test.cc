@@ -30,7 +30,7 @@ class BlobStoreTest : public testing::Test {
     CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter writer, store.NewWriter());
     CONSILIUM_RETURN_IF_ERROR(
         writer.Append({reinterpret_cast<const uint8_t*>(text.data()), text.size()}));
-    const Digest digest = Sha256(text);
+    const Digest digest = DigestOf(text);
     CONSILIUM_RETURN_IF_ERROR(store.Seal(writer, digest));
     CONSILIUM_RETURN_IF_ERROR(writer.Sync());
     CONSILIUM_RETURN_IF_ERROR(store.Commit(std::move(writer)));
@@ -91,7 +91,7 @@ TEST_F(BlobStoreTest, UnfinishedFilesGoAtOpen) {
     ChildProcess child([&](const std::function<void()>& reach) {
       auto store = Open();
       absl::StatusOr<SealedBlobWriter> writer = store->NewWriter();
-      if (store->Seal(*writer, Sha256("x")).ok() && writer->Sync().ok()) reach();
+      if (store->Seal(*writer, DigestOf("x")).ok() && writer->Sync().ok()) reach();
       return 1;
     });
     ASSERT_TRUE(child.reached());
@@ -99,7 +99,7 @@ TEST_F(BlobStoreTest, UnfinishedFilesGoAtOpen) {
   EXPECT_EQ(Unfinished(), 1u);
   auto store = Open();
   EXPECT_EQ(Unfinished(), 0u);
-  EXPECT_FALSE(store->Has(Sha256("x")));
+  EXPECT_FALSE(store->Has(DigestOf("x")));
 }
 
 TEST_F(BlobStoreTest, UnsealedWriterIsNotCommitted) {
@@ -107,7 +107,7 @@ TEST_F(BlobStoreTest, UnsealedWriterIsNotCommitted) {
   EXPECT_THAT(store->Commit(*store->NewWriter()),
               IsError(absl::StatusCode::kFailedPrecondition, "sealed under its digest"));
   absl::StatusOr<SealedBlobWriter> writer = store->NewWriter();
-  ASSERT_THAT(store->Seal(*writer, Sha256("x")), IsOk());
+  ASSERT_THAT(store->Seal(*writer, DigestOf("x")), IsOk());
   EXPECT_THAT(store->Commit(*std::move(writer)),
               IsError(absl::StatusCode::kFailedPrecondition, "order"));
   EXPECT_EQ(Unfinished(), 0u);
@@ -135,7 +135,7 @@ TEST_F(BlobStoreTest, ManyThreadsWriteAtOnce) {
   for (const Digest& digest : *digests) {
     const absl::StatusOr<std::string> text = Get(*store, digest);
     ASSERT_THAT(text, IsOk());
-    EXPECT_EQ(Sha256(*text), digest);
+    EXPECT_EQ(DigestOf(*text), digest);
   }
 }
 

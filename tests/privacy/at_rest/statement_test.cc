@@ -54,7 +54,7 @@ TEST_F(StatementTest, TextAndBlobsComeBackWithZerosAndEmpty) {
 }
 
 TEST_F(StatementTest, IdsDigestsAndNulls) {
-  const Digest digest = Sha256("x");
+  const Digest digest = DigestOf("x");
   const Statement row = Echo(RunId("heart"), Version(9), digest, std::nullopt, std::optional<int>(),
                              std::optional<std::string>("there"));
   EXPECT_EQ(row.ColumnText(0), "heart");
