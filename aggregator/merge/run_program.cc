@@ -1,0 +1,379 @@
+#include "aggregator/merge/run_program.h"
+
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "aggregator/merge/shard_math.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
+
+namespace consilium {
+namespace {
+
+using Kind = VectorName::Kind;
+using Op = VectorStep::Op;
+
+static_assert(std::endian::native == std::endian::little, "payloads are little-endian f32");
+
+bool IsScalarOp(Op op) { return op == Op::kDot || op == Op::kNormSquared; }
+
+// Where a step finds one of its vectors: among the buffers that the program writes, or in a reader.
+struct Operand {
+  enum class Source : uint8_t { kUnused, kBuffer, kReader } source = Source::kUnused;
+  size_t index = 0;
+};
+
+struct PlannedStep {
+  const VectorStep* step = nullptr;
+  Operand dst, x, y, z;
+  size_t scalar = 0;
+};
+
+// A vector that the program writes: the result, a state slot, or scratch.
+struct Written {
+  std::unique_ptr<VectorReader> initial;  // Null: starts as zeros.
+  std::unique_ptr<VectorWriter> writer;   // Null: dropped.
+};
+
+// A program with its names looked up.
+struct Plan {
+  uint64_t elements = 0;
+  std::vector<Written> written;
+  std::vector<std::unique_ptr<VectorReader>> readers;
+  std::vector<PlannedStep> steps;
+  size_t result = 0;  // Index in `written`; without a writer where it is scratch.
+  size_t scalars = 0;
+};
+
+class Planner {
+ public:
+  Planner(const VectorProgram& program, VectorStore& store) : program_(program), store_(store) {}
+
+  absl::StatusOr<Plan> Make() {
+    plan_.elements = store_.elements();
+    CONSILIUM_RETURN_IF_ERROR(OpenResults());
+    for (const VectorStep& step : program_.steps) {
+      PlannedStep planned;
+      planned.step = &step;
+      CONSILIUM_RETURN_IF_ERROR(FindOperands(step, planned));
+      if (IsScalarOp(step.op)) planned.scalar = plan_.scalars++;
+      plan_.steps.push_back(planned);
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  absl::Status OpenResults() {
+    const bool makes_model = program_.result.kind == Kind::kModel;
+    if (!makes_model && (program_.result.kind != Kind::kScratch || !program_.state_slots.empty())) {
+      return absl::InvalidArgumentError(
+          "a program's result is a model, or scratch where it keeps no state");
+    }
+    plan_.result = AddWritten(program_.result);
+    if (!makes_model) return absl::OkStatus();
+    const Version makes(program_.result.number);
+    CONSILIUM_ASSIGN_OR_RETURN(plan_.written[plan_.result].writer,
+                               store_.OpenForWriting(program_.result, makes));
+    for (const uint64_t slot : program_.state_slots) {
+      const VectorName name = VectorName::State(slot);
+      if (written_.contains(name)) return absl::InvalidArgumentError("a state slot named twice");
+      Written& written = plan_.written[AddWritten(name)];
+      auto initial = store_.OpenForReading(name);
+      if (initial.ok()) {
+        written.initial = *std::move(initial);
+      } else if (!absl::IsNotFound(initial.status())) {
+        return initial.status();
+      }
+      CONSILIUM_ASSIGN_OR_RETURN(written.writer, store_.OpenForWriting(name, makes));
+    }
+    return absl::OkStatus();
+  }
+
+  size_t AddWritten(const VectorName& name) {
+    plan_.written.emplace_back();
+    return written_[name] = plan_.written.size() - 1;
+  }
+
+  absl::Status FindOperands(const VectorStep& step, PlannedStep& planned) {
+    if (!IsScalarOp(step.op)) CONSILIUM_RETURN_IF_ERROR(FindWritten(step.dst, planned.dst));
+    switch (step.op) {
+      case Op::kScale:
+        return absl::OkStatus();
+      case Op::kCopy:
+      case Op::kAxpy:
+      case Op::kNormSquared:
+        return FindRead(step.x, planned.x);
+      case Op::kDot:
+        CONSILIUM_RETURN_IF_ERROR(FindRead(step.x, planned.x));
+        return FindRead(step.y, planned.y);
+      case Op::kAdam:
+        CONSILIUM_RETURN_IF_ERROR(FindWritten(step.z, planned.z));
+        if (step.z == step.y || step.z == step.dst || step.z == step.x) break;
+        [[fallthrough]];
+      case Op::kMomentum:
+        CONSILIUM_RETURN_IF_ERROR(FindWritten(step.y, planned.y));
+        if (step.y == step.dst || step.y == step.x || step.x == step.dst) break;
+        return FindRead(step.x, planned.x);
+    }
+    return absl::InvalidArgumentError("one vector in two roles of an optimizer step");
+  }
+
+  absl::Status FindWritten(const VectorName& name, Operand& operand) {
+    if (auto found = written_.find(name); found != written_.end()) {
+      operand = {Operand::Source::kBuffer, found->second};
+    } else if (name.kind == Kind::kScratch) {
+      operand = {Operand::Source::kBuffer, AddWritten(name)};
+    } else {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a step writes the vector of kind ", static_cast<int>(name.kind),
+                       " and number ", name.number, ", which the program does not make"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FindRead(const VectorName& name, Operand& operand) {
+    if (written_.contains(name) || name.kind == Kind::kScratch) return FindWritten(name, operand);
+    if (auto found = read_.find(name); found != read_.end()) {
+      operand = found->second;
+      return absl::OkStatus();
+    }
+    auto reader = store_.OpenForReading(name);
+    if (absl::IsNotFound(reader.status()) && name.kind == Kind::kState) {
+      operand = {Operand::Source::kBuffer, AddWritten(name)};  // Zeros, and never stepped upon.
+      written_.erase(name);
+    } else {
+      CONSILIUM_RETURN_IF_ERROR(reader.status());
+      plan_.readers.push_back(*std::move(reader));
+      operand = {Operand::Source::kReader, plan_.readers.size() - 1};
+    }
+    read_[name] = operand;
+    return absl::OkStatus();
+  }
+
+  const VectorProgram& program_;
+  VectorStore& store_;
+  Plan plan_;
+  std::map<VectorName, size_t> written_;
+  std::map<VectorName, Operand> read_;
+};
+
+// The buffers of one shard in the making: one for each written vector, two for what is read.
+class Workspace {
+ public:
+  explicit Workspace(const Plan& plan)
+      : plan_(plan), capacity_(ShardSize(plan.elements, 0)), buffers_(plan.written.size()) {}
+
+  // All steps on one shard; its scalars go to `scalars`, its leaf of the result to `leaf`.
+  absl::Status Run(size_t shard, std::span<double> scalars, Digest& leaf) {
+    shard_ = shard;
+    size_ = ShardSize(plan_.elements, shard);
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      buffers_[i].content = Buffer::Content::kUntouched;
+    }
+    for (const PlannedStep& step : plan_.steps) CONSILIUM_RETURN_IF_ERROR(Do(step, scalars));
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      const Written& written = plan_.written[i];
+      if (written.writer == nullptr) continue;
+      CONSILIUM_ASSIGN_OR_RETURN(std::span<float> values, Touch(i));
+      if (i == plan_.result) {
+        leaf = MerkleLeaf({reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()});
+      }
+      CONSILIUM_RETURN_IF_ERROR(written.writer->Write(shard, values));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Buffer {
+    std::vector<float> values;
+    enum class Content : uint8_t { kUntouched, kValid } content = Content::kUntouched;
+  };
+
+  std::span<float> SpaceOf(Buffer& buffer) {
+    if (buffer.values.empty()) buffer.values.resize(capacity_);
+    return std::span<float>(buffer.values).first(size_);
+  }
+
+  // A buffer with its content: what the vector started with, if no step has written it yet.
+  absl::StatusOr<std::span<float>> Touch(size_t index) {
+    Buffer& buffer = buffers_[index];
+    const std::span<float> values = SpaceOf(buffer);
+    if (buffer.content == Buffer::Content::kValid) return values;
+    buffer.content = Buffer::Content::kValid;
+    const VectorReader* const initial = plan_.written[index].initial.get();
+    if (initial == nullptr) {
+      std::fill(values.begin(), values.end(), 0.0F);
+      return values;
+    }
+    CONSILIUM_ASSIGN_OR_RETURN(std::span<const float> from, initial->Read(shard_, values));
+    if (from.data() != values.data()) std::copy(from.begin(), from.end(), values.begin());
+    return values;
+  }
+
+  absl::StatusOr<std::span<const float>> Read(const Operand& operand, Buffer& input) {
+    if (operand.source == Operand::Source::kReader) {
+      return plan_.readers[operand.index]->Read(shard_, SpaceOf(input));
+    }
+    CONSILIUM_ASSIGN_OR_RETURN(std::span<float> values, Touch(operand.index));
+    return std::span<const float>(values);
+  }
+
+  absl::Status Copy(const PlannedStep& planned) {
+    Buffer& buffer = buffers_[planned.dst.index];
+    const std::span<float> to = SpaceOf(buffer);
+    std::span<const float> from;
+    if (planned.x.source == Operand::Source::kReader) {
+      // Read straight into its destination, where the store fills buffers.
+      CONSILIUM_ASSIGN_OR_RETURN(from, plan_.readers[planned.x.index]->Read(shard_, to));
+    } else {
+      CONSILIUM_ASSIGN_OR_RETURN(from, Touch(planned.x.index));
+    }
+    if (from.data() != to.data()) std::copy(from.begin(), from.end(), to.begin());
+    buffer.content = Buffer::Content::kValid;
+    return absl::OkStatus();
+  }
+
+  absl::Status Do(const PlannedStep& planned, std::span<double> scalars) {
+    const VectorStep& step = *planned.step;
+    if (step.op == Op::kCopy) return Copy(planned);
+    std::span<float> dst, y, z;
+    std::span<const float> x, other;
+    if (planned.x.source != Operand::Source::kUnused) {
+      CONSILIUM_ASSIGN_OR_RETURN(x, Read(planned.x, input_x_));
+    }
+    if (step.op == Op::kDot) {
+      CONSILIUM_ASSIGN_OR_RETURN(other, Read(planned.y, input_y_));
+    } else if (planned.y.source != Operand::Source::kUnused) {
+      CONSILIUM_ASSIGN_OR_RETURN(y, Touch(planned.y.index));
+    }
+    if (planned.z.source != Operand::Source::kUnused) {
+      CONSILIUM_ASSIGN_OR_RETURN(z, Touch(planned.z.index));
+    }
+    if (planned.dst.source != Operand::Source::kUnused) {
+      CONSILIUM_ASSIGN_OR_RETURN(dst, Touch(planned.dst.index));
+    }
+    switch (step.op) {
+      case Op::kCopy:
+        break;
+      case Op::kScale:
+        ScaleShard(static_cast<float>(step.a), dst);
+        break;
+      case Op::kAxpy:
+        AxpyShard(static_cast<float>(step.a), x, dst);
+        break;
+      case Op::kAdam:
+        AdamShard({.rate = static_cast<float>(step.a),
+                   .beta1 = static_cast<float>(step.b),
+                   .one_minus_beta1 = static_cast<float>(1.0 - step.b),
+                   .beta2 = static_cast<float>(step.c),
+                   .one_minus_beta2 = static_cast<float>(1.0 - step.c),
+                   .epsilon = static_cast<float>(step.d)},
+                  x, y, z, dst);
+        break;
+      case Op::kMomentum:
+        MomentumShard({.rate = static_cast<float>(step.a), .beta = static_cast<float>(step.b)}, x,
+                      y, dst);
+        break;
+      case Op::kDot:
+        scalars[planned.scalar] = DotShard(x, other);
+        break;
+      case Op::kNormSquared:
+        scalars[planned.scalar] = DotShard(x, x);
+        break;
+    }
+    return absl::OkStatus();
+  }
+
+  const Plan& plan_;
+  size_t capacity_;
+  size_t shard_ = 0;
+  size_t size_ = 0;
+  std::vector<Buffer> buffers_;
+  Buffer input_x_, input_y_;
+};
+
+// Workspaces that no thread uses now.
+class WorkspacePool {
+ public:
+  explicit WorkspacePool(const Plan& plan) : plan_(plan) {}
+
+  std::unique_ptr<Workspace> Take() {
+    absl::MutexLock lock(&mutex_);
+    if (free_.empty()) return std::make_unique<Workspace>(plan_);
+    std::unique_ptr<Workspace> workspace = std::move(free_.back());
+    free_.pop_back();
+    return workspace;
+  }
+  void GiveBack(std::unique_ptr<Workspace> workspace) {
+    absl::MutexLock lock(&mutex_);
+    free_.push_back(std::move(workspace));
+  }
+
+ private:
+  const Plan& plan_;
+  absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> free_ ABSL_GUARDED_BY(mutex_);
+};
+
+// What the shards brought; each shard writes only its own part.
+struct ShardResults {
+  std::vector<double> scalars;  // [shard][scalar]
+  std::vector<Digest> leaves;
+};
+
+absl::Status RunShards(const Plan& plan, Executor* executor, ShardResults& results) {
+  const size_t shards = ShardCount(plan.elements);
+  results.scalars.resize(shards * plan.scalars);
+  results.leaves.resize(shards);
+  std::vector<absl::Status> statuses(shards);
+  std::atomic<bool> failed = false;
+  WorkspacePool pool(plan);
+  const auto body = [&](size_t shard) {
+    if (failed.load(std::memory_order_relaxed)) return;
+    std::unique_ptr<Workspace> workspace = pool.Take();
+    statuses[shard] = workspace->Run(
+        shard, std::span<double>(results.scalars).subspan(shard * plan.scalars, plan.scalars),
+        results.leaves[shard]);
+    if (!statuses[shard].ok()) failed.store(true, std::memory_order_relaxed);
+    pool.GiveBack(std::move(workspace));
+  };
+  if (executor != nullptr) {
+    ParallelFor(*executor, shards, body);
+  } else {
+    for (size_t shard = 0; shard < shards; ++shard) body(shard);
+  }
+  for (absl::Status& status : statuses) CONSILIUM_RETURN_IF_ERROR(std::move(status));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ProgramResult> RunProgram(const VectorProgram& program, VectorStore& store,
+                                         Executor* executor) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Plan plan, Planner(program, store).Make());
+  ShardResults shards;
+  CONSILIUM_RETURN_IF_ERROR(RunShards(plan, executor, shards));
+  // State first: it shows only with a committed version, the model at once.
+  for (size_t i = plan.written.size(); i-- > 0;) {
+    if (plan.written[i].writer != nullptr) {
+      CONSILIUM_RETURN_IF_ERROR(plan.written[i].writer->Finish());
+    }
+  }
+  ProgramResult result;
+  result.scalars.resize(plan.scalars);
+  for (size_t i = 0; i < shards.scalars.size(); ++i) {
+    result.scalars[i % plan.scalars] += shards.scalars[i];
+  }
+  if (plan.written[plan.result].writer != nullptr) {
+    result.payload_root = MerkleRoot(shards.leaves);
+  }
+  return result;
+}
+
+}  // namespace consilium
