@@ -1,0 +1,168 @@
+#include "models/spec/plan_defaults.h"
+
+#include "models/spec/run_plan.h"
+#include "models/spec/spec_defaults.h"
+
+namespace consilium {
+namespace {
+
+using Config = v1::AggregationConfig;
+
+constexpr uint32_t kBufferUpdates = 2;
+constexpr uint32_t kFedBuffUpdates = 10;  // arXiv:2106.06639.
+
+void FillData(uint64_t run_seed, v1::DataConfig& data) {
+  if (data.standardise() == v1::DataConfig::STANDARDISE_UNSPECIFIED) {
+    data.set_standardise(v1::DataConfig::FEDERATED);
+  }
+  v1::SplitConfig& split = *data.mutable_split();
+  if (!split.has_validation()) split.set_validation(0.15);
+  if (!split.has_test()) split.set_test(0.25);
+  if (split.by() == v1::SplitConfig::BY_UNSPECIFIED) split.set_by(v1::SplitConfig::PATIENT);
+  if (!split.has_seed()) split.set_seed(run_seed);
+}
+
+void FillTrigger(Config::Preset preset, v1::Trigger& trigger) {
+  if (trigger.kind_case() == v1::Trigger::KIND_NOT_SET) {
+    if (preset == Config::FEDAVG) {
+      trigger.mutable_barrier();
+    } else {
+      trigger.mutable_buffer();
+    }
+  }
+  if (trigger.has_buffer() && trigger.buffer().updates() == 0) {
+    trigger.mutable_buffer()->set_updates(preset == Config::FEDBUFF    ? kFedBuffUpdates
+                                          : preset == Config::FEDASYNC ? 1
+                                                                       : kBufferUpdates);
+  }
+  if (trigger.has_barrier() && trigger.barrier().sites_min() == 0) {
+    trigger.mutable_barrier()->set_sites_min(1);
+  }
+}
+
+// After the trigger, on which it depends.
+void FillStaleness(const Config& config, v1::Staleness& staleness) {
+  if (staleness.kind_case() == v1::Staleness::KIND_NOT_SET) {
+    const bool constant = config.trigger().has_barrier() || config.preset() == Config::FEDAVG ||
+                          config.preset() == Config::CA2FL;
+    if (constant) {
+      staleness.mutable_constant();
+    } else {
+      staleness.mutable_polynomial();
+    }
+  }
+  if (staleness.has_polynomial() && staleness.polynomial().exponent() == 0) {
+    staleness.mutable_polynomial()->set_exponent(0.5);
+  }
+  if (staleness.has_hinge()) {
+    v1::Staleness::Hinge& hinge = *staleness.mutable_hinge();
+    if (hinge.slope() == 0) hinge.set_slope(10);
+    if (!hinge.has_free()) hinge.set_free(4);
+  }
+}
+
+void FillServer(Config::Preset preset, v1::ServerOptimizer& server) {
+  if (server.kind_case() == v1::ServerOptimizer::KIND_NOT_SET) {
+    v1::ServerSgd& sgd = *server.mutable_sgd();
+    if (preset == Config::STALENESS_WEIGHTED_TABLE) {
+      sgd.set_learning_rate_final(0.3);
+      sgd.set_decay_versions(40);
+    }
+  }
+  if (server.has_sgd()) {
+    v1::ServerSgd& sgd = *server.mutable_sgd();
+    if (sgd.learning_rate() == 0) sgd.set_learning_rate(1);
+    if (sgd.learning_rate_final() == 0 && sgd.decay_versions() == 0) {
+      sgd.set_learning_rate_final(sgd.learning_rate());
+    }
+    return;
+  }
+  v1::ServerAdam& adam = *server.mutable_adam();
+  if (adam.learning_rate() == 0) adam.set_learning_rate(0.01);
+  if (!adam.has_beta1()) adam.set_beta1(0.9);
+  if (!adam.has_beta2()) adam.set_beta2(0.99);
+  if (adam.epsilon() == 0) adam.set_epsilon(1e-3);
+}
+
+void FillAggregation(Config& config) {
+  if (config.preset() == Config::PRESET_UNSPECIFIED) {
+    config.set_preset(Config::STALENESS_WEIGHTED_TABLE);
+  }
+  FillTrigger(config.preset(), *config.mutable_trigger());
+  FillStaleness(config, *config.mutable_staleness());
+  FillServer(config.preset(), *config.mutable_server());
+  if (config.has_rate_correction()) {
+    v1::RateCorrection& correction = *config.mutable_rate_correction();
+    if (correction.cap() == 0) correction.set_cap(10);
+    if (correction.kappa_per_site() == 0) correction.set_kappa_per_site(2);
+    if (correction.decay() == 0) correction.set_decay(0.98);
+  }
+  v1::UpdateLimits& limits = *config.mutable_limits();
+  if (!limits.has_staleness_versions_max()) limits.set_staleness_versions_max(50);
+  if (config.preset() == Config::FEDASYNC && config.mixing_alpha() == 0) {
+    config.set_mixing_alpha(0.6);
+  }
+}
+
+// After the trigger, on which it depends.
+void FillTraining(const Config& aggregation, v1::TrainingConfig& training) {
+  if (training.batch_examples() == 0) training.set_batch_examples(32);
+  if (training.local_steps() == 0) training.set_local_steps(20);
+  if (training.tasks_in_flight_max() == 0) {
+    training.set_tasks_in_flight_max(aggregation.trigger().has_barrier() ? 1 : 2);
+  }
+  if (!training.optimizer().has_adam()) return;
+  v1::LocalAdam& adam = *training.mutable_optimizer()->mutable_adam();
+  if (!adam.has_beta1()) adam.set_beta1(0.9);
+  if (!adam.has_beta2()) adam.set_beta2(0.999);
+  if (adam.epsilon() == 0) adam.set_epsilon(1e-8);
+}
+
+void FillStop(v1::Loss::Kind loss, v1::StopConfig& stop) {
+  if (stop.versions_max() == 0) stop.set_versions_max(100);
+  if (stop.closing_deadline_ms() == 0) stop.set_closing_deadline_ms(60'000);
+  if (stop.select_by() == v1::METRIC_UNSPECIFIED) {
+    stop.set_select_by(loss == v1::Loss::MSE ? v1::METRIC_MSE : v1::LOG_LOSS);
+  }
+}
+
+void FillContract(v1::DataContract& contract) {
+  v1::CsvFormat& csv = *contract.mutable_csv();
+  if (csv.header() == v1::CsvFormat::HEADER_UNSPECIFIED) csv.set_header(v1::CsvFormat::PRESENT);
+  if (csv.delimiter().empty()) csv.set_delimiter(",");
+  for (v1::Column& column : *contract.mutable_columns()) {
+    v1::Missing& missing = *column.mutable_missing();
+    if (missing.rule() == v1::Missing::RULE_UNSPECIFIED) missing.set_rule(v1::Missing::REFUSE_ROW);
+  }
+}
+
+void FillModelParameters(const v1::ModelSpec& spec, const v1::DataContract& contract,
+                         v1::ModelConfig& model) {
+  auto& given = *model.mutable_parameters();
+  for (const v1::Parameter& parameter : spec.parameters()) {
+    if (given.contains(parameter.name())) continue;
+    if (parameter.name() == "features") {
+      given[parameter.name()] = static_cast<int64_t>(FeatureCount(contract));
+    } else if (parameter.name() == "classes" && contract.label().has_classes()) {
+      given[parameter.name()] = contract.label().classes().values_size();
+    } else if (parameter.has_default_value()) {
+      given[parameter.name()] = parameter.default_value();
+    }
+  }
+}
+
+}  // namespace
+
+void FillPlanDefaults(v1::RunPlan& plan) {
+  v1::RunConfig& config = *plan.mutable_config();
+  FillSpecDefaults(*plan.mutable_spec());
+  FillContract(*plan.mutable_contract());
+  FillModelParameters(plan.spec(), plan.contract(), *config.mutable_model());
+  FillData(config.seed(), *config.mutable_data());
+  FillAggregation(*config.mutable_aggregation());
+  FillTraining(config.aggregation(), *config.mutable_training());
+  FillStop(plan.spec().loss().kind(), *config.mutable_stop());
+  if (config.retention() == v1::RETENTION_UNSPECIFIED) config.set_retention(v1::KEEP_FOR_RUN);
+}
+
+}  // namespace consilium
