@@ -1,0 +1,122 @@
+#include "protocol/wire/journal_export.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "protocol/core/files.h"
+
+namespace consilium {
+namespace {
+
+class JournalExportTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    signer_.emplace(*SigningKey::Generate());
+    recipient_.emplace(*GenerateRecipientKey());
+    path_ = absl::StrCat(testing::TempDir(), "/journal_export_test.",
+                         testing::UnitTest::GetInstance()->current_test_info()->name());
+  }
+  void TearDown() override { remove(path_.c_str()); }
+
+  std::string Export(size_t update_bytes) {
+    v1::ExportHeader header;
+    header.set_run_id("wdbc-1");
+    header.set_aggregator_signing_key(
+        std::string(signer_->public_key().begin(), signer_->public_key().end()));
+    std::string file;
+    auto writer = JournalExportWriter::Create(header, recipient_->public_key, *signer_,
+                                              [&file](absl::string_view bytes) {
+                                                file.append(bytes.data(), bytes.size());
+                                                return absl::OkStatus();
+                                              });
+    EXPECT_TRUE(writer.ok());
+    for (uint64_t i = 1; i <= 3; ++i) {
+      v1::JournalEntry entry;
+      entry.set_sequence(i);
+      entry.mutable_site_removed()->set_site_id("a-site-to-look-for");
+      EXPECT_TRUE((*writer)->AddEntry(entry).ok());
+    }
+    EXPECT_TRUE((*writer)->AddUpdate(Digest{7}, std::string(update_bytes, 'u')).ok());
+    EXPECT_TRUE((*writer)->Finish().ok());
+    return file;
+  }
+
+  absl::StatusOr<JournalExport> Read(const std::string& file, ReadExportOptions options = {}) {
+    std::ofstream(path_, std::ios::binary) << file;
+    return ReadJournalExport(path_, *recipient_, options);
+  }
+
+  std::optional<SigningKey> signer_;
+  std::optional<RecipientKey> recipient_;
+  std::string path_;
+};
+
+TEST_F(JournalExportTest, RoundTripAcrossRecords) {
+  const auto read = Read(Export(3'500'000));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->header.run_id(), "wdbc-1");
+  ASSERT_EQ(read->entries.size(), 3u);
+  EXPECT_EQ(read->entries[2].sequence(), 3u);
+  EXPECT_EQ(read->updates.at(Digest{7}), std::string(3'500'000, 'u'));
+}
+
+TEST_F(JournalExportTest, NothingIsReadableWithoutTheKey) {
+  const std::string file = Export(1000);
+  EXPECT_EQ(file.find("a-site-to-look-for"), std::string::npos);
+  EXPECT_EQ(file.find("uuuuuuuu"), std::string::npos);
+  recipient_.emplace(*GenerateRecipientKey());
+  EXPECT_EQ(Read(file).status().code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(JournalExportTest, EveryFlippedByteAndEveryCutIsFound) {
+  const std::string file = Export(100);
+  for (size_t i = 0; i < file.size(); ++i) {
+    std::string altered = file;
+    altered[i] ^= 0x20;
+    EXPECT_FALSE(Read(altered).ok()) << "byte " << i;
+    EXPECT_FALSE(Read(file.substr(0, i)).ok()) << "cut at " << i;
+  }
+}
+
+TEST_F(JournalExportTest, RecordsCanNotBeLeftOutOrSwapped) {
+  const std::string file = Export(3'500'000);
+  constexpr size_t kBegin = 19 + 32;
+  constexpr size_t kRecord = 4 + (1 << 20) + 16;
+  std::string without = file;
+  without.erase(kBegin + kRecord, kRecord);
+  EXPECT_EQ(Read(without).status().code(), absl::StatusCode::kDataLoss);
+  const std::string swapped = file.substr(0, kBegin) + file.substr(kBegin + kRecord, kRecord) +
+                              file.substr(kBegin, kRecord) + file.substr(kBegin + 2 * kRecord);
+  EXPECT_FALSE(Read(swapped).ok());
+}
+
+TEST_F(JournalExportTest, AnotherAggregatorsSignatureIsRefused) {
+  ReadExportOptions options;
+  options.aggregator_key = SigningKey::Generate()->public_key();
+  EXPECT_EQ(Read(Export(10), options).status().code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(JournalExportTest, LargerThanAllowedIsNotRead) {
+  ReadExportOptions options;
+  options.file_bytes_max = 1000;
+  EXPECT_EQ(Read(Export(2000), options).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(JournalExportTest, RecipientKeyFile) {
+  const std::string folder = absl::StrCat(testing::TempDir(), "/recipient_key_folder");
+  ASSERT_TRUE(MakeFolders(folder, 0700).ok());
+  const std::string path = absl::StrCat(folder, "/recipient.key");
+  ASSERT_TRUE(WriteRecipientKey(*recipient_, path).ok());
+  const auto read = ReadRecipientKey(path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->public_key, recipient_->public_key);
+  ASSERT_TRUE(WriteFileDurably(path, "not a key", 0600).ok());
+  EXPECT_EQ(ReadRecipientKey(path).status().code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(WriteFileDurably(path, std::string(64, 'a'), 0644).ok());
+  EXPECT_EQ(ReadRecipientKey(path).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace consilium
