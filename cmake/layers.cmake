@@ -23,7 +23,7 @@ consilium_layer(protocol_wire      protocol/wire        USES protocol_core      
 consilium_layer(protocol_rpc       protocol/rpc         USES protocol_wire               OUTSIDE absl spdlog protobuf openssl grpc)
 consilium_layer(privacy_at_rest    privacy/at_rest      USES protocol_core               OUTSIDE absl spdlog openssl sqlcipher)
 consilium_layer(models_spec        models/spec          USES protocol_wire               OUTSIDE absl spdlog protobuf json)
-consilium_layer(models_metrics     models/metrics       USES protocol_core               OUTSIDE absl spdlog)
+consilium_layer(models_metrics     models/metrics       USES protocol_wire               OUTSIDE absl spdlog protobuf)
 consilium_layer(models_torch       models/torch         USES models_spec models_metrics  OUTSIDE absl spdlog protobuf torch)
 consilium_layer(aggregator_core    aggregator/core      USES models_spec models_metrics  OUTSIDE absl spdlog protobuf)
 consilium_layer(aggregator_merge   aggregator/merge     USES protocol_wire               OUTSIDE absl spdlog protobuf)

@@ -1,0 +1,76 @@
+// Scores of a model, as sums that add over sites: a site sends these and never scores of single
+// patients, and the values over all sites follow from the added sums.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_MODELS_METRICS_METRICS_H_
+#define CONSILIUM_MODELS_METRICS_METRICS_H_
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "consilium/v1/coordination.pb.h"
+#include "consilium/v1/model_spec.pb.h"
+#include "consilium/v1/run_config.pb.h"
+
+namespace consilium {
+
+// What a model says of examples, and what is true of them.
+struct Predictions {
+  std::span<const float> outputs;  // [count, width], row-major: logits, or numbers for MSE.
+  size_t width = 1;                // 1 for BCE_WITH_LOGITS and MSE, classes for CROSS_ENTROPY.
+  std::span<const float> labels;   // [count]: 0 or 1, a class index, or a number.
+};
+
+// The sums of one site, in f64, in the order of the examples:
+//   log_loss_sum    Σ −ln p(label), from logits without overflow
+//   correct         examples whose likeliest class is the label; ties go to the lower index, and a
+//                   probability of exactly ½ to 0
+//   class_*         the same by class of the label
+//   auroc_*         pairs (positive, negative), and those in the right order, ties ½ (Hanley and
+//                   McNeil, doi:10.1148/radiology.143.1.7063747); O(n log n). Binary labels only,
+//                   absent where one class is missing
+//   squared_error_sum  Σ (output − label)², MSE only
+// Without examples, or where an output is not finite, only `examples` is set: what can not be
+// computed is absent, never zero. INVALID_ARGUMENT where sizes do not fit or a label is none of
+// the loss's.
+absl::StatusOr<v1::MetricSums> MetricSumsOf(v1::Loss::Kind loss, const Predictions& predictions);
+
+// Whether a peer's sums can be some: finite, no part larger than its whole, at most
+// limits::kClassesMax classes. INVALID_ARGUMENT names the field.
+absl::Status CheckMetricSums(const v1::MetricSums& sums);
+
+// The sums over both sites' examples. Where one side has examples but could not compute a sum, the
+// sum over both is unknown, so absent; only a missing AUROC beside a present log-loss (one class
+// only) adds no pairs and hides nothing. Associative and commutative but for rounding: fold in the
+// order of site ids.
+v1::MetricSums Merge(const v1::MetricSums& a, const v1::MetricSums& b);
+
+// Values of sums; nothing where they are undefined.
+std::optional<double> LogLoss(const v1::MetricSums& sums);   // Mean per example, natural logarithm.
+std::optional<double> Accuracy(const v1::MetricSums& sums);  // [0, 1].
+// Mean recall over the classes that have examples; nothing with fewer than two of them.
+std::optional<double> BalancedAccuracy(const v1::MetricSums& sums);
+// Concordant by comparable pairs. Over sites: pairs within sites.
+std::optional<double> Auroc(const v1::MetricSums& sums);
+std::optional<double> Mse(const v1::MetricSums& sums);
+
+// By name; nothing for METRIC_UNSPECIFIED too.
+std::optional<double> MetricValue(v1::Metric metric, const v1::MetricSums& sums);
+bool HigherIsBetter(v1::Metric metric);
+
+// One metric over sites that reported their sums, in the order given.
+struct MetricOverSites {
+  std::optional<double> by_examples;  // Of the merged sums: each example counts the same.
+  std::optional<double> by_sites;     // Unweighted mean over the sites where it is defined.
+  std::optional<double> worst;        // Of the sites where it is defined.
+  size_t sites_defined = 0;
+};
+MetricOverSites OverSites(v1::Metric metric, std::span<const v1::MetricSums> sites);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_MODELS_METRICS_METRICS_H_
