@@ -19,17 +19,10 @@
 #include "aggregator/core/actions.h"
 #include "aggregator/core/events.h"
 #include "aggregator/core/run_state.h"
+#include "aggregator/core/site_state.h"
 #include "protocol/core/ids.h"
 
 namespace consilium::federation {
-
-// A site as the federation knows it, over all runs.
-struct SiteState {
-  enum class Link : uint8_t { kNeverSeen, kLost, kAttached, kRemoved } link = Link::kNeverSeen;
-  Incarnation incarnation;  // Of the newest attach.
-  Digest lease_current = {};
-  Digest lease_pending = {};  // Zero: none.
-};
 
 class FederationEngine {
  public:

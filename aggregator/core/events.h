@@ -53,7 +53,7 @@ struct SiteAttached {
   };
   std::vector<Progress> runs;
 };
-// The control stream of that incarnation ended.
+// The welcomed control stream of that incarnation ended. (The end of a refused one is no event.)
 struct SiteLost {
   SiteId site;
   Incarnation incarnation;

@@ -11,11 +11,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "aggregator/core/events.h"
+#include "aggregator/core/strategies/stages.h"
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/run_config.pb.h"
 #include "protocol/core/ids.h"
@@ -43,7 +46,15 @@ enum class TaskPhase : uint8_t {
 
 // One factor of an update's coefficient, in the order of multiplication.
 struct WeightFactor {
-  enum class Kind : uint8_t { kSize, kStaleness, kRateCorrection, kNormalisation, kMixing };
+  enum class Kind : uint8_t {
+    kSize,            // n_i or p_i.
+    kStaleness,       // s(τ)
+    kRateCorrection,  // min(1/r̂_i, cap/p_i)
+    kNormalisation,   // 1/K, 1/Σ weights, 1/N − m_i/M (negative where a difference is larger).
+    kMixing,          // α of FedAsync.
+    kServerStep,      // η, where the server's step is plain SGD.
+    kReplaced,        // 0: a later update of its site in the same batch took its place.
+  };
   Kind kind = Kind::kSize;
   double value = 1;
 };
@@ -60,10 +71,13 @@ struct TaskState {
   uint32_t steps = 0;
   double training_loss = 0;
   double norm = 0;
+  uint64_t staleness = 0;  // Versions behind when it was accepted.
+  // Terminal phases: the input that ended it.
+  Sequence ended;
   // kIncluded:
   Version included_in;
   double coefficient = 0;
-  // kRefused: sequence and reason of the refusal.
+  // kRefused, kWithdrawn: what a late update is told.
   v1::Reason reason = v1::REASON_UNSPECIFIED;
 };
 
@@ -74,6 +88,7 @@ struct Participant {
   uint64_t train_examples = 0;  // n_i
   std::shared_ptr<const v1::StatisticsReport> statistics;
   std::map<TaskId, TaskState> tasks;
+  std::vector<TaskId> open;  // Those in kGranted, oldest first.
   TaskId newest_task;
   // The entry of the table of latest updates.
   std::optional<TaskId> latest_folded;
@@ -91,7 +106,9 @@ struct Contribution {
   Version base;
   uint64_t staleness = 0;  // τ when folded.
   std::vector<WeightFactor> factors;
-  double coefficient = 0;  // On Δ (or, for FedAsync, on w_i), all factors and η included.
+  // On Δ (for FedAsync on w_i − w): the product of the factors. Where the server's step is not
+  // linear (momentum, Adam) it is the share in the direction, without η.
+  double coefficient = 0;
   // A table's entry of an earlier version counts in this one too, but was included before.
   enum class Role : uint8_t { kNew, kTableEntry } role = Role::kNew;
 };
@@ -100,12 +117,17 @@ struct VersionState {
   Version version;
   Digest model_id = {};
   Digest payload_root = {};
+  Sequence committed;
   absl::Time committed_at;
-  std::vector<Contribution> contributions;
+  std::vector<Contribution> contributions;  // kNew in order of acceptance, then table entries.
   double server_learning_rate = 0;
-  std::vector<double> scalars;  // Of its program, e.g. the step's norm.
+  std::vector<double> scalars;  // Of its program: ‖direction‖².
   std::map<SiteId, std::shared_ptr<const v1::MetricSums>> validation;
   std::map<SiteId, std::shared_ptr<const v1::MetricSums>> test;
+  // By stop.select_by over all members, once each has reported; absent before, and where no site
+  // could compute the metric.
+  std::optional<double> validation_score;
+  enum class Stored : uint8_t { kKept, kForgotten } stored = Stored::kKept;
 };
 
 // A program that has been asked for and not been answered.
@@ -120,6 +142,7 @@ struct RunState {
   RunId run;
   std::shared_ptr<const v1::RunPlan> plan;
   Digest plan_hash = {};
+  Stages stages;  // Of the plan.
   Digest layout_hash = {};
   uint64_t elements = 0;
   RunPhase phase = RunPhase::kOffered;
@@ -129,11 +152,20 @@ struct RunState {
   std::shared_ptr<const v1::Standardisation> standardisation;
   Digest standardisation_hash = {};
   std::map<SiteId, Participant> participants;
-  std::vector<VersionState> versions;             // Index = version number.
-  std::vector<std::pair<SiteId, TaskId>> buffer;  // Accepted, not folded, in order of acceptance.
+  // Participants that have approved and are not removed: who trains, counts and is waited for.
+  std::set<SiteId> members;
+  std::vector<VersionState> versions;  // Index = version number.
+  // Accepted and in no version nor in `pending`, in order of acceptance.
+  std::vector<std::pair<SiteId, TaskId>> buffer;
   std::optional<PendingProgram> pending;
   uint64_t programs = 0;  // Asked for so far.
+  // Barrier: the members whose task of this round has not ended.
+  std::set<SiteId> awaited;
+  // Set and not fired; a deadline that the plan has and this has not is over.
+  std::map<Timer, absl::Time> timers;
   uint64_t optimizer_steps = 0;
+  std::optional<Version> best;    // Of those with a validation_score; the earliest of equals.
+  std::optional<Version> scored;  // The newest with a validation_score.
   std::optional<Version> result;  // The best on validation; set when closing.
   uint64_t duplicates_absorbed = 0;
   std::map<v1::Reason, uint64_t> refusals;

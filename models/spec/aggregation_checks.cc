@@ -39,6 +39,9 @@ void CheckStaleness(const Config& config, Complaints& complaints) {
   complaints.Require(staleness.has_constant() || !config.trigger().has_barrier(), path,
                      "has no effect with a barrier, where every update has the round's own base; "
                      "remove it");
+  complaints.Require(staleness.has_constant() || config.preset() != Config::CA2FL, path,
+                     "has no place in CA2FL's rule, whose calibration takes care of old updates; "
+                     "remove it");
   if (staleness.has_polynomial()) {
     const double exponent = staleness.polynomial().exponent();
     complaints.Require(exponent > 0 && exponent <= 10, path + ".polynomial.exponent",

@@ -1,0 +1,274 @@
+#include "aggregator/core/strategies/combine.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+
+#include "aggregator/core/strategies/stages.h"
+
+namespace consilium::federation {
+namespace {
+
+using Batch = std::span<const std::pair<SiteId, TaskId>>;
+using Kind = WeightFactor::Kind;
+
+const Participant& ParticipantOf(const RunState& run, const SiteId& site) {
+  return run.participants.find(site)->second;
+}
+
+Contribution ContributionOf(const RunState& run, const SiteId& site, TaskId task,
+                            Contribution::Role role) {
+  const TaskState& state = ParticipantOf(run, site).tasks.find(task)->second;
+  Contribution out;
+  out.site = site;
+  out.task = task;
+  out.update = state.update;
+  out.base = state.base;
+  out.staleness = run.current().value() - state.base.value();
+  out.role = role;
+  return out;
+}
+
+void SetCoefficient(Contribution& contribution) {
+  contribution.coefficient = 1;
+  for (const WeightFactor& factor : contribution.factors) contribution.coefficient *= factor.value;
+}
+
+double ProductOf(const std::vector<WeightFactor>& factors) {
+  double product = 1;
+  for (const WeightFactor& factor : factors) product *= factor.value;
+  return product;
+}
+
+// 1/total; a total of nothing (weights so small that they are 0) folds nothing.
+double Inverse(double total) { return total > 0 ? 1 / total : 0; }
+
+void AppendLearningRate(const Stages& stages, double learning_rate, Contribution& contribution) {
+  if (PlaceOfLearningRate(stages.server) == LearningRatePlace::kInCoefficients) {
+    contribution.factors.push_back({Kind::kServerStep, learning_rate});
+  }
+}
+
+double FoldedOfMembers(const RunState& run) {
+  double sum = 0;
+  for (const SiteId& site : run.members) sum += ParticipantOf(run, site).folded_decayed;
+  return sum;
+}
+
+std::vector<Contribution> CombineBuffer(const RunState& run, Batch batch, double learning_rate) {
+  const Stages& stages = run.stages;
+  const double examples = stages.size == SizeStage::kShare ? ExamplesOfMembers(run) : 0;
+  const double folded = stages.rate_correction.has_value() ? FoldedOfMembers(run) : 0;
+  std::vector<Contribution> out;
+  out.reserve(batch.size());
+  double weights = 0;
+  for (const auto& [site, task] : batch) {
+    Contribution entry = ContributionOf(run, site, task, Contribution::Role::kNew);
+    entry.factors.reserve(5);
+    const Participant& participant = ParticipantOf(run, site);
+    if (stages.size == SizeStage::kExamples) {
+      const uint64_t n = participant.tasks.find(task)->second.examples;
+      entry.factors.push_back({Kind::kSize, static_cast<double>(n)});
+    }
+    if (stages.size == SizeStage::kShare) {
+      const double share = static_cast<double>(participant.train_examples) / examples;
+      entry.factors.push_back({Kind::kSize, share});
+      if (stages.rate_correction.has_value()) {
+        const RateOfSite rate = {.share = share,
+                                 .folded_decayed = participant.folded_decayed,
+                                 .folded_decayed_sum = folded,
+                                 .sites = run.members.size()};
+        entry.factors.push_back(
+            {Kind::kRateCorrection, RateCorrectionWeight(*stages.rate_correction, rate)});
+      }
+    }
+    if (stages.staleness_of != StalenessStage::kNone) {
+      entry.factors.push_back(
+          {Kind::kStaleness,
+           StalenessWeight(stages.staleness, static_cast<double>(entry.staleness))});
+    }
+    if (stages.direction == DirectionStage::kCurrent) {
+      entry.factors.push_back({Kind::kMixing, stages.mixing});
+    }
+    weights += ProductOf(entry.factors);
+    out.push_back(std::move(entry));
+  }
+  const double normalisation = stages.normalisation == NormalisationStage::kWeights
+                                   ? Inverse(weights)
+                                   : Inverse(static_cast<double>(batch.size()));
+  for (Contribution& entry : out) {
+    entry.factors.push_back({Kind::kNormalisation, normalisation});
+    AppendLearningRate(stages, learning_rate, entry);
+    SetCoefficient(entry);
+  }
+  return out;
+}
+
+// Which task of each site in the batch comes last: the one that enters the table.
+std::map<SiteId, TaskId> LastOfEachSite(Batch batch) {
+  std::map<SiteId, TaskId> last;
+  for (const auto& [site, task] : batch) last[site] = task;
+  return last;
+}
+
+// age − usual, as the table will be once `entry` is in it.
+double BeyondUsual(const RunState& run, const Participant& participant, const Contribution& entry) {
+  std::array<uint64_t, kReplacedAgesMax + 1> ages;
+  size_t count = 0;
+  for (const uint64_t age : participant.replaced_ages) {
+    if (count < kReplacedAgesMax) ages[count++] = age;
+  }
+  if (entry.role == Contribution::Role::kNew && participant.latest_folded.has_value()) {
+    const TaskState& replaced = participant.tasks.find(*participant.latest_folded)->second;
+    ages[count++] = run.current().value() - replaced.base.value();
+  }
+  const size_t skipped = count > kReplacedAgesMax ? count - kReplacedAgesMax : 0;
+  const double usual = UsualAge(std::span<const uint64_t>(ages.data() + skipped, count - skipped),
+                                participant.tasks.find(entry.task)->second.staleness);
+  return std::max(0.0, static_cast<double>(entry.staleness) - usual);
+}
+
+std::vector<Contribution> CombineTable(const RunState& run, Batch batch, double learning_rate) {
+  const Stages& stages = run.stages;
+  const double examples = ExamplesOfMembers(run);
+  const std::map<SiteId, TaskId> last = LastOfEachSite(batch);
+  std::vector<Contribution> out;
+  for (const auto& [site, task] : batch) {
+    out.push_back(ContributionOf(run, site, task, Contribution::Role::kNew));
+  }
+  for (const SiteId& site : run.members) {
+    const Participant& participant = ParticipantOf(run, site);
+    if (participant.latest_folded.has_value() && !last.contains(site)) {
+      out.push_back(
+          ContributionOf(run, site, *participant.latest_folded, Contribution::Role::kTableEntry));
+    }
+  }
+  double weights = 0;
+  for (Contribution& entry : out) {
+    const Participant& participant = ParticipantOf(run, entry.site);
+    const auto newest = last.find(entry.site);
+    if (newest != last.end() && newest->second != entry.task) {
+      entry.factors.push_back({Kind::kReplaced, 0});
+      continue;
+    }
+    entry.factors.push_back(
+        {Kind::kSize, static_cast<double>(participant.train_examples) / examples});
+    entry.factors.push_back(
+        {Kind::kStaleness,
+         StalenessWeight(stages.staleness, BeyondUsual(run, participant, entry))});
+    weights += ProductOf(entry.factors);
+  }
+  for (Contribution& entry : out) {
+    entry.factors.push_back({Kind::kNormalisation, Inverse(weights)});
+    AppendLearningRate(stages, learning_rate, entry);
+    SetCoefficient(entry);
+  }
+  return out;
+}
+
+std::vector<Contribution> CombineCalibrated(const RunState& run, Batch batch,
+                                            double learning_rate) {
+  const double count = static_cast<double>(batch.size());        // M
+  const double sites = static_cast<double>(run.members.size());  // N
+  std::map<SiteId, uint64_t> updates_of;
+  std::vector<Contribution> out;
+  for (const auto& [site, task] : batch) {
+    Contribution entry = ContributionOf(run, site, task, Contribution::Role::kNew);
+    entry.factors.push_back({Kind::kNormalisation, 1 / count});
+    out.push_back(std::move(entry));
+    ++updates_of[site];
+  }
+  for (const SiteId& site : run.members) {
+    const Participant& participant = ParticipantOf(run, site);
+    if (!participant.latest_folded.has_value()) continue;
+    const auto found = updates_of.find(site);
+    const double differences =
+        found == updates_of.end() ? 0 : static_cast<double>(found->second) / count;
+    if (1 / sites == differences) continue;  // The calibration cancels it out.
+    Contribution entry =
+        ContributionOf(run, site, *participant.latest_folded, Contribution::Role::kTableEntry);
+    entry.factors.push_back({Kind::kNormalisation, 1 / sites - differences});
+    out.push_back(std::move(entry));
+  }
+  for (Contribution& entry : out) {
+    AppendLearningRate(run.stages, learning_rate, entry);
+    SetCoefficient(entry);
+  }
+  return out;
+}
+
+VectorStep Axpy(const VectorName& dst, const VectorName& x, double a) {
+  VectorStep step;
+  step.op = VectorStep::Op::kAxpy;
+  step.dst = dst;
+  step.x = x;
+  step.a = a;
+  return step;
+}
+
+}  // namespace
+
+std::vector<Contribution> Combine(const RunState& run, Batch batch, double learning_rate) {
+  switch (run.stages.combine) {
+    case CombineStage::kBuffer:
+      return CombineBuffer(run, batch, learning_rate);
+    case CombineStage::kTable:
+      return CombineTable(run, batch, learning_rate);
+    case CombineStage::kCalibratedTable:
+      return CombineCalibrated(run, batch, learning_rate);
+  }
+  return {};
+}
+
+VectorProgram ProgramOf(const RunState& run, const PendingProgram& pending) {
+  const VectorName current = VectorName::Model(run.current());
+  const VectorName next = VectorName::Model(pending.makes);
+  const VectorName direction = VectorName::Scratch(0);
+  VectorProgram program;
+  program.steps.reserve(pending.contributions.size() + 3);
+  for (const Contribution& entry : pending.contributions) {
+    if (entry.coefficient == 0) continue;
+    program.steps.push_back(Axpy(direction, VectorName::Update(entry.update), entry.coefficient));
+    if (run.stages.direction == DirectionStage::kCurrent && entry.base != run.current()) {
+      program.steps.push_back(Axpy(direction, VectorName::Model(entry.base), entry.coefficient));
+      program.steps.push_back(Axpy(direction, current, -entry.coefficient));
+    }
+  }
+  VectorStep norm;
+  norm.op = VectorStep::Op::kNormSquared;
+  norm.x = direction;
+  program.steps.push_back(norm);
+  VectorStep copy;
+  copy.op = VectorStep::Op::kCopy;
+  copy.dst = next;
+  copy.x = current;
+  program.steps.push_back(copy);
+  AppendServerStep(run.stages.server,
+                   {.weights = next,
+                    .direction = direction,
+                    .learning_rate = pending.server_learning_rate,
+                    .steps_before = run.optimizer_steps},
+                   program);
+  program.result = next;
+  return program;
+}
+
+double ExamplesOfMembers(const RunState& run) {
+  double sum = 0;
+  for (const SiteId& site : run.members) {
+    sum += static_cast<double>(ParticipantOf(run, site).train_examples);
+  }
+  return sum;
+}
+
+double UsualAge(std::span<const uint64_t> replaced_ages, uint64_t staleness_when_accepted) {
+  if (replaced_ages.empty()) return 2 * static_cast<double>(staleness_when_accepted) + 1;
+  std::vector<uint64_t> sorted(replaced_ages.begin(), replaced_ages.end());
+  std::sort(sorted.begin(), sorted.end());
+  const size_t half = sorted.size() / 2;
+  if (sorted.size() % 2 == 1) return static_cast<double>(sorted[half]);
+  return (static_cast<double>(sorted[half - 1]) + static_cast<double>(sorted[half])) / 2;
+}
+
+}  // namespace consilium::federation

@@ -1,0 +1,117 @@
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "aggregator/core/strategies/stages.h"
+#include "protocol/core/status_macros.h"
+
+namespace consilium::federation {
+namespace {
+
+struct PresetRow {
+  v1::AggregationConfig::Preset preset;
+  TriggerStage trigger;
+  uint32_t buffer_updates;
+  DirectionStage direction;
+  CombineStage combine;
+  SizeStage size;
+  StalenessStage staleness_of;
+  NormalisationStage normalisation;
+};
+
+constexpr PresetRow kPresets[] = {
+    {v1::AggregationConfig::STALENESS_WEIGHTED_TABLE, TriggerStage::kBuffer, 2,
+     DirectionStage::kOwnBase, CombineStage::kTable, SizeStage::kShare,
+     StalenessStage::kBeyondUsual, NormalisationStage::kWeights},
+    {v1::AggregationConfig::FEDAVG, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
+     NormalisationStage::kWeights},
+    {v1::AggregationConfig::FEDASYNC, TriggerStage::kBuffer, 1, DirectionStage::kCurrent,
+     CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
+     NormalisationStage::kCount},
+    {v1::AggregationConfig::FEDBUFF, TriggerStage::kBuffer, 10, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
+     NormalisationStage::kCount},
+    // The paper's uniform means over all N sites; a site without an entry counts as h_i = 0.
+    {v1::AggregationConfig::CA2FL, TriggerStage::kBuffer, 2, DirectionStage::kOwnBase,
+     CombineStage::kCalibratedTable, SizeStage::kNone, StalenessStage::kNone,
+     NormalisationStage::kMembersAndCount},
+};
+
+absl::Status OverrideTrigger(const v1::Trigger& trigger, Stages& stages) {
+  if (trigger.has_buffer()) {
+    stages.trigger = TriggerStage::kBuffer;
+    if (trigger.buffer().updates() != 0) stages.buffer_updates = trigger.buffer().updates();
+    if (stages.buffer_updates == 0) {
+      return absl::InvalidArgumentError("aggregation.trigger.buffer.updates: must be given");
+    }
+  } else if (trigger.has_barrier()) {
+    stages.trigger = TriggerStage::kBarrier;
+    stages.round_deadline = absl::Milliseconds(trigger.barrier().deadline_ms());
+    stages.round_sites_min = std::max<uint32_t>(trigger.barrier().sites_min(), 1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OverrideStaleness(const v1::AggregationConfig& config, Stages& stages) {
+  stages.staleness = StalenessFunctionOf(config.staleness());
+  if (stages.staleness_of == StalenessStage::kNone &&
+      stages.staleness.kind != StalenessFunction::Kind::kConstant) {
+    return absl::InvalidArgumentError("aggregation.staleness: this preset's rule has no s(τ)");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OverrideMixing(const v1::AggregationConfig& config, Stages& stages) {
+  if (config.preset() != v1::AggregationConfig::FEDASYNC) return absl::OkStatus();
+  stages.mixing = config.mixing_alpha() == 0 ? 0.6 : config.mixing_alpha();
+  if (stages.mixing > 0 && stages.mixing <= 1) return absl::OkStatus();
+  return absl::InvalidArgumentError("aggregation.mixing_alpha: must lie in (0, 1]");
+}
+
+// After the mixing, on which it depends.
+absl::Status OverrideRateCorrection(const v1::AggregationConfig& config, Stages& stages) {
+  if (!config.has_rate_correction()) return absl::OkStatus();
+  if (KeepsTable(stages) || stages.trigger == TriggerStage::kBarrier) {
+    return absl::InvalidArgumentError(
+        "aggregation.rate_correction: a table or a barrier gives each site its share already");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const RateCorrectionRule rule,
+                             RateCorrectionRuleOf(config.rate_correction()));
+  if (stages.direction == DirectionStage::kCurrent && stages.mixing * rule.cap > 1) {
+    return absl::InvalidArgumentError(
+        "aggregation.rate_correction.cap: times mixing_alpha must be at most 1");
+  }
+  stages.rate_correction = rule;
+  stages.size = SizeStage::kShare;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
+  const auto preset = config.preset() == v1::AggregationConfig::PRESET_UNSPECIFIED
+                          ? v1::AggregationConfig::STALENESS_WEIGHTED_TABLE
+                          : config.preset();
+  const auto row = std::find_if(std::begin(kPresets), std::end(kPresets),
+                                [preset](const PresetRow& r) { return r.preset == preset; });
+  if (row == std::end(kPresets)) {
+    return absl::InvalidArgumentError("aggregation.preset: is not built yet");
+  }
+  Stages stages;
+  stages.trigger = row->trigger;
+  stages.buffer_updates = row->buffer_updates;
+  stages.direction = row->direction;
+  stages.combine = row->combine;
+  stages.size = row->size;
+  stages.staleness_of = row->staleness_of;
+  stages.normalisation = row->normalisation;
+  CONSILIUM_RETURN_IF_ERROR(OverrideTrigger(config.trigger(), stages));
+  CONSILIUM_RETURN_IF_ERROR(OverrideStaleness(config, stages));
+  CONSILIUM_RETURN_IF_ERROR(OverrideMixing(config, stages));
+  CONSILIUM_RETURN_IF_ERROR(OverrideRateCorrection(config, stages));
+  CONSILIUM_ASSIGN_OR_RETURN(stages.server, ServerRuleOf(config.server()));
+  return stages;
+}
+
+}  // namespace consilium::federation

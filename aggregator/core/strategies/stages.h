@@ -1,0 +1,80 @@
+// A strategy as a composition of stages. Presets are rows of one table (presets.cc), not classes;
+// a stage that the run config gives replaces the row's. What does not fit together is refused
+// with a reason, never ignored.
+//
+// Ownership: values. Threads: as any value.
+
+#ifndef CONSILIUM_AGGREGATOR_CORE_STRATEGIES_STAGES_H_
+#define CONSILIUM_AGGREGATOR_CORE_STRATEGIES_STAGES_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregator/core/strategies/rate_correction.h"
+#include "aggregator/core/strategies/server_optimizer.h"
+#include "aggregator/core/strategies/staleness.h"
+#include "consilium/v1/run_config.pb.h"
+
+namespace consilium::federation {
+
+// When a version is made.
+enum class TriggerStage : uint8_t {
+  kBuffer,   // Of every K accepted updates.
+  kBarrier,  // When every member has delivered, or at the round's deadline.
+};
+// Against what an update counts.
+enum class DirectionStage : uint8_t {
+  kOwnBase,  // Δ_i = w_i − w_base
+  kCurrent,  // w_i − w_current = Δ_i + w_base − w_current
+};
+// What a version is made of.
+enum class CombineStage : uint8_t {
+  kBuffer,           // The updates that triggered it.
+  kTable,            // The latest update of every member.
+  kCalibratedTable,  // Mean of the table as it was, plus the buffer's mean difference to it.
+};
+enum class SizeStage : uint8_t {
+  kNone,
+  kExamples,  // n_i as the update says.
+  kShare,     // p_i = n_i/n over the members.
+};
+// The τ that goes into the staleness function.
+enum class StalenessStage : uint8_t {
+  kNone,
+  kVersions,     // Version when folded − base version.
+  kBeyondUsual,  // The same less the site's usual one, floored at 0.
+};
+// By what the weighted sum is divided: where implementations of "the same" rule diverge.
+enum class NormalisationStage : uint8_t {
+  kCount,            // K, the number of updates in the version.
+  kWeights,          // The sum of the weights.
+  kMembersAndCount,  // Table entries by N, the buffer's differences by M.
+};
+
+struct Stages {
+  TriggerStage trigger = TriggerStage::kBuffer;
+  uint32_t buffer_updates = 1;                           // K
+  absl::Duration round_deadline = absl::ZeroDuration();  // Zero: none.
+  uint32_t round_sites_min = 1;
+  DirectionStage direction = DirectionStage::kOwnBase;
+  CombineStage combine = CombineStage::kBuffer;
+  SizeStage size = SizeStage::kNone;
+  StalenessStage staleness_of = StalenessStage::kNone;
+  StalenessFunction staleness;
+  std::optional<RateCorrectionRule> rate_correction;
+  NormalisationStage normalisation = NormalisationStage::kCount;
+  double mixing = 1;  // α of FedAsync.
+  ServerRule server;
+};
+
+// The stages of an aggregation config. INVALID_ARGUMENT names the field that does not fit.
+absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config);
+
+// Whether the rule keeps the latest update of each site.
+inline bool KeepsTable(const Stages& stages) { return stages.combine != CombineStage::kBuffer; }
+
+}  // namespace consilium::federation
+
+#endif  // CONSILIUM_AGGREGATOR_CORE_STRATEGIES_STAGES_H_

@@ -1,0 +1,37 @@
+// Grants are credits: a site may train a granted task when it gets to it, on the newest version
+// that it holds. Without a barrier a member always has as many as the plan allows; with one it
+// has one for each round, and the round goes on when every member's has ended.
+//
+// Threads: the engine's.
+
+#ifndef CONSILIUM_AGGREGATOR_CORE_TASK_GRANTS_H_
+#define CONSILIUM_AGGREGATOR_CORE_TASK_GRANTS_H_
+
+#include <cstddef>
+
+#include "aggregator/core/federation.h"
+
+namespace consilium::federation {
+
+// The most tasks that a site may have open.
+size_t OpenTasksMax(const RunState& run);
+
+// What an attached member may have and has not; nothing unless the run runs.
+void GrantTasks(StepContext& step, RunState& run, const SiteId& site);
+void GrantToAll(StepContext& step, RunState& run);
+// Says open grants again.
+void OfferOpenTasks(StepContext& step, const RunState& run, const SiteId& site);
+// Open grants end; a late update is told `reason`.
+void WithdrawTasks(StepContext& step, RunState& run, const SiteId& site, v1::Reason reason);
+
+// Barrier: a round on the current version begins; every member is awaited.
+void BeginRound(StepContext& step, RunState& run);
+// Barrier: a new member is awaited in the round that is open.
+void JoinRound(RunState& run, const SiteId& site);
+// Barrier: whether the round can be folded: all have delivered (or been refused) and somebody
+// has delivered, or the deadline is over and enough have.
+bool IsRoundOver(const RunState& run);
+
+}  // namespace consilium::federation
+
+#endif  // CONSILIUM_AGGREGATOR_CORE_TASK_GRANTS_H_

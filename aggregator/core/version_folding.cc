@@ -1,0 +1,198 @@
+#include "aggregator/core/version_folding.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/evaluation.h"
+#include "aggregator/core/retention.h"
+#include "aggregator/core/run_lifecycle.h"
+#include "aggregator/core/strategies/combine.h"
+#include "aggregator/core/task_grants.h"
+#include "aggregator/core/update_intake.h"
+#include "protocol/wire/identity.h"
+
+namespace consilium::federation {
+namespace {
+
+// How many of the buffer, from its front, the next version is made of; 0: not yet.
+size_t BatchSize(const RunState& run) {
+  if (run.stages.trigger == TriggerStage::kBuffer) {
+    return run.buffer.size() >= run.stages.buffer_updates ? run.stages.buffer_updates : 0;
+  }
+  return IsRoundOver(run) ? run.buffer.size() : 0;
+}
+
+VersionState CommittedVersion(const StepContext& step, const RunState& run,
+                              const ComputeDone& event) {
+  VersionState version;
+  version.version = run.pending->makes;
+  version.payload_root = event.payload_root;
+  version.model_id = ModelIdOf({.run = run.run,
+                                .version = version.version,
+                                .layout_hash = run.layout_hash,
+                                .payload_root = event.payload_root,
+                                .standardisation_hash = run.standardisation_hash});
+  version.committed = step.sequence();
+  version.committed_at = step.now();
+  version.scalars = event.scalars;
+  version.server_learning_rate = run.pending->server_learning_rate;
+  return version;
+}
+
+// Each site's last update of the version becomes its latest one.
+void EnterTable(StepContext& step, RunState& run, const VersionState& version) {
+  std::map<SiteId, const Contribution*> last;
+  for (const Contribution& entry : version.contributions) {
+    if (entry.role != Contribution::Role::kNew) continue;
+    const Contribution*& slot = last[entry.site];
+    if (slot != nullptr) ForgetUpdate(step, run, slot->update);
+    slot = &entry;
+  }
+  const uint64_t folded_at = version.version.value() - 1;
+  for (const auto& [site, entry] : last) {
+    Participant& participant = run.participants.find(site)->second;
+    if (participant.latest_folded.has_value()) {
+      const TaskState& replaced = participant.tasks.find(*participant.latest_folded)->second;
+      participant.replaced_ages.push_back(folded_at - replaced.base.value());
+      if (participant.replaced_ages.size() > kReplacedAgesMax) {
+        participant.replaced_ages.pop_front();
+      }
+      if (KeepsTable(run.stages)) ForgetUpdate(step, run, replaced.update);
+    }
+    participant.latest_folded = entry->task;
+    if (!KeepsTable(run.stages)) ForgetUpdate(step, run, entry->update);
+  }
+}
+
+void CountFolded(RunState& run, const VersionState& version) {
+  if (run.stages.rate_correction.has_value()) {
+    for (auto& [site, participant] : run.participants) {
+      participant.folded_decayed *= run.stages.rate_correction->decay;
+    }
+  }
+  for (const Contribution& entry : version.contributions) {
+    Participant& participant = run.participants.find(entry.site)->second;
+    participant.influence += entry.coefficient;
+    if (entry.role == Contribution::Role::kNew && run.stages.rate_correction.has_value()) {
+      participant.folded_decayed += 1;
+    }
+  }
+}
+
+void Include(StepContext& step, RunState& run, const VersionState& version) {
+  for (const Contribution& entry : version.contributions) {
+    if (entry.role != Contribution::Role::kNew) continue;
+    TaskState& task = run.participants.find(entry.site)->second.tasks.find(entry.task)->second;
+    task.phase = TaskPhase::kIncluded;
+    task.included_in = version.version;
+    task.coefficient = entry.coefficient;
+    task.ended = step.sequence();
+    step.Emit(TerminalReceipt(entry.site, run, entry.task, task));
+  }
+}
+
+bool AllFinite(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+}
+
+void GoOn(StepContext& step, RunState& run) {
+  BeginRound(step, run);
+  AnnounceToAll(step, run, run.current(), v1::VALIDATION);
+  ForgetOldModels(step, run);
+  GrantToAll(step, run);
+  TryFold(step, run);
+}
+
+void CommitVersion(StepContext& step, RunState& run, const ComputeDone& event) {
+  VersionState version = CommittedVersion(step, run, event);
+  version.contributions = std::move(run.pending->contributions);
+  run.pending.reset();
+  run.versions.push_back(std::move(version));
+  if (run.current() == Version(0)) {
+    BeginRunning(step, run);
+    return;
+  }
+  const VersionState& committed = run.versions.back();
+  ++run.optimizer_steps;
+  Include(step, run, committed);
+  EnterTable(step, run, committed);
+  CountFolded(run, committed);
+  if (run.current().value() >= std::max<uint32_t>(run.plan->config().stop().versions_max(), 1)) {
+    AnnounceToAll(step, run, run.current(), v1::VALIDATION);
+    StopRun(step, run, absl::StrCat("version ", run.current().value(), " was to be the last"));
+  } else {
+    GoOn(step, run);
+  }
+}
+
+}  // namespace
+
+void TryFold(StepContext& step, RunState& run) {
+  if (run.phase != RunPhase::kRunning || run.pending.has_value()) return;
+  if (run.stages.trigger == TriggerStage::kBarrier && run.awaited.empty() && run.buffer.empty()) {
+    // Every update of the round was refused: it is tried again.
+    run.awaited = run.members;
+    GrantToAll(step, run);
+    return;
+  }
+  const size_t size = BatchSize(run);
+  if (size == 0) return;
+  if (run.stages.trigger == TriggerStage::kBarrier) {
+    for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
+    run.awaited.clear();
+    std::erase_if(run.timers, [](const auto& entry) {
+      return entry.first.kind == Timer::Kind::kBarrierDeadline;
+    });
+  }
+  PendingProgram pending;
+  pending.program = ++run.programs;
+  pending.makes = run.current().next();
+  pending.server_learning_rate = LearningRateAt(run.stages.server, run.current());
+  pending.contributions =
+      Combine(run, std::span(run.buffer).first(size), pending.server_learning_rate);
+  run.buffer.erase(run.buffer.begin(), run.buffer.begin() + static_cast<std::ptrdiff_t>(size));
+  run.pending = std::move(pending);
+  AskForPending(step, run);
+}
+
+void OnComputeDone(StepContext& step, const ComputeDone& event) {
+  RunState* run = step.FindRun(event.run);
+  if (run == nullptr || event.program > run->programs) {
+    step.Emit(Alarm{v1::RUN_UNKNOWN, SiteId(), event.run,
+                    "the result of a program came that was never asked for"});
+    return;
+  }
+  if (!run->pending.has_value() || run->pending->program != event.program) return;
+  if (!AllFinite(event.scalars)) {
+    step.Emit(Alarm{v1::NOT_FINITE, SiteId(), event.run, "the next version would not be finite"});
+    StopRun(step, *run,
+            absl::StrCat("version ", run->pending->makes.value(), " would not be finite"));
+    return;
+  }
+  CommitVersion(step, *run, event);
+}
+
+void AskForPending(StepContext& step, const RunState& run) {
+  step.Emit(Compute{run.run, run.pending->program, ProgramOf(run, *run.pending)});
+}
+
+void GiveUpPending(StepContext& step, RunState& run) {
+  if (run.pending.has_value()) {
+    const std::vector<Contribution> contributions = std::move(run.pending->contributions);
+    run.pending.reset();
+    for (const Contribution& entry : contributions) {
+      if (entry.role == Contribution::Role::kNew) {
+        EndNotIncluded(step, run, entry.site, entry.task);
+      }
+    }
+  }
+  for (const auto& [site, task] : std::exchange(run.buffer, {})) {
+    EndNotIncluded(step, run, site, task);
+  }
+}
+
+}  // namespace consilium::federation

@@ -1,0 +1,134 @@
+#include "tests/aggregator/core/federation_fixture.h"
+
+#include "models/spec/run_plan.h"
+#include "protocol/wire/text_format.h"
+
+namespace consilium::federation {
+
+std::shared_ptr<const v1::RunPlan> MakePlan(const PlanOptions& options) {
+  const std::string text = absl::StrCat(R"(
+    config {
+      name: "test"
+      model { spec_file: "m" }
+      data { contract_file: "c" standardise: NONE }
+      training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 3 }
+      stop { versions_max: )",
+                                        options.versions_max, R"( closing_deadline_ms: 1000 }
+      seed: 1
+      aggregation { )",
+                                        options.aggregation, " } ", options.config, R"( }
+    spec {
+      name: "logistic"
+      parameters { name: "features" }
+      input_shape: "features"
+      layers { name: "logit" linear { units: "1" } }
+      loss { kind: BCE_WITH_LOGITS }
+    }
+    contract {
+      name: "table"
+      columns { name: "x" number { min: 0 max: 1 } }
+      columns { name: "y" number { min: 0 max: 1 } }
+      columns { name: "z" number { min: 0 max: 1 } }
+      label { column: "sick" binary { positive: "1" negative: "0" } }
+    })");
+  v1::RunPlan plan;
+  const absl::Status parsed = ParseTextFormat(text, "plan", plan);
+  EXPECT_TRUE(parsed.ok()) << parsed;
+  absl::StatusOr<v1::RunPlan> resolved = ResolvePlan(plan);
+  EXPECT_TRUE(resolved.ok()) << resolved.status();
+  return std::make_shared<const v1::RunPlan>(*std::move(resolved));
+}
+
+TestFederation::TestFederation(const std::vector<uint64_t>& examples_of) {
+  for (size_t i = 0; i < examples_of.size(); ++i) {
+    const SiteId site = Site(static_cast<int>(i));
+    sites.push_back(site);
+    examples[site] = examples_of[i];
+    Step(SiteAdded{site, Lease(site, 0)});
+    Attach(site);
+  }
+}
+
+std::vector<Action> TestFederation::Step(const Event& event) {
+  now += absl::Milliseconds(1);
+  return engine.Step(now, event);
+}
+
+std::vector<Action> TestFederation::Attach(const SiteId& site,
+                                           std::vector<SiteAttached::Held> held) {
+  SiteAttached attach;
+  attach.site = site;
+  attach.lease_presented_hash = Lease(site, attaches[site]);
+  attach.incarnation = Incarnation(++attaches[site]);
+  attach.lease_next_hash = Lease(site, attaches[site]);
+  attach.held_receipts = std::move(held);
+  std::vector<Action> actions = Step(attach);
+  Step(LeaseConfirmed{site, attach.lease_next_hash});
+  return actions;
+}
+
+std::vector<Action> TestFederation::Decide(const SiteId& site, RunDecided::Answer answer) {
+  RunDecided decided;
+  decided.site = site;
+  decided.run = run_id;
+  decided.plan_hash = run().plan_hash;
+  decided.answer = answer;
+  decided.train_examples = examples[site];
+  return Step(decided);
+}
+
+void TestFederation::StartRun(std::shared_ptr<const v1::RunPlan> plan) {
+  Step(RunSubmitted{run_id, std::move(plan)});
+  ASSERT_TRUE(engine.runs().contains(run_id));
+  for (const SiteId& site : sites) Decide(site, RunDecided::Answer::kApproved);
+  ASSERT_EQ(run().phase, RunPhase::kDrawing);
+  Answer();
+  ASSERT_EQ(run().phase, RunPhase::kRunning);
+}
+
+UpdateStaged TestFederation::Update(const SiteId& site) const {
+  return Update(site, run().current());
+}
+
+UpdateStaged TestFederation::Update(const SiteId& site, Version base) const {
+  UpdateStaged update;
+  update.site = site;
+  update.run = run_id;
+  update.task = participant(site).open.empty() ? participant(site).newest_task.next()
+                                               : participant(site).open.front();
+  update.incarnation = Incarnation(attaches.at(site));
+  update.base = base;
+  update.base_model_id = run().versions.at(base.value()).model_id;
+  update.layout_hash = run().layout_hash;
+  update.update = Sha256Of(absl::StrCat("update ", site.value(), " ", update.task.value()));
+  update.examples = examples.at(site);
+  update.steps = 3;
+  update.training_loss = 0.5;
+  update.norm = 1;
+  return update;
+}
+
+std::vector<Action> TestFederation::Answer() {
+  ComputeDone done;
+  done.run = run_id;
+  done.program = run().programs;
+  done.payload_root = Sha256Of(absl::StrCat("model ", run().versions.size()));
+  if (!run().versions.empty()) done.scalars = {1.0};
+  return Step(done);
+}
+
+std::vector<Action> TestFederation::Evaluate(const SiteId& site, Version version, v1::Split split,
+                                             double log_loss) {
+  auto sums = std::make_shared<v1::MetricSums>();
+  sums->set_examples(10);
+  sums->set_log_loss_sum(10 * log_loss);
+  EvaluationReported report;
+  report.site = site;
+  report.run = run_id;
+  report.version = version;
+  report.split = split;
+  report.metrics = std::move(sums);
+  return Step(report);
+}
+
+}  // namespace consilium::federation
