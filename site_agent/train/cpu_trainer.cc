@@ -1,0 +1,137 @@
+#include "site_agent/train/cpu_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "models/metrics/metrics.h"
+#include "models/spec/run_plan.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/derived_seed.h"
+#include "protocol/wire/identity.h"
+#include "site_agent/train/batch_order.h"
+#include "site_agent/train/local_optimizer.h"
+
+namespace consilium {
+namespace {
+
+absl::Status CheckExamples(const TorchModel& model, const Examples& examples) {
+  if (examples.features != model.input_elements() ||
+      examples.values.size() != examples.count() * examples.features) {
+    return absl::InvalidArgumentError(absl::StrCat("the examples have ", examples.features,
+                                                   " features, the model takes ",
+                                                   model.input_elements()));
+  }
+  return absl::OkStatus();
+}
+
+// The examples of one step, copied together.
+class BatchBuffer {
+ public:
+  Batch Gather(const Examples& examples, std::span<const size_t> indices) {
+    values_.clear();
+    labels_.clear();
+    for (size_t index : indices) {
+      const std::span<const float> row = examples.row(index);
+      values_.insert(values_.end(), row.begin(), row.end());
+      labels_.push_back(examples.labels[index]);
+    }
+    return {values_, labels_};
+  }
+
+ private:
+  std::vector<float> values_;
+  std::vector<float> labels_;
+};
+
+// ∇ of μ/2‖w − w_base‖² (FedProx, arXiv:1812.06127).
+void AddProximal(float mu, std::span<const float> base, TorchModel& model) {
+  if (mu == 0) return;
+  const std::span<const float> weights = model.weights();
+  const std::span<float> gradient = model.gradient();
+  for (size_t i = 0; i < weights.size(); ++i) gradient[i] += mu * (weights[i] - base[i]);
+}
+
+absl::Status NotFinite(absl::string_view what, uint32_t step) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("training left the finite numbers: the ", what, " of step ", step,
+                   " is not finite; a smaller learning rate, or standardised features, may help"));
+}
+
+}  // namespace
+
+absl::StatusOr<TorchModel*> CpuTrainer::Load(const v1::RunPlan& plan,
+                                             std::span<const float> weights) {
+  const Digest hash = PlanHash(plan);
+  if (model_ == nullptr || plan_hash_ != hash) {
+    CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+    CONSILIUM_ASSIGN_OR_RETURN(model_, TorchModel::Create(graph));
+    plan_hash_ = hash;
+  }
+  if (weights.size() != model_->weights().size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "there are ", weights.size(), " weights, the model has ", model_->weights().size()));
+  }
+  std::copy(weights.begin(), weights.end(), model_->weights().begin());
+  return model_.get();
+}
+
+absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
+  const v1::RunConfig& config = input.plan->config();
+  const v1::TrainingConfig& training = config.training();
+  CONSILIUM_ASSIGN_OR_RETURN(TorchModel * model, Load(*input.plan, input.base));
+  CONSILIUM_RETURN_IF_ERROR(CheckExamples(*model, *input.examples));
+  if (input.examples->count() == 0) {
+    return absl::FailedPreconditionError("there are no examples to train on");
+  }
+  if (input.local_steps == 0 || training.batch_examples() == 0) {
+    return absl::InvalidArgumentError("a task has at least one step of at least one example");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(LocalOptimizer optimizer,
+                             LocalOptimizer::Create(training.optimizer(), input.base.size()));
+  const SeedPath path = {config.seed(), "shuffle", input.site.value(), input.task.value()};
+  SeedPath dropout_path = path;
+  dropout_path.purpose = "dropout";
+  RandomStream dropout(dropout_path);
+  BatchOrder order({input.examples->count(), training.batch_examples()}, RandomStream(path));
+  const float mu = static_cast<float>(training.proximal_mu());
+
+  BatchBuffer buffer;
+  double loss_sum = 0;
+  for (uint32_t step = 1; step <= input.local_steps; ++step) {
+    const Batch batch = buffer.Gather(*input.examples, order.Next());
+    CONSILIUM_ASSIGN_OR_RETURN(const double loss, model->LossAndGradient(batch, dropout));
+    if (!std::isfinite(loss)) return NotFinite("loss", step);
+    loss_sum += loss;
+    AddProximal(mu, input.base, *model);
+    optimizer.Step(model->gradient(), model->weights());
+  }
+
+  TrainOutput output;
+  output.steps = input.local_steps;
+  output.mean_loss = loss_sum / input.local_steps;
+  output.delta.reserve(input.base.size());
+  for (size_t i = 0; i < input.base.size(); ++i) {
+    output.delta.push_back(model->weights()[i] - input.base[i]);
+    if (!std::isfinite(output.delta.back())) return NotFinite("update", input.local_steps);
+  }
+  return output;
+}
+
+absl::StatusOr<v1::MetricSums> CpuTrainer::Evaluate(const EvaluateInput& input) {
+  CONSILIUM_ASSIGN_OR_RETURN(TorchModel * model, Load(*input.plan, input.weights));
+  CONSILIUM_RETURN_IF_ERROR(CheckExamples(*model, *input.examples));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> outputs,
+                             model->Outputs(input.examples->values));
+  Predictions predictions;
+  predictions.outputs = outputs;
+  predictions.width = model->output_elements();
+  predictions.labels = input.examples->labels;
+  return MetricSumsOf(input.plan->spec().loss().kind(), predictions);
+}
+
+}  // namespace consilium
