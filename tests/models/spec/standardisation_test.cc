@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "models/spec/features.h"
+#include "models/spec/run_plan.h"
 #include "protocol/wire/text_format.h"
 
 namespace consilium {
@@ -47,6 +48,7 @@ TEST(Features, NamesInOrder) {
   std::vector<std::string> names;
   for (const Feature& feature : FeaturesOf(Contract())) names.push_back(feature.name);
   EXPECT_THAT(names, ElementsAre("a", "c=y", "k"));
+  EXPECT_EQ(FeatureCount(Contract()), names.size());
 }
 
 TEST(FoldStatistics, PopulationMeanAndDeviationOverSites) {
