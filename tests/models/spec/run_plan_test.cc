@@ -223,6 +223,7 @@ TEST(Complaints, OfAggregation) {
        "aggregation.trigger.buffer.updates: must be 1 with FEDASYNC"},
       {"trigger { buffer { updates: 10001 } }", "aggregation.trigger.buffer.updates: "},
       {"trigger { barrier { sites_min: 10001 } }", "aggregation.trigger.barrier.sites_min: "},
+      {"preset: CA2FL staleness { hinge {} }", "aggregation.staleness: has no place in CA2FL"},
       {"preset: FEDAVG staleness { polynomial {} }", "aggregation.staleness: has no effect with a"},
       {"staleness { polynomial { exponent: -1 } }", "aggregation.staleness.polynomial.exponent: "},
       {"staleness { hinge { slope: -1 } }", "aggregation.staleness.hinge.slope: "},

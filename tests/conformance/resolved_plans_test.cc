@@ -1,0 +1,77 @@
+// What `run validate` lets pass, the engine can do: two parts that were written apart agree on
+// which stages go together.
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/strategies/stages.h"
+#include "models/spec/run_plan.h"
+#include "protocol/wire/text_format.h"
+#include "tests/models/spec/plan_text.h"
+
+namespace consilium {
+namespace {
+
+constexpr const char* kPresets[] = {"",
+                                    "preset: STALENESS_WEIGHTED_TABLE ",
+                                    "preset: FEDAVG ",
+                                    "preset: FEDASYNC ",
+                                    "preset: FEDBUFF ",
+                                    "preset: CA2FL "};
+constexpr const char* kTriggers[] = {"",
+                                     "trigger {} ",
+                                     "trigger { buffer {} } ",
+                                     "trigger { buffer { updates: 1 } } ",
+                                     "trigger { buffer { updates: 7 } } ",
+                                     "trigger { barrier { deadline_ms: 9 } } "};
+constexpr const char* kStaleness[] = {"", "staleness { constant {} } ",
+                                      "staleness { polynomial {} } ", "staleness { hinge {} } "};
+constexpr const char* kServers[] = {
+    "", "server { sgd { learning_rate: 0.5 } } ", "server { sgd { momentum: 0.9 } } ",
+    "server { sgd { learning_rate_final: 0.1 decay_versions: 9 } } ", "server { adam {} } "};
+constexpr const char* kCorrections[] = {"", "rate_correction {} ", "rate_correction { cap: 1 } "};
+constexpr const char* kAlphas[] = {"", "mixing_alpha: 0.9 "};
+
+template <typename Body>
+void ForEachAggregation(const Body& body) {
+  for (const char* preset : kPresets) {
+    for (const char* trigger : kTriggers) {
+      for (const char* staleness : kStaleness) {
+        for (const char* server : kServers) {
+          for (const char* correction : kCorrections) {
+            for (const char* alpha : kAlphas) {
+              body(absl::StrCat(preset, trigger, staleness, server, correction, alpha));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(ResolvedPlans, HaveStages) {
+  v1::RunPlan plan;
+  ASSERT_TRUE(ParseTextFormat(kPlanText, "plan", plan).ok());
+  int passed = 0;
+  int refused = 0;
+  ForEachAggregation([&](const std::string& text) {
+    v1::AggregationConfig& config = *plan.mutable_config()->mutable_aggregation();
+    config.Clear();
+    ASSERT_TRUE(ParseTextFormat(text, "aggregation", config).ok()) << text;
+    const auto resolved = ResolvePlan(plan);
+    if (!resolved.ok()) {
+      ++refused;
+      return;
+    }
+    ++passed;
+    const auto stages = federation::StagesOf(resolved->config().aggregation());
+    EXPECT_TRUE(stages.ok()) << text << ": " << stages.status();
+  });
+  EXPECT_GT(passed, 300);
+  EXPECT_GT(refused, 300);
+}
+
+}  // namespace
+}  // namespace consilium
