@@ -72,7 +72,8 @@ TEST(HashChain, KnownAnswers) {
 
 // FIPS 180-4, the example "abc".
 TEST(HashChain, Sha256OfAbc) {
-  EXPECT_EQ(Hex(DigestOf("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(Hex(DigestOf("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST(HashChain, WholeChainVerifies) {
