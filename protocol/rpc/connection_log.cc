@@ -1,5 +1,6 @@
 #include "protocol/rpc/connection_log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <spdlog/spdlog.h>
 
@@ -45,9 +46,16 @@ LineRate& RefusalRate() {
   static LineRate& rate = *new LineRate;
   return rate;
 }
-LineRate& GrpcLineRate() {
+LineRate& LibraryLineRate() {
   static LineRate& rate = *new LineRate;
   return rate;
+}
+
+void WarnOfLibrary(const char* library, const char* line) {
+  int64_t skipped = 0;
+  if (!LibraryLineRate().Allow(absl::Now(), skipped)) return;
+  if (skipped > 0) spdlog::warn("{}: {} lines before this one were left out", library, skipped);
+  spdlog::warn("{}: {}", library, line);
 }
 
 void OnGrpcLine(gpr_log_func_args* line) {
@@ -63,10 +71,11 @@ void OnGrpcLine(gpr_log_func_args* line) {
     spdlog::debug("grpc: {}", line->message);
     return;
   }
-  int64_t skipped = 0;
-  if (!GrpcLineRate().Allow(absl::Now(), skipped)) return;
-  if (skipped > 0) spdlog::warn("grpc: {} more lines, not listed one by one", skipped);
-  spdlog::warn("grpc: {}", line->message);
+  WarnOfLibrary("grpc", line->message);
+}
+
+void OnProtobufLine(google::protobuf::LogLevel level, const char*, int, const std::string& line) {
+  if (level >= google::protobuf::LOGLEVEL_WARNING) WarnOfLibrary("protobuf", line.c_str());
 }
 
 }  // namespace
@@ -78,7 +87,10 @@ void LogRefusedConnection(absl::string_view why) {
   spdlog::warn("connection refused: {}", std::string(why));
 }
 
-void RouteGrpcLog() { gpr_set_log_function(OnGrpcLine); }
+void RouteLibraryLogs() {
+  gpr_set_log_function(OnGrpcLine);
+  google::protobuf::SetLogHandler(OnProtobufLine);
+}
 
 std::string ExplainHandshakeFailure(absl::string_view grpc_line) {
   if (!absl::StrContains(grpc_line, "Handshake failed")) return "";

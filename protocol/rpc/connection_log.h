@@ -1,6 +1,7 @@
-// gRPC's own log, routed into ours, and a line for every connection that was refused, with the
-// reason as exactly as it is known. Lines that a peer can cause are limited in rate: above
-// kRefusalsPerWindow in a window they are only counted, so that a peer can not fill a disk.
+// The logs of gRPC and Protobuf, routed into ours, and a line for every connection that was
+// refused, with the reason as exactly as it is known. Lines that a peer can cause are limited in
+// rate: above kRefusalsPerWindow in a window they are only counted, so that a peer can not fill a
+// disk.
 //
 // Threads: any.
 
@@ -20,8 +21,9 @@ inline constexpr absl::Duration kRefusalWindow = absl::Seconds(10);
 // 'connection refused: <why>' as a warning; `why` begins with a Reason's name.
 void LogRefusedConnection(absl::string_view why);
 
-// Sends gRPC's log to spdlog. Failed handshakes become LogRefusedConnection lines.
-void RouteGrpcLog();
+// Sends the logs of gRPC and Protobuf to spdlog. Failed handshakes become LogRefusedConnection
+// lines.
+void RouteLibraryLogs();
 
 // What a gRPC log line about a failed handshake means, in a sentence for a person; empty for any
 // other line. OpenSSL's words for what a peer did are all there is: no certificate, no TLS 1.3, no

@@ -95,7 +95,7 @@ void InitRpc() {
     // suites of 1.3 are another list that this does not touch. gRPC reads it once, at the first
     // credentials of the process.
     setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
-    RouteGrpcLog();
+    RouteLibraryLogs();
   });
 }
 

@@ -42,6 +42,7 @@ inline constexpr size_t kSafetensorsHeaderBytesMax = 16 << 20;
 // Transfer (OVERSIZE): one chunk, and one update or model.
 inline constexpr size_t kChunkBytes = 1 << 20;                      // What we send.
 inline constexpr size_t kChunkBytesMax = kChunkBytes + (64 << 10);  // What we accept.
+inline constexpr size_t kChunkHeaderBytesMax = 16 << 10;            // UpdateHeader, ModelHeader.
 inline constexpr uint64_t kPayloadBytesMax = uint64_t{64} << 30;
 inline constexpr size_t kMerkleLeafBytes = 1 << 20;
 
@@ -65,10 +66,16 @@ inline constexpr int kStreamsPerConnectionMax = 8;
 inline constexpr size_t kEngineQueueMax = 4096;
 inline constexpr size_t kDirectiveQueueMax = 1024;  // Per site; a slower reader is disconnected.
 inline constexpr int kUploadsInFlightMax = 64;
+inline constexpr int kUploadsPerSiteMax = 8;
+inline constexpr int kDownloadsInFlightMax = 256;
+inline constexpr int kDownloadsPerSiteMax = 8;
 inline constexpr absl::Duration kHandshakeTimeout = absl::Seconds(10);
 inline constexpr absl::Duration kConnectionAgeMax = absl::Hours(1);
-// An upload that brings no byte for so long is given up (TRUNCATED).
+// An upload that brings no byte for so long, and a download that takes none, is given up
+// (TRUNCATED).
 inline constexpr absl::Duration kUploadIdleMax = absl::Minutes(2);
+// A control stream must begin with its Hello within this.
+inline constexpr absl::Duration kHelloTimeout = absl::Seconds(10);
 
 // CSV files at import.
 inline constexpr uint64_t kCsvFileBytesMax = uint64_t{16} << 30;
