@@ -61,6 +61,14 @@ inline constexpr size_t kTableSitesMax = 200;     // Beyond it a table of latest
 inline constexpr uint32_t kTasksInFlightMax = 2;  // Per site and run; also the outbox's size.
 inline constexpr size_t kHeldReceiptsMax = 1024;  // In one Hello.
 
+// What one aggregator may ask of a site; beyond it the engine raises an alarm and goes on.
+inline constexpr size_t kSiteRunsOpenMax = 256;   // Neither refused nor ended.
+inline constexpr size_t kSiteGrantsOpenMax = 16;  // Tasks of one run not yet acknowledged.
+inline constexpr size_t kSiteTasksPerRunMax = 1 << 20;
+inline constexpr uint32_t kLocalStepsMax = 1000000;
+inline constexpr size_t kSiteModelsWantedMax = 1024;   // Of one run, to be fetched.
+inline constexpr size_t kSiteVersionsKnownMax = 4096;  // Of one run, the newest.
+
 // Streams and queues of the servers (BUSY).
 inline constexpr int kStreamsPerConnectionMax = 8;
 inline constexpr size_t kEngineQueueMax = 4096;

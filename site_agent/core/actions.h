@@ -41,6 +41,8 @@ struct Train {
   Digest base_model_id = {};
   uint32_t local_steps = 0;
 };
+// The task is given up; a Train that follows runs after it. No answer is awaited, and one that
+// still comes is ignored.
 struct StopTraining {
   RunId run;
   TaskId task;

@@ -11,71 +11,18 @@
 #ifndef CONSILIUM_SITE_AGENT_CORE_ENGINE_H_
 #define CONSILIUM_SITE_AGENT_CORE_ENGINE_H_
 
-#include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "protocol/core/ids.h"
 #include "site_agent/core/actions.h"
 #include "site_agent/core/events.h"
+#include "site_agent/core/run_state.h"
+#include "site_agent/core/site_options.h"
 
 namespace consilium::site {
-
-enum class TaskPhase : uint8_t {
-  kGranted,  // Waits for its turn, its base, or room in the outbox.
-  kTraining,
-  kTrained,  // Sealed in the outbox; held until task_duration_min is over.
-  kReady,    // Waits for the link or a retry.
-  kSending,
-  kAccepted,  // An acceptance receipt is here; the end is not.
-  kIncluded,  // Terminal, as are all below.
-  kNotIncluded,
-  kRefused,
-  kWithdrawn,  // The run ended before it was trained.
-};
-
-struct TaskState {
-  TaskPhase phase = TaskPhase::kGranted;
-  Version base_min;
-  uint32_t local_steps = 0;
-  Version base;  // Bound when training starts.
-  absl::Time training_started;
-  Digest update = {};
-  std::shared_ptr<const v1::UpdateHeader> header;
-  uint32_t sends_failed = 0;  // In a row; backoff.
-  std::shared_ptr<const v1::Receipt> acceptance;
-  std::shared_ptr<const v1::Receipt> ending;
-};
-
-struct ModelState {
-  Digest model_id = {};
-  uint64_t payload_bytes = 0;
-  enum class Where : uint8_t { kAnnounced, kFetching, kHere } where = Where::kAnnounced;
-  std::vector<v1::Split> evaluations_wanted;
-  uint32_t fetches_failed = 0;
-};
-
-struct RunState {
-  std::shared_ptr<const v1::RunPlan> plan;
-  Digest plan_hash = {};
-  std::shared_ptr<const v1::RunDecision> decision;         // Absent: not decided.
-  std::shared_ptr<const v1::StatisticsReport> statistics;  // Absent: not computed.
-  Digest layout_hash = {};
-  std::shared_ptr<const v1::Standardisation> standardisation;  // Absent: not started.
-  std::map<Version, ModelState> models;
-  std::map<TaskId, TaskState> tasks;
-  std::optional<Version> result;  // Set when the run has ended.
-};
-
-// What this site itself asks of the engine, apart from any run.
-struct SiteOptions {
-  // A task takes at least this long here, whatever the plan says; lets a site be slow on purpose.
-  absl::Duration task_duration_min = absl::ZeroDuration();
-};
 
 class SiteEngine {
  public:
@@ -84,13 +31,23 @@ class SiteEngine {
   SiteEngine(SiteEngine&&) noexcept;
   SiteEngine& operator=(SiteEngine&&) noexcept;
 
-  // Takes one input; never fails. Increments sequence() by one.
+  // Takes one input; `now` never goes back (an earlier one is taken as the latest seen) and counts
+  // to the nanosecond, as the journal keeps it. Never fails: what an input may not do is left out,
+  // with an Alarm where a person should know. Increments sequence() by one.
   std::vector<Action> Step(absl::Time now, const Event& event);
 
+  // Of the last input taken; 0 before the first.
   Sequence sequence() const;
+  // Valid until the next Step.
   const std::map<RunId, RunState>& runs() const;
 
-  // What the next Hello tells besides incarnation and leases.
+  // Whether the engine will name this blob of the outbox, or this model, again. What it will not,
+  // and a crash kept from being dropped, the shell removes after a restart.
+  bool NeedsUpdate(const Digest& update) const;
+  bool NeedsModel(const RunId& run, Version version) const;
+
+  // What the next Hello tells besides incarnation and leases; at most limits::kHeldReceiptsMax,
+  // oldest first.
   std::vector<v1::HeldReceipt> HeldReceipts() const;
   std::vector<v1::RunProgress> Progress() const;
 

@@ -121,7 +121,8 @@ struct SendFailed {
 
 struct Timer {
   enum class Kind : uint8_t {
-    kRelease = 1,     // A trained update's task_duration_min is over; number: task.
+    kRelease = 1,     // The wait of a task is over (task_duration_min, or after a failed
+                      // training); number: task.
     kRetrySend = 2,   // number: task.
     kRetryFetch = 3,  // number: version.
   };

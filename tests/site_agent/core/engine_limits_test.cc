@@ -1,0 +1,144 @@
+// What a hostile or broken aggregator says: the engine raises an alarm and goes on, and its state
+// does not grow without bound.
+
+#include <limits>
+
+#include "protocol/wire/limits.h"
+#include "tests/site_agent/core/engine_fixture.h"
+
+namespace consilium::site {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class HostileAggregator : public EngineFixture {
+ protected:
+  // The event does nothing but raise one alarm.
+  void ExpectOnlyAlarm(const Event& event, v1::Reason reason) {
+    const auto actions = Step(event);
+    ASSERT_THAT(actions, SizeIs(1));
+    EXPECT_EQ(std::get<Alarm>(actions[0]).reason, reason);
+  }
+};
+
+TEST_F(HostileAggregator, SpeaksOfARunThatItNeverOffered) {
+  const RunId ghost("ghost");
+  ExpectOnlyAlarm(StartOf(ghost), v1::RUN_UNKNOWN);
+  ExpectOnlyAlarm(TaskOffered{ghost, TaskId(1), Version(0), 1}, v1::RUN_UNKNOWN);
+  ExpectOnlyAlarm(Announcement(ghost, {}), v1::RUN_UNKNOWN);
+  ExpectOnlyAlarm(UpdateRefused{ghost, TaskId(1), v1::TOO_STALE, ""}, v1::TASK_UNKNOWN);
+  ExpectOnlyAlarm(RunEnded{ghost, Version(0), Version(0), ""}, v1::RUN_UNKNOWN);
+  EXPECT_THAT(engine_.runs(), IsEmpty());
+}
+
+TEST_F(HostileAggregator, OffersAPlanUnderAnothersHash) {
+  RunOffered offer = OfferOf(kRun, PlanOf({}));
+  offer.plan = PlanOf({.task_duration_min_ms = 1});
+  ExpectOnlyAlarm(offer, v1::HASH_MISMATCH);
+  ExpectOnlyAlarm(RunOffered{RunId("Not A Run"), PlanOf({}), PlanHash(*PlanOf({}))}, v1::MALFORMED);
+  ExpectOnlyAlarm(RunOffered{kRun, nullptr, {}}, v1::MALFORMED);
+  EXPECT_THAT(engine_.runs(), IsEmpty());
+}
+
+TEST_F(HostileAggregator, ChangesAPlanAfterItWasApproved) {
+  StartRun(kRun, {});
+  ExpectOnlyAlarm(OfferOf(kRun, PlanOf({.task_duration_min_ms = 1})), v1::HASH_MISMATCH);
+  RunStarted other = StartOf(kRun);
+  other.layout_hash[0] ^= 1;
+  ExpectOnlyAlarm(other, v1::LAYOUT_MISMATCH);
+}
+
+TEST_F(HostileAggregator, OffersRunsWithoutEnd) {
+  const auto plan = PlanOf({});
+  const RunOffered offer = OfferOf(kRun, plan);
+  for (size_t i = 0; i < limits::kSiteRunsOpenMax; ++i) {
+    RunOffered one = offer;
+    one.run = RunId("run-" + std::to_string(i));
+    EXPECT_THAT(Of<CheckPlan>(Step(one)), SizeIs(1));
+  }
+  RunOffered one = offer;
+  one.run = RunId("one-more");
+  ExpectOnlyAlarm(one, v1::BUSY);
+  Step(PlanChecked{RunId("run-0"), PlanChecked::Answer::kRefused, {}, "", 0});
+  EXPECT_THAT(Of<CheckPlan>(Step(one)), SizeIs(1));
+}
+
+TEST_F(HostileAggregator, GrantsTasksWithoutEnd) {
+  StartRun(kRun, {});
+  for (uint64_t task = 1; task <= limits::kSiteGrantsOpenMax; ++task) Grant(kRun, task);
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1000), Version(0), 1}, v1::BUSY);
+  EXPECT_THAT(Run().tasks, SizeIs(limits::kSiteGrantsOpenMax));
+}
+
+TEST_F(HostileAggregator, GrantsTasksThatNoOneCouldTrain) {
+  StartRun(kRun, {});
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(0), Version(0), 1}, v1::MALFORMED);
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1), Version(0), 0}, v1::MALFORMED);
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1), Version(0), limits::kLocalStepsMax + 1},
+                  v1::MALFORMED);
+}
+
+TEST_F(HostileAggregator, AnnouncesModelsWithoutEnd) {
+  StartRun(kRun, {});
+  Step(LinkDown{});
+  for (uint64_t v = 0; v < 2 * limits::kSiteVersionsKnownMax; ++v) {
+    Step(Announcement(kRun, {.version = v, .evaluate = v1::VALIDATION}));
+  }
+  EXPECT_LE(Run().announced.size(), limits::kSiteVersionsKnownMax);
+  EXPECT_LE(Run().models.size(), limits::kSiteModelsWantedMax + 1);
+}
+
+TEST_F(HostileAggregator, AnnouncesWhatCanNotBe) {
+  StartRun(kRun, {});
+  ModelAvailable model = Announcement(kRun, {});
+  model.payload_bytes = limits::kPayloadBytesMax + 1;
+  ExpectOnlyAlarm(model, v1::OVERSIZE);
+  model = Announcement(kRun, {});
+  model.evaluate = static_cast<v1::Split>(99);
+  ExpectOnlyAlarm(model, v1::MALFORMED);
+  Step(Announcement(kRun, {}));
+  ExpectOnlyAlarm(Announcement(kRun, {.content = "another"}), v1::HASH_MISMATCH);
+}
+
+TEST_F(HostileAggregator, StartsARunWithAStandardisationThatDividesByZero) {
+  Step(OfferOf(kRun, PlanOf({})));
+  Step(Approval(kRun));
+  for (double deviation : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    auto standardisation = std::make_shared<v1::Standardisation>();
+    standardisation->add_means(0);
+    standardisation->add_deviations(deviation);
+    ExpectOnlyAlarm(RunStarted{kRun, {}, standardisation}, v1::MALFORMED);
+  }
+  EXPECT_EQ(Run().standardisation, nullptr);
+}
+
+TEST_F(HostileAggregator, SendsReceiptsThatFitNothing) {
+  StartRun(kRun, {});
+  HaveModel(kRun, {});
+  const Train train = Of<Train>(Grant(kRun, 1)).at(0);
+  ExpectOnlyAlarm(ReceiptOf(TrainedOf(train), {}), v1::TASK_CONFLICT);  // Not trained yet.
+  ExpectOnlyAlarm(UpdateRefused{kRun, TaskId(1), v1::TOO_STALE, ""}, v1::TASK_CONFLICT);
+  EXPECT_THAT(Step(ReceiptReceived{nullptr}), IsEmpty());
+  Step(TrainedOf(train));
+  auto receipt = std::make_shared<v1::Receipt>(*ReceiptOf(TrainedOf(train), {}).receipt);
+  receipt->set_kind(static_cast<v1::Receipt::Kind>(77));
+  ExpectOnlyAlarm(ReceiptReceived{receipt}, v1::MALFORMED);
+  receipt->set_kind(v1::Receipt::ACCEPTED);
+  receipt->set_site_id("another");
+  ExpectOnlyAlarm(ReceiptReceived{receipt}, v1::TASK_CONFLICT);
+  receipt->set_update_id("short");
+  ExpectOnlyAlarm(ReceiptReceived{receipt}, v1::TASK_CONFLICT);
+}
+
+TEST_F(HostileAggregator, EndsARunInTwoWays) {
+  StartRun(kRun, {});
+  HaveModel(kRun, {});
+  Step(RunEnded{kRun, Version(0), Version(0), ""});
+  EXPECT_THAT(Of<Alarm>(Step(RunEnded{kRun, Version(0), Version(0), ""})), IsEmpty());
+  ExpectOnlyAlarm(RunEnded{kRun, Version(9), Version(9), ""}, v1::MALFORMED);
+  EXPECT_EQ(Run().result, Version(0));
+}
+
+}  // namespace
+}  // namespace consilium::site
