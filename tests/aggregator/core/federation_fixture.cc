@@ -5,35 +5,45 @@
 
 namespace consilium::federation {
 
+namespace {
+
+constexpr char kPlanText[] = R"(
+  config {
+    name: "test"
+    model { spec_file: "m" }
+    data { contract_file: "c" standardise: NONE }
+    training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 3 }
+    stop { closing_deadline_ms: 1000 }
+    seed: 1
+  }
+  spec {
+    name: "logistic"
+    parameters { name: "features" }
+    input_shape: "features"
+    layers { name: "logit" linear { units: "1" } }
+    loss { kind: BCE_WITH_LOGITS }
+  }
+  contract {
+    name: "table"
+    columns { name: "x" number { min: 0 max: 1 } }
+    columns { name: "y" number { min: 0 max: 1 } }
+    columns { name: "z" number { min: 0 max: 1 } }
+    label { column: "sick" binary { positive: "1" negative: "0" } }
+  })";
+
+}  // namespace
+
 std::shared_ptr<const v1::RunPlan> MakePlan(const PlanOptions& options) {
-  const std::string text = absl::StrCat(R"(
-    config {
-      name: "test"
-      model { spec_file: "m" }
-      data { contract_file: "c" standardise: NONE }
-      training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 3 }
-      stop { versions_max: )",
-                                        options.versions_max, R"( closing_deadline_ms: 1000 }
-      seed: 1
-      aggregation { )",
-                                        options.aggregation, " } ", options.config, R"( }
-    spec {
-      name: "logistic"
-      parameters { name: "features" }
-      input_shape: "features"
-      layers { name: "logit" linear { units: "1" } }
-      loss { kind: BCE_WITH_LOGITS }
-    }
-    contract {
-      name: "table"
-      columns { name: "x" number { min: 0 max: 1 } }
-      columns { name: "y" number { min: 0 max: 1 } }
-      columns { name: "z" number { min: 0 max: 1 } }
-      label { column: "sick" binary { positive: "1" negative: "0" } }
-    })");
   v1::RunPlan plan;
-  const absl::Status parsed = ParseTextFormat(text, "plan", plan);
+  v1::RunConfig more;
+  absl::Status parsed = ParseTextFormat(kPlanText, "plan", plan);
   EXPECT_TRUE(parsed.ok()) << parsed;
+  parsed = ParseTextFormat(options.config, "config", more);
+  EXPECT_TRUE(parsed.ok()) << parsed;
+  parsed = ParseTextFormat(options.aggregation, "aggregation", *more.mutable_aggregation());
+  EXPECT_TRUE(parsed.ok()) << parsed;
+  plan.mutable_config()->MergeFrom(more);
+  plan.mutable_config()->mutable_stop()->set_versions_max(options.versions_max);
   absl::StatusOr<v1::RunPlan> resolved = ResolvePlan(plan);
   EXPECT_TRUE(resolved.ok()) << resolved.status();
   return std::make_shared<const v1::RunPlan>(*std::move(resolved));

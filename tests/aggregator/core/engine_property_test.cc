@@ -1,0 +1,92 @@
+// Random federations: reordered, duplicated and lost messages, copies of stores, and crashes
+// anywhere. CONSILIUM_PROPERTY_SEQUENCES sets how many (10,000 unless said otherwise);
+// CONSILIUM_PROPERTY_SEED=n runs the n-th alone, as a failure prints it.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/aggregator/core/federation_fixture.h"
+#include "tests/aggregator/core/random_federation.h"
+
+namespace consilium::federation {
+namespace {
+
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  uint64_t value = otherwise;
+  if (text != nullptr && !absl::SimpleAtoi(text, &value)) ADD_FAILURE() << name << "=" << text;
+  return value;
+}
+
+std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
+  const char* const aggregations[] = {
+      "preset: STALENESS_WEIGHTED_TABLE",
+      "preset: STALENESS_WEIGHTED_TABLE trigger { buffer { updates: 5 } } "
+      "staleness { hinge { slope: 2 free: 1 } } server { adam {} }",
+      "preset: FEDAVG",
+      "preset: FEDAVG trigger { barrier { deadline_ms: 30 sites_min: 2 } } "
+      "server { sgd { momentum: 0.5 } }",
+      "preset: FEDAVG trigger { buffer { updates: 3 } } staleness { polynomial {} }",
+      "preset: FEDASYNC limits { staleness_versions_max: 1 }",
+      "preset: FEDASYNC",
+      "preset: FEDBUFF trigger { buffer { updates: 3 } }",
+      "preset: FEDBUFF trigger { buffer { updates: 1 } } rate_correction { cap: 2 decay: 0.5 }",
+      "preset: CA2FL",
+      "preset: CA2FL trigger { buffer { updates: 4 } } limits { staleness_versions_max: 0 }",
+      "preset: STALENESS_WEIGHTED_TABLE trigger { barrier { deadline_ms: 20 } }",
+  };
+  const char* const configs[] = {
+      "",
+      "retention: UNTIL_DURABLE participation { start_deadline_ms: 50 }",
+      "stop { patience_versions: 2 }",
+      "stop { target { metric: LOG_LOSS value: 0.1 } } retention: UNTIL_DURABLE",
+      "data { split { validation: 0 test: 0 } } participation { sites_min: 2 }",
+      "data { standardise: FEDERATED } training { tasks_in_flight_max: 1 }",
+  };
+  std::vector<std::shared_ptr<const v1::RunPlan>> plans;
+  for (const char* aggregation : aggregations) {
+    for (const char* config : configs) {
+      const bool limited = std::string(aggregation).find("limits") != std::string::npos;
+      plans.push_back(MakePlan({.aggregation = absl::StrCat(
+                                    aggregation, limited ? "" : " limits { update_norm_max: 100 }"),
+                                .config = config,
+                                .versions_max = 2 + static_cast<uint32_t>(plans.size() % 13)}));
+    }
+  }
+  return plans;
+}
+
+TEST(EngineProperties, HoldOverRandomFederationsWithCrashesAnywhere) {
+  const auto plans = Plans();
+  const uint64_t sequences = FromEnvironment("CONSILIUM_PROPERTY_SEQUENCES", 10'000);
+  const uint64_t only = FromEnvironment("CONSILIUM_PROPERTY_SEED", 0);
+  const uint64_t first = only == 0 ? 1 : only;
+  const uint64_t last = only == 0 ? sequences : only;
+  uint64_t versions = 0, folded = 0, absorbed = 0, refused = 0;
+  for (uint64_t seed = first; seed <= last; ++seed) {
+    RandomFederation federation(seed, plans[seed % plans.size()]);
+    const std::string complaint = federation.Run();
+    ASSERT_EQ(complaint, "") << "CONSILIUM_PROPERTY_SEED=" << seed;
+    const RunState& run = federation.run();
+    versions += run.versions.size();
+    absorbed += run.duplicates_absorbed;
+    for (const VersionState& version : run.versions) folded += version.contributions.size();
+    for (const auto& [reason, count] : run.refusals) refused += count;
+  }
+  if (only != 0) return;
+  // The schedule reaches what it is for.
+  EXPECT_GT(versions, sequences);
+  EXPECT_GT(folded, sequences);
+  EXPECT_GT(absorbed, sequences / 10);
+  EXPECT_GT(refused, sequences / 10);
+}
+
+}  // namespace
+}  // namespace consilium::federation

@@ -1,0 +1,124 @@
+// What must hold of a random federation, whatever happened to it.
+
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/task_grants.h"
+#include "tests/aggregator/core/random_federation.h"
+
+namespace consilium::federation {
+namespace {
+
+bool WasAccepted(TaskPhase phase) {
+  return phase == TaskPhase::kAccepted || phase == TaskPhase::kIncluded ||
+         phase == TaskPhase::kNotIncluded;
+}
+
+}  // namespace
+
+void RandomFederation::CheckOpenGrants() {
+  const auto found = engine_.runs().find(run_id_);
+  if (found == engine_.runs().end()) return;
+  for (const auto& [site, participant] : found->second.participants) {
+    if (participant.open.size() > OpenTasksMax(found->second)) Complain("too many open grants");
+    for (const TaskId task : participant.open) {
+      if (participant.tasks.at(task).phase != TaskPhase::kGranted) Complain("an open task ended");
+    }
+    if (found->second.phase != RunPhase::kRunning && !participant.open.empty()) {
+      Complain("a grant is open in a run that does not run");
+    }
+  }
+}
+
+// The fold of what was written to the journal, through its bytes, passes through the same states.
+void RandomFederation::CheckReplay() {
+  FederationEngine replayed;
+  for (const JournalledEvent& input : journal_) {
+    v1::JournalEntry entry;
+    entry.ParseFromString(EncodeJournalEntry(input).SerializeAsString());
+    const absl::StatusOr<JournalledEvent> decoded = DecodeJournalEntry(std::move(entry));
+    if (!decoded.ok()) return Complain(std::string(decoded.status().message()));
+    replayed.Step(decoded->now, decoded->event);
+    const auto digest = digests_.find(replayed.sequence().value());
+    if (digest != digests_.end() && digest->second != replayed.StateDigest()) {
+      return Complain(absl::StrCat("replay differs after input ", digest->first));
+    }
+  }
+}
+
+void RandomFederation::CheckVersion(const VersionState& version) {
+  double sum = 0;
+  for (const Contribution& entry : version.contributions) {
+    double product = 1;
+    for (const WeightFactor& factor : entry.factors) product *= factor.value;
+    if (product != entry.coefficient) Complain("a coefficient is not the product of its factors");
+    if (!std::isfinite(entry.coefficient)) Complain("a coefficient is not finite");
+    sum += entry.coefficient;
+  }
+  const Stages& stages = run().stages;
+  const bool normalised = stages.normalisation == NormalisationStage::kWeights;
+  const double eta = PlaceOfLearningRate(stages.server) == LearningRatePlace::kInCoefficients
+                         ? version.server_learning_rate
+                         : 1;
+  if (version.version > Version(0) && normalised && std::abs(sum - eta) > 1e-9) {
+    Complain(absl::StrCat("normalised weights add up to ", sum, ", not ", eta));
+  }
+}
+
+void RandomFederation::CheckEnd() {
+  const RunState& state = run();
+  if (state.phase != RunPhase::kEnded && state.phase != RunPhase::kPurged) {
+    return Complain(absl::StrCat("the run has not ended on a fair schedule; phase ",
+                                 static_cast<int>(state.phase), ", version ",
+                                 state.current().value()));
+  }
+  if (state.why_ended.empty()) Complain("nobody knows why the run ended");
+  // Versions name exactly the included ones, once each.
+  std::set<std::pair<SiteId, TaskId>> folded;
+  std::map<SiteId, double> influence;
+  for (const VersionState& version : state.versions) {
+    CheckVersion(version);
+    for (const Contribution& entry : version.contributions) {
+      influence[entry.site] += entry.coefficient;
+      if (entry.role != Contribution::Role::kNew) continue;
+      if (!folded.emplace(entry.site, entry.task).second) Complain("an update is folded twice");
+      const TaskState& task = state.participants.at(entry.site).tasks.at(entry.task);
+      if (task.phase != TaskPhase::kIncluded || task.included_in != version.version ||
+          task.coefficient != entry.coefficient || task.update != entry.update) {
+        Complain("a version holds what is not included");
+      }
+    }
+  }
+  for (const auto& [site, participant] : state.participants) {
+    if (std::abs(participant.influence - influence[site]) > 1e-9) Complain("influence is wrong");
+    for (const auto& [id, task] : participant.tasks) {
+      const std::string name = absl::StrCat(site.value(), "/", id.value());
+      if (task.phase == TaskPhase::kGranted || task.phase == TaskPhase::kAccepted) {
+        Complain(absl::StrCat(name, " has not ended"));
+      }
+      if (task.phase == TaskPhase::kIncluded && !folded.contains({site, id})) {
+        Complain(absl::StrCat(name, " is in no version"));
+      }
+      const bool told = acceptances_.contains({site, id});
+      if (told != WasAccepted(task.phase))
+        Complain(absl::StrCat(name, ": receipt and state differ"));
+    }
+  }
+  // Every acceptance receipt that a site holds has ended, in the way that the state says.
+  for (const auto& [id, site] : sites_) {
+    for (const auto& [task_id, task] : site.tasks) {
+      if (!task.accepted) continue;
+      const TaskPhase phase = state.participants.at(id).tasks.at(task_id).phase;
+      const bool good =
+          site.removed ||
+          (task.end == FakeSite::Task::End::kIncluded && phase == TaskPhase::kIncluded) ||
+          (task.end == FakeSite::Task::End::kNotIncluded && phase == TaskPhase::kNotIncluded);
+      if (!good) Complain(absl::StrCat(id.value(), "/", task_id.value(), " has a wrong end"));
+    }
+  }
+  CheckReplay();
+}
+
+}  // namespace consilium::federation
