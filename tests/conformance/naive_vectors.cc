@@ -1,0 +1,52 @@
+#include "tests/conformance/naive_vectors.h"
+
+#include <cmath>
+
+namespace consilium {
+
+std::vector<double> NaiveVectors::Run(const VectorProgram& program) {
+  std::vector<double> scalars;
+  for (const VectorStep& step : program.steps) {
+    const Vector x = (*this)[step.x];
+    Vector& y = (*this)[step.y];
+    Vector& z = (*this)[step.z];
+    Vector& dst = (*this)[step.dst];
+    double sum = 0;
+    for (size_t i = 0; i < elements_; ++i) {
+      switch (step.op) {
+        case VectorStep::Op::kCopy:
+          dst[i] = x[i];
+          break;
+        case VectorStep::Op::kScale:
+          dst[i] *= step.a;
+          break;
+        case VectorStep::Op::kAxpy:
+          dst[i] += step.a * x[i];
+          break;
+        case VectorStep::Op::kAdam:
+          y[i] = step.b * y[i] + (1 - step.b) * x[i];
+          z[i] = step.c * z[i] + (1 - step.c) * x[i] * x[i];
+          dst[i] += step.a * y[i] / (std::sqrt(z[i]) + step.d);
+          break;
+        case VectorStep::Op::kMomentum:
+          y[i] = step.b * y[i] + x[i];
+          dst[i] += step.a * y[i];
+          break;
+        case VectorStep::Op::kDot:
+          sum += x[i] * y[i];
+          break;
+        case VectorStep::Op::kNormSquared:
+          sum += x[i] * x[i];
+          break;
+      }
+    }
+    if (step.op == VectorStep::Op::kDot || step.op == VectorStep::Op::kNormSquared) {
+      scalars.push_back(sum);
+    }
+  }
+  std::erase_if(vectors_,
+                [](const auto& entry) { return entry.first.kind == VectorName::Kind::kScratch; });
+  return scalars;
+}
+
+}  // namespace consilium
