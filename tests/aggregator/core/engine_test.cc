@@ -1,16 +1,20 @@
-// The lifecycle, one rule of docs/adr/0001-lifecycle.md at a time.
+// The lifecycle, one rule of docs/adr/0001-lifecycle.md at a time: runs and tasks.
 
 #include "aggregator/core/engine.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "aggregator/core/run_views.h"
 #include "tests/aggregator/core/federation_fixture.h"
 
 namespace consilium::federation {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -26,7 +30,17 @@ std::vector<SendReceipt> Receipts(const std::vector<Action>& actions, v1::Receip
   return out;
 }
 
-TEST(Engine, RunsFromTheOfferToItsEnd) {
+v1::Reason RefusalOf(const std::vector<Action>& actions) {
+  EXPECT_THAT(Of<SendReceipt>(actions), IsEmpty());
+  const auto refusals = Of<RefuseUpdate>(actions);
+  if (refusals.size() != 1) return v1::REASON_UNSPECIFIED;
+  EXPECT_NE(refusals[0].message, "");
+  return refusals[0].reason;
+}
+
+// ---- A run from offer to end
+
+TEST(Run, GoesFromTheOfferToItsEnd) {
   TestFederation f({10, 20});
   const auto offered = f.Step(RunSubmitted{f.run_id, MakePlan({.versions_max = 1})});
   ASSERT_THAT(Of<OfferRun>(offered), SizeIs(2));
@@ -43,8 +57,7 @@ TEST(Engine, RunsFromTheOfferToItsEnd) {
   EXPECT_THAT(Of<OfferTask>(first), SizeIs(1));
   EXPECT_THAT(Of<Compute>(first), IsEmpty());
   EXPECT_THAT(Of<Compute>(f.Deliver(kB)), SizeIs(1));
-  // Not folded any more: ends NOT_INCLUDED.
-  f.Deliver(kA);
+  f.Deliver(kA);  // Waits when the run stops.
   const auto committed = f.Answer();
   EXPECT_THAT(Receipts(committed, v1::Receipt::INCLUDED), SizeIs(2));
   EXPECT_THAT(Receipts(committed, v1::Receipt::NOT_INCLUDED), SizeIs(1));
@@ -64,6 +77,361 @@ TEST(Engine, RunsFromTheOfferToItsEnd) {
   ASSERT_THAT(Of<EndRun>(ended), SizeIs(2));
   EXPECT_EQ(Of<EndRun>(ended)[0].result, Version(0));
   EXPECT_EQ(Of<EndRun>(ended)[0].last, Version(1));
+  EXPECT_THAT(Of<PurgeRun>(f.Step(PurgeRequested{f.run_id, "op"})), SizeIs(1));
+  EXPECT_THAT(Of<PurgeRun>(f.Step(PurgeRequested{f.run_id, "op"})), IsEmpty());
+}
+
+TEST(Run, WaitsForStatisticsAndFoldsThem) {
+  TestFederation f({10, 30});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.config = "data { standardise: FEDERATED }"})});
+  for (const SiteId& site : f.sites) f.Decide(site, RunDecided::Answer::kApproved);
+  EXPECT_EQ(f.run().phase, RunPhase::kOffered);
+  const auto report = [&f](double mean) {
+    auto out = std::make_shared<v1::StatisticsReport>();
+    out->set_run_id(f.run_id.value());
+    for (int i = 0; i < 3; ++i) {
+      out->add_counts(10);
+      out->add_sums(10 * mean);
+      out->add_sums_of_squares(10 * mean);
+    }
+    return out;
+  };
+  f.Step(StatisticsReported{kA, report(0.2)});
+  EXPECT_THAT(Of<DrawInitialModel>(f.Step(StatisticsReported{kB, report(0.6)})), SizeIs(1));
+  EXPECT_DOUBLE_EQ(f.run().standardisation->means(0), 0.4);
+  EXPECT_DOUBLE_EQ(f.run().standardisation->deviations(0), std::sqrt(0.24));
+}
+
+TEST(Run, TakesStatisticsThatCanNotBeAsARefusal) {
+  TestFederation f({10, 30});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.config = "data { standardise: FEDERATED }"})});
+  for (const SiteId& site : f.sites) f.Decide(site, RunDecided::Answer::kApproved);
+  auto report = std::make_shared<v1::StatisticsReport>();
+  report->set_run_id(f.run_id.value());
+  const auto actions = f.Step(StatisticsReported{kA, report});
+  ASSERT_THAT(Of<Alarm>(actions), SizeIs(1));
+  EXPECT_EQ(Of<Alarm>(actions)[0].reason, v1::MALFORMED);
+  EXPECT_EQ(f.participant(kA).decision, Participant::Decision::kRefused);
+}
+
+TEST(Run, BeginsAtTheDeadlineWithThoseThatAreReadyAndTakesTheRestLater) {
+  TestFederation f({10, 20, 30});
+  f.Step(RunSubmitted{
+      f.run_id, MakePlan({.config = "participation { start_deadline_ms: 100 sites_min: 2 }"})});
+  f.Decide(kA, RunDecided::Answer::kApproved);
+  const Timer deadline = f.run().timers.begin()->first;
+  f.Step(TimerFired{deadline});
+  EXPECT_EQ(f.run().phase, RunPhase::kOffered);  // One is not enough.
+  f.Decide(kB, RunDecided::Answer::kApproved);
+  EXPECT_EQ(f.run().phase, RunPhase::kDrawing);
+  f.Answer();
+  const auto late = f.Decide(kC, RunDecided::Answer::kApproved);
+  EXPECT_THAT(Of<StartRun>(late), SizeIs(1));
+  EXPECT_THAT(Of<OfferTask>(late), SizeIs(2));
+  EXPECT_THAT(f.run().members, SizeIs(3));
+}
+
+TEST(Run, EndsAtOnceWhereTooFewTakePart) {
+  TestFederation f({10, 20});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.config = "participation { sites_min: 2 }"})});
+  f.Decide(kA, RunDecided::Answer::kApproved);
+  EXPECT_THAT(Of<EndRun>(f.Decide(kB, RunDecided::Answer::kRefused)), SizeIs(1));
+  EXPECT_EQ(f.run().phase, RunPhase::kEnded);
+  EXPECT_THAT(f.run().why_ended, HasSubstr("1 of the sites"));
+}
+
+TEST(Run, IsNotMadeOfAPlanThatCanNotRun) {
+  TestFederation f({10});
+  auto broken = std::make_shared<v1::RunPlan>(*MakePlan({}));
+  broken->mutable_spec()->clear_layers();
+  const auto refused = f.Step(RunSubmitted{f.run_id, broken});
+  ASSERT_THAT(Of<Alarm>(refused), SizeIs(1));
+  EXPECT_EQ(Of<Alarm>(refused)[0].reason, v1::SPEC_REFUSED);
+  f.Step(RunSubmitted{f.run_id, nullptr});
+  EXPECT_THAT(f.engine.runs(), IsEmpty());
+  f.Step(RunSubmitted{f.run_id, MakePlan({})});
+  EXPECT_THAT(Of<Alarm>(f.Step(RunSubmitted{f.run_id, MakePlan({})})), SizeIs(1));
+}
+
+TEST(Run, RefusesATableOfTooManySites) {
+  std::string config = "participation {";
+  for (int i = 0; i < 201; ++i) absl::StrAppend(&config, " sites: 'site-", i, "'");
+  TestFederation f({10});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.aggregation = "", .config = config + "}"})});
+  EXPECT_THAT(f.engine.runs(), IsEmpty());
+}
+
+TEST(Run, StopsWhenAnOperatorSaysSoAndGivesUpWhatIsPending) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({}));
+  f.Deliver(kA);
+  f.Deliver(kB);
+  ASSERT_TRUE(f.run().pending.has_value());
+  const auto stopped = f.Step(StopRequested{f.run_id, "anna"});
+  EXPECT_THAT(Receipts(stopped, v1::Receipt::NOT_INCLUDED), SizeIs(2));
+  EXPECT_THAT(f.run().why_ended, HasSubstr("anna"));
+  f.Answer();  // The program's late answer.
+  EXPECT_EQ(f.run().versions.size(), 1u);
+  EXPECT_EQ(RefusalOf(f.Deliver(kA)), v1::TASK_UNKNOWN);
+  // Nobody evaluates: the deadlines close the run.
+  for (int i = 0; i < 2; ++i) f.Step(TimerFired{f.run().timers.begin()->first});
+  EXPECT_EQ(f.run().phase, RunPhase::kEnded);
+  EXPECT_EQ(f.run().result, Version(0));
+}
+
+TEST(Run, EndsWhenTheNextVersionWouldNotBeFinite) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({}));
+  f.Deliver(kA);
+  f.Deliver(kB);
+  const auto actions = f.Step(ComputeDone{f.run_id, f.run().programs, {INFINITY}, {}});
+  EXPECT_THAT(Of<Alarm>(actions), SizeIs(1));
+  EXPECT_THAT(Receipts(actions, v1::Receipt::NOT_INCLUDED), SizeIs(2));
+  EXPECT_EQ(f.run().phase, RunPhase::kClosingValidation);
+}
+
+TEST(Run, StopsAtTheTargetAndWhenPatienceIsOver) {
+  const std::string one = "preset: FEDBUFF trigger { buffer { updates: 1 } }";
+  TestFederation target({10, 20});
+  target.StartRun(
+      MakePlan({.aggregation = one, .config = "stop { target { metric: LOG_LOSS value: 0.3 } }"}));
+  target.Evaluate(kA, Version(0), v1::VALIDATION, 0.2);
+  EXPECT_EQ(target.run().phase, RunPhase::kRunning);  // One site's word is not enough.
+  target.Evaluate(kB, Version(0), v1::VALIDATION, 0.4);
+  EXPECT_EQ(target.run().phase, RunPhase::kClosingTest);
+  EXPECT_THAT(target.run().why_ended, HasSubstr("reached the target"));
+
+  TestFederation patience({10});
+  patience.StartRun(MakePlan({.aggregation = one, .config = "stop { patience_versions: 2 }"}));
+  for (int v = 0; v < 4; ++v) {
+    patience.Evaluate(kA, Version(v), v1::VALIDATION, v == 1 ? 0.5 : 0.6);
+    if (patience.run().phase != RunPhase::kRunning) break;
+    patience.Deliver(kA);
+    patience.Answer();
+  }
+  EXPECT_EQ(patience.run().current(), Version(3));
+  EXPECT_EQ(patience.run().result, Version(1));
+  EXPECT_EQ(patience.run().phase, RunPhase::kClosingTest);
+}
+
+TEST(Run, IsChosenWithoutAHospitalThatHasBeenGoneForLong) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan(
+      {.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } }", .versions_max = 2}));
+  f.Evaluate(kA, Version(0), v1::VALIDATION, 0.6);
+  f.Evaluate(kB, Version(0), v1::VALIDATION, 0.1);
+  f.Step(SiteLost{kB, Incarnation(1)});
+  for (int v = 1; v <= 2; ++v) {
+    f.Deliver(kA);
+    f.Answer();
+    f.Evaluate(kA, Version(v), v1::VALIDATION, v == 1 ? 0.3 : 0.4);
+  }
+  EXPECT_EQ(f.run().phase, RunPhase::kClosingValidation);
+  f.Step(TimerFired{f.run().timers.begin()->first});
+  EXPECT_EQ(f.run().result, Version(1));
+}
+
+TEST(Run, RefusesEvaluationsThatCanNotBe) {
+  TestFederation f({10});
+  f.StartRun(MakePlan({}));
+  const auto reason = [](const std::vector<Action>& actions) {
+    const auto alarms = Of<Alarm>(actions);
+    return alarms.size() == 1 ? alarms[0].reason : v1::REASON_UNSPECIFIED;
+  };
+  EXPECT_EQ(reason(f.Evaluate(kA, Version(9), v1::VALIDATION, 0.1)), v1::VERSION_UNKNOWN);
+  EXPECT_EQ(reason(f.Evaluate(kA, Version(0), v1::VALIDATION, NAN)), v1::MALFORMED);
+  EXPECT_EQ(reason(f.Evaluate(kA, Version(0), v1::TRAIN, 0.1)), v1::MALFORMED);
+  EXPECT_EQ(reason(f.Evaluate(kB, Version(0), v1::VALIDATION, 0.1)), v1::NOT_APPROVED);
+  EXPECT_THAT(f.run().versions[0].validation, IsEmpty());
+}
+
+// ---- Updates
+
+TEST(Update, IsAnsweredTheSameEachTime) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({}));
+  const UpdateStaged update = f.Update(kA);
+  const auto first = Of<SendReceipt>(f.Step(update));
+  ASSERT_THAT(first, SizeIs(1));
+  for (int i = 0; i < 3; ++i) {
+    const auto again = f.Step(update);
+    ASSERT_THAT(Of<SendReceipt>(again), SizeIs(1));
+    EXPECT_EQ(Of<SendReceipt>(again)[0].sequence, first[0].sequence);
+    EXPECT_THAT(Of<OfferTask>(again), IsEmpty());
+  }
+  f.Deliver(kB);
+  f.Answer();
+  // Who asks again after the end hears the end too.
+  const auto late = f.Step(update);
+  ASSERT_THAT(Receipts(late, v1::Receipt::ACCEPTED), SizeIs(1));
+  EXPECT_EQ(Receipts(late, v1::Receipt::ACCEPTED)[0].sequence, first[0].sequence);
+  ASSERT_THAT(Receipts(late, v1::Receipt::INCLUDED), SizeIs(1));
+  EXPECT_EQ(Receipts(late, v1::Receipt::INCLUDED)[0].version, Version(1));
+  EXPECT_EQ(f.run().duplicates_absorbed, 4u);
+  EXPECT_EQ(f.run().versions[1].contributions.size(), 2u);
+}
+
+TEST(Update, OfAKnownTaskWithOtherContentIsRefusedWithAnAlarm) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({}));
+  UpdateStaged update = f.Update(kA);
+  f.Step(update);
+  update.update = Sha256Of("other");
+  const auto actions = f.Step(update);
+  EXPECT_EQ(RefusalOf(actions), v1::TASK_CONFLICT);
+  ASSERT_THAT(Of<Alarm>(actions), SizeIs(1));
+  EXPECT_EQ(Of<Alarm>(actions)[0].reason, v1::TASK_CONFLICT);
+}
+
+TEST(Update, IsRefusedWithItsReason) {
+  struct Case {
+    v1::Reason reason;
+    void (*change)(UpdateStaged&);
+  };
+  const Case cases[] = {
+      {v1::RUN_UNKNOWN, [](UpdateStaged& u) { u.run = RunId("no"); }},
+      {v1::SITE_UNKNOWN, [](UpdateStaged& u) { u.site = SiteId("no"); }},
+      {v1::TASK_UNKNOWN, [](UpdateStaged& u) { u.task = TaskId(99); }},
+      {v1::NOT_ATTACHED, [](UpdateStaged& u) { u.incarnation = Incarnation(9); }},
+      {v1::INCARNATION_FENCED, [](UpdateStaged& u) { u.incarnation = Incarnation(0); }},
+      {v1::LAYOUT_MISMATCH, [](UpdateStaged& u) { u.layout_hash = {}; }},
+      {v1::BASE_UNKNOWN, [](UpdateStaged& u) { u.base = Version(7); }},
+      {v1::BASE_UNKNOWN, [](UpdateStaged& u) { u.base_model_id = {}; }},
+      {v1::NOT_FINITE, [](UpdateStaged& u) { u.values = UpdateStaged::Values::kNotFinite; }},
+      {v1::NOT_FINITE, [](UpdateStaged& u) { u.norm = INFINITY; }},
+      {v1::NOT_FINITE, [](UpdateStaged& u) { u.training_loss = NAN; }},
+      {v1::NORM_TOO_LARGE, [](UpdateStaged& u) { u.norm = 10.5; }},
+      {v1::TOO_FEW_EXAMPLES, [](UpdateStaged& u) { u.examples = 0; }},
+  };
+  for (const Case& c : cases) {
+    TestFederation f({10, 20});
+    f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF limits { update_norm_max: 10 }"}));
+    UpdateStaged update = f.Update(kA);
+    c.change(update);
+    EXPECT_EQ(RefusalOf(f.Step(update)), c.reason);
+    // The same bytes hear the same; the run goes on.
+    EXPECT_EQ(RefusalOf(f.Step(update)), c.reason);
+    EXPECT_THAT(f.Deliver(kB), ::testing::Not(IsEmpty()));
+    EXPECT_THAT(f.run().buffer, SizeIs(1));
+  }
+}
+
+TEST(Update, ThatIsTooStaleIsRefusedAndItsSiteGoesOn) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } } "
+                                      "limits { staleness_versions_max: 1 }"}));
+  for (int i = 0; i < 2; ++i) {
+    f.Deliver(kB);
+    f.Answer();
+  }
+  const auto actions = f.Deliver(kA, Version(0));
+  EXPECT_EQ(RefusalOf(actions), v1::TOO_STALE);
+  ASSERT_THAT(Of<OfferTask>(actions), SizeIs(1));
+  EXPECT_EQ(Of<OfferTask>(actions)[0].base_min, Version(1));
+  EXPECT_THAT(Receipts(f.Deliver(kA, Version(1)), v1::Receipt::ACCEPTED), SizeIs(1));
+  EXPECT_THAT(f.run().refusals, ElementsAre(std::pair(v1::TOO_STALE, 1u)));
+}
+
+TEST(Update, ArrivingWhileAProgramRunsWaitsForTheNextVersion) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({}));
+  for (int i = 0; i < 2; ++i) {
+    f.Deliver(kA);
+    f.Deliver(kB);
+  }
+  EXPECT_EQ(f.run().programs, 2u);  // Version 0 and version 1.
+  EXPECT_THAT(f.run().buffer, SizeIs(2));
+  EXPECT_THAT(Of<Compute>(f.Answer()), SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Answer()), IsEmpty());
+  const auto counts = CountsBySite(f.run());
+  EXPECT_EQ(counts.at(kA).included, 2u);
+  EXPECT_EQ(counts.at(kA).accepted, 2u);
+  EXPECT_THAT(StalenessHistogram(f.run()), ElementsAre(2, 2));
+}
+
+TEST(Program, IsAskedForAgainAfterAStartAndCountsOnce) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 2 } } "
+                                      "server { adam {} }"}));
+  f.Deliver(kA);
+  const auto asked = Of<Compute>(f.Deliver(kB));
+  ASSERT_THAT(asked, SizeIs(1));
+  const auto again = Of<Compute>(f.Step(Started{}));
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_EQ(again[0].program, asked[0].program);
+  ASSERT_EQ(again[0].code.steps.size(), asked[0].code.steps.size());
+  for (size_t i = 0; i < asked[0].code.steps.size(); ++i) {
+    EXPECT_EQ(again[0].code.steps[i].a, asked[0].code.steps[i].a);
+    EXPECT_EQ(again[0].code.steps[i].x, asked[0].code.steps[i].x);
+  }
+  f.Answer();
+  f.Answer();
+  EXPECT_EQ(f.run().versions.size(), 2u);
+  EXPECT_THAT(Of<Alarm>(f.Step(ComputeDone{f.run_id, 99, {}, {}})), SizeIs(1));
+}
+
+// ---- Barrier
+
+TEST(Barrier, WaitsForAllAndThenForTheDeadline) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 "
+                                      "sites_min: 2 } }"}));
+  EXPECT_THAT(Of<OfferTask>(f.Deliver(kA)), IsEmpty());  // One grant for each round.
+  const Timer deadline = f.run().timers.begin()->first;
+  f.Step(TimerFired{deadline});
+  EXPECT_FALSE(f.run().pending.has_value());  // One is fewer than two.
+  const UpdateStaged late = f.Update(kC);
+  EXPECT_THAT(Of<Compute>(f.Deliver(kB)), SizeIs(1));
+  EXPECT_EQ(RefusalOf(f.Step(late)), v1::ROUND_CLOSED);
+  const auto next = f.Answer();
+  EXPECT_THAT(Of<OfferTask>(next), SizeIs(3));
+  EXPECT_EQ(Of<OfferTask>(next)[0].base_min, Version(1));
+}
+
+TEST(Barrier, TriesARoundAgainOfWhichNothingCameThrough) {
+  TestFederation f({10});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG"}));
+  UpdateStaged bad = f.Update(kA);
+  bad.values = UpdateStaged::Values::kNotFinite;
+  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
+// ---- Retention
+
+TEST(Retention, ForgetsWhatNoVersionToComeNeeds) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: STALENESS_WEIGHTED_TABLE trigger { buffer { "
+                                      "updates: 1 } } limits { staleness_versions_max: 2 }",
+                       .config = "retention: UNTIL_DURABLE data { split { validation: 0 } }",
+                       .versions_max = 30}));
+  const Digest first = f.Update(kA).update;
+  f.Deliver(kA);
+  EXPECT_THAT(Of<Forget>(f.Answer()), IsEmpty());  // It is in the table.
+  f.Deliver(kA);
+  const auto replaced = Of<Forget>(f.Answer());
+  ASSERT_THAT(replaced, SizeIs(1));
+  EXPECT_EQ(replaced[0].vector, VectorName::Update(first));
+  // b's grants may still be trained on version 0.
+  for (int i = 0; i < 10; ++i) {
+    f.Deliver(kA);
+    f.Answer();
+  }
+  EXPECT_EQ(f.run().versions[0].stored, VersionState::Stored::kKept);
+  f.Deliver(kB, Version(12));
+  f.Deliver(kB, Version(12));
+  f.Answer();
+  EXPECT_EQ(f.run().versions[0].stored, VersionState::Stored::kForgotten);
+  EXPECT_EQ(f.run().versions[12].stored, VersionState::Stored::kKept);
+}
+
+TEST(Retention, KeepsEverythingByDefault) {
+  TestFederation f({10});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDASYNC", .versions_max = 30}));
+  for (int i = 0; i < 20; ++i) {
+    f.Deliver(kA);
+    EXPECT_THAT(Of<Forget>(f.Answer()), IsEmpty());
+  }
 }
 
 }  // namespace
