@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "models/spec/complaints.h"
 #include "models/spec/plan_checks.h"
 #include "models/spec/plan_defaults.h"
@@ -30,11 +31,28 @@ absl::Status ReadNamedFile(const std::string& config_path, absl::string_view fie
   return absl::Status(read.code(), absl::StrCat(field, ": ", read.message()));
 }
 
+// "a.b=1" as the text "a { b: 1 }" over `config`.
+absl::Status MergeOverride(const std::string& override, v1::RunConfig& config) {
+  const size_t equals = override.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    return absl::InvalidArgumentError(absl::StrFormat("'%s': write path=value.", override));
+  }
+  const std::vector<std::string> path = absl::StrSplit(override.substr(0, equals), '.');
+  const std::string text =
+      absl::StrCat(absl::StrJoin(path, " { "), ": ", override.substr(equals + 1),
+                   std::string(path.size() - 1, '}'));
+  return MergeTextFormat(text, override, config);
+}
+
 }  // namespace
 
-absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path) {
+absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
+                                        const std::vector<std::string>& overrides) {
   v1::RunPlan plan;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(path, *plan.mutable_config()));
+  for (const std::string& override : overrides) {
+    CONSILIUM_RETURN_IF_ERROR(MergeOverride(override, *plan.mutable_config()));
+  }
   CONSILIUM_RETURN_IF_ERROR(ReadNamedFile(path, "model.spec_file",
                                           plan.config().model().spec_file(), *plan.mutable_spec()));
   CONSILIUM_RETURN_IF_ERROR(ReadNamedFile(

@@ -21,7 +21,10 @@ namespace consilium {
 // every default (also those of the preset's stages, so that a resolved plan says everything that
 // will happen) and checks. INVALID_ARGUMENT holds every complaint, one sentence a line, each
 // beginning with the field's path ("aggregation.trigger.buffer.updates: …").
-absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path);
+// `overrides` are "path=value" in text format over the config before anything is filled in, e.g.
+// "training.local_steps=10"; one that names no field is refused like an unknown field.
+absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
+                                        const std::vector<std::string>& overrides = {});
 
 // The same for a plan from a peer or a test. Idempotent: a resolved plan comes back unchanged.
 // What is not built yet (privacy, other presets) is refused here, never ignored.

@@ -39,10 +39,10 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
-}  // namespace
+enum class Overwriting { kRefused, kAllowed };
 
-absl::Status ParseTextFormat(absl::string_view text, absl::string_view name,
-                             google::protobuf::Message& message) {
+absl::Status ReadText(absl::string_view text, absl::string_view name, Overwriting overwriting,
+                      google::protobuf::Message& message) {
   if (text.size() > limits::kTextFileBytesMax) {
     return absl::ResourceExhaustedError(absl::StrFormat(
         "%s has %d bytes; at most %d are read", name, text.size(), limits::kTextFileBytesMax));
@@ -52,12 +52,27 @@ absl::Status ParseTextFormat(absl::string_view text, absl::string_view name,
   parser.RecordErrorsTo(&errors);
   parser.SetRecursionLimit(kNestingMax);
   google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
-  if (!parser.Parse(&stream, &message)) {
+  const bool parsed = overwriting == Overwriting::kAllowed ? parser.Merge(&stream, &message)
+                                                           : parser.Parse(&stream, &message);
+  if (!parsed) {
     return absl::InvalidArgumentError(errors.text().empty()
                                           ? absl::StrCat(name, ": is not protobuf text format")
                                           : errors.text());
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ParseTextFormat(absl::string_view text, absl::string_view name,
+                             google::protobuf::Message& message) {
+  message.Clear();
+  return ReadText(text, name, Overwriting::kRefused, message);
+}
+
+absl::Status MergeTextFormat(absl::string_view text, absl::string_view name,
+                             google::protobuf::Message& message) {
+  return ReadText(text, name, Overwriting::kAllowed, message);
 }
 
 absl::Status ReadTextFormatFile(const std::string& path, google::protobuf::Message& message) {

@@ -23,6 +23,10 @@ namespace consilium {
 absl::Status ParseTextFormat(absl::string_view text, absl::string_view name,
                              google::protobuf::Message& message);
 
+// The same over what `message` holds already: fields that `text` gives replace those.
+absl::Status MergeTextFormat(absl::string_view text, absl::string_view name,
+                             google::protobuf::Message& message);
+
 // Reads at most limits::kTextFileBytesMax and parses.
 absl::Status ReadTextFormatFile(const std::string& path, google::protobuf::Message& message);
 

@@ -1,0 +1,122 @@
+#include "sim/commands/assess_command.h"
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/text_format.h"
+#include "sim/commands/outputs.h"
+#include "sim/commands/simulate.h"
+#include "sim/engine/baselines.h"
+#include "sim/report/summary.h"
+#include "site_agent/train/cpu_trainer.h"
+
+namespace consilium {
+namespace {
+
+// The model id of the result version, out of what was computed anew.
+std::string ResultModel(const ReplayResult& result, const RunId& run) {
+  const federation::RunState& state = result.run(run);
+  if (!result.mismatches.empty() || !state.result.has_value()) return "";
+  return ToHex(state.versions[state.result->value()].model_id);
+}
+
+absl::StatusOr<std::map<std::string, double>> ParseNotes(const std::vector<std::string>& notes) {
+  std::map<std::string, double> parsed;
+  for (const std::string& note : notes) {
+    const std::vector<std::string> parts = absl::StrSplit(note, absl::MaxSplits('=', 1));
+    double value = 0;
+    if (parts.size() != 2 || !absl::SimpleAtod(parts[1], &value)) {
+      return absl::InvalidArgumentError(absl::StrFormat("--note %s: write KEY=NUMBER", note));
+    }
+    parsed[parts[0]] = value;
+  }
+  return parsed;
+}
+
+// The same federation under other rules; every one of them at the scenario's speeds.
+absl::StatusOr<std::vector<RunSummary>> SimulateOthers(const AssessCommand& command,
+                                                       const v1::RunPlan& plan,
+                                                       const FederationData& data,
+                                                       const Baselines& baselines,
+                                                       Trainer& trainer) {
+  v1::Scenario scenario;
+  if (!command.scenario_file.empty()) {
+    CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.scenario_file, scenario));
+  }
+  std::vector<RunSummary> runs;
+  for (const std::string& name : command.presets) {
+    v1::AggregationConfig::Preset preset;
+    if (!v1::AggregationConfig::Preset_Parse(name, &preset)) {
+      return absl::InvalidArgumentError(absl::StrFormat("--simulate: no rule is named %s", name));
+    }
+    CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
+    CONSILIUM_ASSIGN_OR_RETURN(RunSummary summary,
+                               Simulate(other, scenario, data, &baselines, trainer));
+    absl::StrAppend(&summary.title, " (simulated)");
+    runs.push_back(std::move(summary));
+  }
+  return runs;
+}
+
+std::string Finding(const ReplayResult& result, absl::string_view of, uint64_t count) {
+  if (result.mismatches.empty()) return absl::StrFormat("%d %s, bit by bit the same", count, of);
+  return absl::StrFormat("%d mismatches; the first: %s", result.mismatches.size(),
+                         result.mismatches.front());
+}
+
+}  // namespace
+
+absl::Status Execute(const AssessCommand& command) {
+  CONSILIUM_ASSIGN_OR_RETURN(const auto notes, ParseNotes(command.notes));
+  CONSILIUM_ASSIGN_OR_RETURN(const Recording recording, OpenRecording(command.source));
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(recording));
+  CONSILIUM_ASSIGN_OR_RETURN(const FederationData data, OpenData(command.source, plan));
+  CpuTrainer trainer;
+
+  CONSILIUM_ASSIGN_OR_RETURN(const ReplayResult replayed,
+                             ReplayWithProgress(recording, {}, "replaying"));
+  ReplayOptions retrain;
+  retrain.data = &data;
+  retrain.trainer = &trainer;
+  CONSILIUM_ASSIGN_OR_RETURN(const ReplayResult retrained,
+                             ReplayWithProgress(recording, retrain, "retraining"));
+
+  CONSILIUM_ASSIGN_OR_RETURN(const Baselines baselines, TrainBaselines(plan, data, trainer));
+  RunSummary real = SummaryOf(replayed.run(recording.run), &baselines);
+  absl::StrAppend(&real.title, " (real processes)");
+  std::vector<RunSummary> runs = {real};
+  CONSILIUM_ASSIGN_OR_RETURN(std::vector<RunSummary> others,
+                             SimulateOthers(command, plan, data, baselines, trainer));
+  for (RunSummary& other : others) runs.push_back(std::move(other));
+
+  nlohmann::json summary = ToJson(real);
+  summary["wall_s"] = real.seconds;
+  summary["replay_model_sha256"] = ResultModel(replayed, recording.run);
+  summary["retrain_model_sha256"] = ResultModel(retrained, recording.run);
+  for (const auto& [key, value] : notes) summary[key] = value;
+  summary["simulated"] = nlohmann::json::array();
+  for (size_t i = 1; i < runs.size(); ++i) summary["simulated"].push_back(ToJson(runs[i]));
+
+  absl::PrintF("%s\n%s\n", TextTable(real), ComparisonTable(runs));
+  std::map<std::string, std::string> checks = {
+      {"replay of the journal", Finding(replayed, "versions", replayed.programs_run)},
+      {"retraining of every update", Finding(retrained, "updates", retrained.updates_retrained)}};
+  for (const auto& [check, finding] : checks) absl::PrintF("%s: %s\n", check, finding);
+  for (const auto& [key, value] : notes) checks[key] = absl::StrFormat("%g", value);
+  CONSILIUM_RETURN_IF_ERROR(WriteOutputs(command.out, summary, runs, checks));
+  if (!replayed.mismatches.empty() || !retrained.mismatches.empty()) {
+    return absl::DataLossError("the federation does not come out again as it was recorded");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace consilium

@@ -1,0 +1,45 @@
+// `consilium-sim replay`: a recorded federation, run again bit by bit.
+//
+// Threads: one.
+
+#ifndef CONSILIUM_SIM_COMMANDS_REPLAY_COMMAND_H_
+#define CONSILIUM_SIM_COMMANDS_REPLAY_COMMAND_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "sim/engine/replay.h"
+
+namespace consilium {
+
+// Where a recording and the hospitals' tables lie.
+struct RecordingSource {
+  std::string export_file;
+  std::string key_file;           // Private key of the export's recipient.
+  std::vector<std::string> data;  // "SITE=CSV".
+};
+
+struct ReplayCommand {
+  RecordingSource source;
+  enum class Updates { kRecorded, kRetrained } updates = Updates::kRecorded;
+  enum class Output { kText, kJson } output = Output::kText;
+};
+
+// DATA_LOSS where anything differs from what was recorded; stdout says what.
+absl::Status Execute(const ReplayCommand& command);
+
+// Decrypts, checks signature and chain.
+absl::StatusOr<Recording> OpenRecording(const RecordingSource& source);
+// The plan of the recorded run. NOT_FOUND where the recording has none.
+absl::StatusOr<v1::RunPlan> PlanOf(const Recording& recording);
+// The tables named by --data, split as the plan says.
+absl::StatusOr<FederationData> OpenData(const RecordingSource& source, const v1::RunPlan& plan);
+// Replay with a progress line.
+absl::StatusOr<ReplayResult> ReplayWithProgress(const Recording& recording, ReplayOptions options,
+                                                absl::string_view what);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_COMMANDS_REPLAY_COMMAND_H_

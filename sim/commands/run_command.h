@@ -1,0 +1,39 @@
+// `consilium-sim run`: simulates a run config under a scenario, over one seed or several.
+//
+// Threads: one.
+
+#ifndef CONSILIUM_SIM_COMMANDS_RUN_COMMAND_H_
+#define CONSILIUM_SIM_COMMANDS_RUN_COMMAND_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace consilium {
+
+struct RunCommand {
+  std::string run_file;
+  std::string scenario_file;
+  std::string data_folder;  // Where the scenario's files lie; empty: beside the scenario.
+  // "path=value" over the run config, e.g. "aggregation.preset=FEDBUFF".
+  std::vector<std::string> overrides;
+  // "3" or "1..5": seeds of run, split and scenario. Empty: as the files say.
+  std::string seeds;
+  std::string out;  // Folder for summary.json and report.html; may be empty.
+  enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
+  enum class Output { kText, kJson } output = Output::kText;
+};
+
+// Writes what it found to stdout, progress to stderr where that is a terminal.
+absl::Status Execute(const RunCommand& command);
+
+// "4" or "1..5". INVALID_ARGUMENT otherwise, or for more than 1,000.
+absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_COMMANDS_RUN_COMMAND_H_

@@ -1,0 +1,58 @@
+#include "sim/commands/simulate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "models/spec/run_plan.h"
+#include "protocol/core/status_macros.h"
+#include "sim/commands/progress.h"
+#include "sim/engine/simulation.h"
+
+namespace consilium {
+namespace {
+
+// Updates that make one version.
+uint64_t UpdatesPerVersion(const v1::AggregationConfig& aggregation, size_t sites) {
+  return aggregation.trigger().has_barrier() ? sites : aggregation.trigger().buffer().updates();
+}
+
+}  // namespace
+
+absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
+                                    const FederationData& data, const Baselines* baselines,
+                                    Trainer& trainer) {
+  const auto preset = plan.config().aggregation().preset();
+  Progress progress(absl::StrFormat("simulating %s", v1::AggregationConfig::Preset_Name(preset)));
+  SimulationInput input;
+  input.plan = plan;
+  input.scenario = scenario;
+  input.data = &data;
+  input.trainer = &trainer;
+  input.on_version = [&](const federation::RunState& run, absl::Time now) {
+    progress.Show(static_cast<double>(run.current().value()), plan.config().stop().versions_max(),
+                  absl::StrFormat("version %d, virtual time %s", run.current().value(),
+                                  absl::FormatDuration(now - absl::UnixEpoch())));
+  };
+  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Simulation> simulation,
+                             Simulation::Create(std::move(input)));
+  CONSILIUM_RETURN_IF_ERROR(simulation->Run());
+  return SummaryOf(simulation->run(), baselines);
+}
+
+absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
+                                       v1::AggregationConfig::Preset preset, size_t sites) {
+  v1::RunPlan other = plan;
+  other.mutable_config()->clear_aggregation();
+  other.mutable_config()->mutable_aggregation()->set_preset(preset);
+  other.mutable_config()->mutable_training()->clear_tasks_in_flight_max();
+  CONSILIUM_ASSIGN_OR_RETURN(other, ResolvePlan(std::move(other)));
+  const uint64_t updates =
+      plan.config().stop().versions_max() * UpdatesPerVersion(plan.config().aggregation(), sites);
+  const uint64_t versions =
+      std::max<uint64_t>(1, updates / UpdatesPerVersion(other.config().aggregation(), sites));
+  other.mutable_config()->mutable_stop()->set_versions_max(static_cast<uint32_t>(versions));
+  return other;
+}
+
+}  // namespace consilium

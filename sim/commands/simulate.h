@@ -1,0 +1,29 @@
+// One simulation with its progress line and its summary: what `run` and `assess` share.
+//
+// Threads: one.
+
+#ifndef CONSILIUM_SIM_COMMANDS_SIMULATE_H_
+#define CONSILIUM_SIM_COMMANDS_SIMULATE_H_
+
+#include "absl/status/statusor.h"
+#include "consilium/v1/run_config.pb.h"
+#include "consilium/v1/scenario.pb.h"
+#include "sim/engine/baselines.h"
+#include "sim/engine/site_data.h"
+#include "sim/report/summary.h"
+#include "site_agent/core/trainer.h"
+
+namespace consilium {
+
+// `baselines` may be null.
+absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
+                                    const FederationData& data, const Baselines* baselines,
+                                    Trainer& trainer);
+
+// The plan under another rule with that rule's own defaults, and about as many merged updates.
+absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
+                                       v1::AggregationConfig::Preset preset, size_t sites);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_COMMANDS_SIMULATE_H_

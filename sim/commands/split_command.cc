@@ -1,0 +1,82 @@
+#include "sim/commands/split_command.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "models/spec/run_plan.h"
+#include "protocol/core/files.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/text_format.h"
+#include "sim/engine/site_data.h"
+
+namespace consilium {
+namespace {
+
+// Shortest text that reads back as the same number.
+std::string NumberText(double value) {
+  for (int digits : {6, 9, 12, 15}) {
+    const std::string text = absl::StrFormat("%.*g", digits, value);
+    if (std::stod(text) == value) return text;
+  }
+  return absl::StrFormat("%.17g", value);
+}
+
+std::string FieldText(const v1::Column& column, double value) {
+  if (std::isnan(value)) return "";
+  if (column.has_category()) return column.category().values(static_cast<int>(value));
+  return NumberText(value);
+}
+
+std::string LabelText(const v1::Label& label, double value) {
+  switch (label.kind_case()) {
+    case v1::Label::kBinary:
+      return value == 1 ? label.binary().positive(0) : label.binary().negative(0);
+    case v1::Label::kClasses:
+      return label.classes().values(static_cast<int>(value));
+    default:
+      return NumberText(value);
+  }
+}
+
+std::string CsvOf(const v1::DataContract& contract, const SiteData& data) {
+  std::string csv;
+  for (const v1::Column& column : contract.columns()) absl::StrAppend(&csv, column.name(), ",");
+  absl::StrAppend(&csv, contract.label().column(), "\n");
+  for (const RawRow& row : data.rows) {
+    for (int i = 0; i < contract.columns_size(); ++i) {
+      absl::StrAppend(&csv, FieldText(contract.columns(i), row.values[i]), ",");
+    }
+    absl::StrAppend(&csv, LabelText(contract.label(), row.label), "\n");
+  }
+  return csv;
+}
+
+}  // namespace
+
+absl::Status Execute(const SplitCommand& command) {
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadRunPlan(command.run_file, {}));
+  if (plan.contract().csv().header() == v1::CsvFormat::ABSENT ||
+      !plan.contract().patient_id_column().empty()) {
+    return absl::InvalidArgumentError(
+        "data split: only contracts with a header line and without a patient column can be dealt "
+        "out so far");
+  }
+  v1::Scenario scenario;
+  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.scenario_file, scenario));
+  const std::string folder =
+      command.data_folder.empty()
+          ? std::filesystem::path(command.scenario_file).parent_path().string()
+          : command.data_folder;
+  CONSILIUM_ASSIGN_OR_RETURN(const FederationData data, LoadScenarioData(scenario, plan, folder));
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(command.out, 0755));
+  for (const auto& [site, site_data] : data) {
+    const std::string path = absl::StrCat(command.out, "/", site.value(), ".csv");
+    CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(path, CsvOf(plan.contract(), site_data), 0600));
+    absl::PrintF("%s: %d rows\n", path, site_data.rows.size());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace consilium

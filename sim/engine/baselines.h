@@ -1,0 +1,37 @@
+// What a federation is compared with: each hospital's own model alone, and a pooled model of all
+// their patients, which exists in a simulation only.
+//
+// Threads: one call at a time on one trainer.
+
+#ifndef CONSILIUM_SIM_ENGINE_BASELINES_H_
+#define CONSILIUM_SIM_ENGINE_BASELINES_H_
+
+#include <map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "consilium/v1/coordination.pb.h"
+#include "sim/engine/site_data.h"
+#include "site_agent/core/trainer.h"
+
+namespace consilium {
+
+struct Baselines {
+  // On each hospital's own test patients.
+  std::map<SiteId, v1::MetricSums> alone;
+  std::map<SiteId, v1::MetricSums> pooled;
+};
+
+// Both train with the plan's local optimizer, batch and steps, task after task from the task
+// before, until the validation loss has not improved for kPatienceTasks tasks or kTasksMax are
+// done, and keep the best model on validation. Alone: standardised with the hospital's own
+// numbers; pooled: with everyone's, on everyone's training and validation patients.
+absl::StatusOr<Baselines> TrainBaselines(const v1::RunPlan& plan, const FederationData& data,
+                                         Trainer& trainer);
+
+inline constexpr int kPatienceTasks = 40;
+inline constexpr int kTasksMax = 600;
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_ENGINE_BASELINES_H_

@@ -1,0 +1,65 @@
+// One simulated federation: the production engines on virtual time, over real data split into
+// virtual sites. A function of plan, scenario and data: the same inputs give the same models, bit
+// by bit.
+//
+// Ownership: borrows data and trainer. Threads: one.
+
+#ifndef CONSILIUM_SIM_ENGINE_SIMULATION_H_
+#define CONSILIUM_SIM_ENGINE_SIMULATION_H_
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "aggregator/core/run_state.h"
+#include "consilium/v1/run_config.pb.h"
+#include "consilium/v1/scenario.pb.h"
+#include "sim/engine/recording.h"
+#include "sim/engine/site_data.h"
+#include "sim/engine/virtual_aggregator.h"
+#include "sim/engine/virtual_site.h"
+#include "site_agent/core/trainer.h"
+
+namespace consilium {
+
+struct SimulationInput {
+  v1::RunPlan plan;       // Resolved.
+  v1::Scenario scenario;  // Its dataset is in `data` already.
+  const FederationData* data = nullptr;
+  Trainer* trainer = nullptr;
+  // May be null; outlives the simulation.
+  Recording* recording = nullptr;
+  // Called when a version has committed.
+  std::function<void(const federation::RunState& run, absl::Time now)> on_version;
+};
+
+class Simulation {
+ public:
+  // INVALID_ARGUMENT: an override names a site that the scenario does not have.
+  static absl::StatusOr<std::unique_ptr<Simulation>> Create(SimulationInput input);
+
+  // Until the run has ended and nothing is on its way. INTERNAL where the federation stands still
+  // before its run has ended: nothing can happen any more, which is a defect of an engine or a
+  // scenario in which all sites refuse.
+  absl::Status Run();
+
+  const federation::RunState& run() const;
+  absl::StatusOr<Weights> ModelOf(Version version) const;
+  absl::Time now() const { return world_.queue.now(); }
+
+ private:
+  explicit Simulation(SimulationInput input);
+  absl::Status AddSites();
+  absl::StatusOr<double> SlowdownOf(const SiteId& site, RandomStream& random) const;
+
+  SimulationInput input_;
+  World world_;
+  VirtualAggregator aggregator_;
+  std::vector<std::unique_ptr<VirtualSite>> sites_;
+  RunId run_id_;
+};
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_ENGINE_SIMULATION_H_

@@ -1,0 +1,55 @@
+// One hospital's table in the simulator: raw rows that satisfy the run's contract, and what a run
+// makes of them. The same code as in a real agent (site_agent/ingest) does all of it.
+//
+// Ownership: values. Threads: as any value.
+
+#ifndef CONSILIUM_SIM_ENGINE_SITE_DATA_H_
+#define CONSILIUM_SIM_ENGINE_SITE_DATA_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "consilium/v1/coordination.pb.h"
+#include "consilium/v1/run_config.pb.h"
+#include "consilium/v1/scenario.pb.h"
+#include "models/spec/examples.h"
+#include "protocol/core/ids.h"
+#include "site_agent/ingest/raw_row.h"
+
+namespace consilium {
+
+struct SiteData {
+  std::vector<RawRow> rows;
+  std::vector<v1::Split> parts;  // One for each row, by the plan's split.
+};
+
+using FederationData = std::map<SiteId, SiteData>;
+
+// The rows of every site of the scenario, split as the plan says. Paths are relative to `folder`.
+// A row that the contract refuses is an error here: virtual hospitals have clean files.
+absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
+                                                const v1::RunPlan& plan, const std::string& folder);
+
+// The same from one CSV file a site; refused rows are left out, as at a hospital's import.
+absl::StatusOr<FederationData> LoadSiteFiles(const std::map<SiteId, std::string>& files,
+                                             const v1::RunPlan& plan);
+
+absl::StatusOr<v1::StatisticsReport> StatisticsOfSite(const v1::RunPlan& plan,
+                                                      const SiteData& data);
+absl::StatusOr<SplitExamples> EncodeSite(const v1::RunPlan& plan,
+                                         const v1::Standardisation& standardisation,
+                                         const SiteData& data);
+
+// How many rows lie in a part.
+size_t CountPart(const SiteData& data, v1::Split part);
+
+// Means and deviations over these sites' training rows, or the identity where the plan does not
+// standardise.
+absl::StatusOr<v1::Standardisation> StandardisationOver(const v1::RunPlan& plan,
+                                                        const FederationData& data);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_ENGINE_SITE_DATA_H_

@@ -1,0 +1,145 @@
+#include "sim/engine/virtual_aggregator.h"
+
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/journal_codec.h"
+#include "aggregator/merge/run_program.h"
+#include "models/spec/initial_values.h"
+#include "models/spec/run_plan.h"
+#include "protocol/wire/hash.h"
+#include "sim/engine/overloaded.h"
+#include "spdlog/spdlog.h"
+
+namespace consilium {
+
+namespace fed = federation;
+
+void VirtualAggregator::Handle(const fed::Event& event) {
+  if (const auto* staged = std::get_if<fed::UpdateStaged>(&event)) StoreUpdate(*staged);
+  std::vector<fed::Action> actions = engine_.Step(world_.queue.now(), event);
+  if (recording_ != nullptr) {
+    recording_->entries.push_back(
+        fed::EncodeJournalEntry({engine_.sequence(), world_.queue.now(), event}));
+  }
+  if (const auto* done = std::get_if<fed::ComputeDone>(&event)) RecordResult(*done);
+  // Virtual storage is durable at once.
+  barrier_.Hold(engine_.sequence(), std::move(actions));
+  for (const fed::Action& action : barrier_.Release(engine_.sequence())) Execute(action);
+}
+
+absl::StatusOr<Weights> VirtualAggregator::ModelOf(const RunId& run, Version version) const {
+  auto found = stores_.find(run);
+  if (found == stores_.end()) return absl::NotFoundError("no such run");
+  return found->second->Get(VectorName::Model(version));
+}
+
+MemoryVectorStore* VirtualAggregator::StoreOf(const RunId& run) {
+  auto found = stores_.find(run);
+  if (found != stores_.end()) return found->second.get();
+  auto state = engine_.runs().find(run);
+  if (state == engine_.runs().end()) return nullptr;
+  return stores_.emplace(run, std::make_unique<MemoryVectorStore>(state->second.elements))
+      .first->second.get();
+}
+
+void VirtualAggregator::StoreUpdate(const fed::UpdateStaged& staged) {
+  MemoryVectorStore* store = StoreOf(staged.run);
+  auto update = world_.updates.find(staged.update);
+  if (store == nullptr || update == world_.updates.end()) return;
+  const VectorName name = VectorName::Update(staged.update);
+  if (store->Get(name).ok()) return;
+  world_.failure.Update(store->Put(name, *update->second));
+  if (recording_ != nullptr) recording_->updates[staged.update] = *update->second;
+}
+
+// The version is committed: its optimizer state becomes the current one.
+void VirtualAggregator::RecordResult(const fed::ComputeDone& done) {
+  auto state = engine_.runs().find(done.run);
+  if (state == engine_.runs().end() || state->second.versions.empty()) return;
+  world_.failure.Update(StoreOf(done.run)->SwitchState(state->second.current()));
+}
+
+void VirtualAggregator::Compute(const fed::Compute& action) {
+  absl::StatusOr<ProgramResult> result = RunProgram(action.code, *StoreOf(action.run), nullptr);
+  if (!result.ok()) {
+    world_.failure.Update(result.status());
+    return;
+  }
+  world_.queue.Schedule(world_.queue.now(),
+                        ToAggregator{fed::ComputeDone{action.run, action.program, result->scalars,
+                                                      result->payload_root}});
+}
+
+void VirtualAggregator::Draw(const fed::DrawInitialModel& action) {
+  const fed::RunState& state = engine_.runs().at(action.run);
+  absl::StatusOr<ModelGraph> graph = GraphOf(*state.plan);
+  if (!graph.ok()) {
+    world_.failure.Update(graph.status());
+    return;
+  }
+  std::vector<float> values = InitialValues(*graph, state.plan->config().seed());
+  const Digest root = MerkleRootOf(
+      {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)});
+  world_.failure.Update(StoreOf(action.run)->Put(VectorName::Model(Version(0)), std::move(values)));
+  world_.queue.Schedule(world_.queue.now(),
+                        ToAggregator{fed::ComputeDone{action.run, action.program, {}, root}});
+}
+
+void VirtualAggregator::SendReceipt(const fed::SendReceipt& action) {
+  auto receipt = std::make_shared<v1::Receipt>();
+  receipt->set_kind(action.kind);
+  receipt->set_run_id(action.run.value());
+  receipt->set_site_id(action.site.value());
+  receipt->set_task_id(action.task.value());
+  receipt->set_update_id(ToBytes(action.update));
+  receipt->set_sequence(action.sequence.value());
+  receipt->set_version(action.version.value());
+  receipt->set_coefficient(action.coefficient);
+  world_.SendToSite(action.site, site::ReceiptReceived{std::move(receipt)});
+}
+
+void VirtualAggregator::Execute(const fed::Action& action) {
+  std::visit(
+      Overloaded{
+          [&](const fed::Compute& a) { Compute(a); },
+          [&](const fed::DrawInitialModel& a) { Draw(a); },
+          [&](const fed::Welcome& a) { world_.SendToSite(a.site, site::LinkUp{}); },
+          [&](const fed::RefuseAttach& a) {
+            spdlog::warn("{} is not let in: {}", a.site.value(), a.message);
+          },
+          [&](const fed::Detach& a) { world_.SendToSite(a.site, site::LinkDown{}); },
+          [&](const fed::OfferRun& a) {
+            world_.SendToSite(a.site, site::RunOffered{a.run, a.plan, a.plan_hash});
+          },
+          [&](const fed::StartRun& a) {
+            world_.SendToSite(a.site, site::RunStarted{a.run, a.layout_hash, a.standardisation});
+          },
+          [&](const fed::OfferTask& a) {
+            world_.SendToSite(a.site, site::TaskOffered{a.run, a.task, a.base_min, a.local_steps});
+          },
+          [&](const fed::AnnounceModel& a) {
+            world_.SendToSite(a.site, site::ModelAvailable{a.run, a.version, a.model_id,
+                                                           a.payload_bytes, a.evaluate});
+          },
+          [&](const fed::SendReceipt& a) { SendReceipt(a); },
+          [&](const fed::RefuseUpdate& a) {
+            world_.SendToSite(a.site, site::UpdateRefused{a.run, a.task, a.reason, a.message});
+          },
+          [&](const fed::EndRun& a) {
+            world_.SendToSite(a.site, site::RunEnded{a.run, a.last, a.result, a.why});
+          },
+          [&](const fed::SetTimer& a) {
+            world_.queue.Schedule(a.at, ToAggregator{fed::TimerFired{a.timer}});
+          },
+          [&](const fed::Forget& a) { StoreOf(a.run)->Forget(a.vector); },
+          [&](const fed::PurgeRun& a) { stores_.erase(a.run); },
+          [&](const fed::Alarm& a) {
+            spdlog::warn("alarm: {} {}: {}", a.run.value(), a.site.value(), a.message);
+          },
+      },
+      action);
+}
+
+}  // namespace consilium

@@ -1,0 +1,54 @@
+#include "sim/report/scores.h"
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "models/metrics/metrics.h"
+
+namespace consilium {
+namespace {
+
+nlohmann::json Optional(const std::optional<double>& value) {
+  return value.has_value() ? nlohmann::json(*value) : nlohmann::json(nullptr);
+}
+
+}  // namespace
+
+Scores ScoresOf(const v1::MetricSums& sums) {
+  Scores scores;
+  scores.examples = sums.examples();
+  scores.log_loss = LogLoss(sums);
+  scores.auroc = Auroc(sums);
+  if (const std::optional<double> accuracy = Accuracy(sums)) {
+    scores.errors_per_100 = 100 * (1 - *accuracy);
+  }
+  scores.mse = Mse(sums);
+  return scores;
+}
+
+nlohmann::json ToJson(const Scores& scores) {
+  return {{"examples", scores.examples},
+          {"log_loss", Optional(scores.log_loss)},
+          {"auroc", Optional(scores.auroc)},
+          {"errors_per_100", Optional(scores.errors_per_100)},
+          {"mse", Optional(scores.mse)}};
+}
+
+double MeanLoss(const v1::MetricSums& sums) {
+  if (const std::optional<double> loss = LogLoss(sums)) return *loss;
+  return Mse(sums).value_or(std::numeric_limits<double>::infinity());
+}
+
+v1::MetricSums Total(const SiteSums& sums) {
+  v1::MetricSums total;
+  for (const auto& [site, part] : sums) total = Merge(total, *part);
+  return total;
+}
+
+v1::MetricSums Total(const std::map<SiteId, v1::MetricSums>& sums) {
+  v1::MetricSums total;
+  for (const auto& [site, part] : sums) total = Merge(total, part);
+  return total;
+}
+
+}  // namespace consilium

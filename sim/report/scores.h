@@ -1,0 +1,42 @@
+// What people read: scores out of the sums that sites send.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SIM_REPORT_SCORES_H_
+#define CONSILIUM_SIM_REPORT_SCORES_H_
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+
+#include "aggregator/core/run_state.h"
+#include "consilium/v1/coordination.pb.h"
+#include "protocol/core/ids.h"
+
+namespace consilium {
+
+// Absent where the patients at hand do not define it.
+struct Scores {
+  uint64_t examples = 0;
+  std::optional<double> log_loss;
+  std::optional<double> auroc;
+  std::optional<double> errors_per_100;
+  std::optional<double> mse;
+};
+
+Scores ScoresOf(const v1::MetricSums& sums);
+nlohmann::json ToJson(const Scores& scores);
+
+// The loss that training minimises, per example: log-loss, or the squared error where there is no
+// log-loss. Infinite where there are no examples.
+double MeanLoss(const v1::MetricSums& sums);
+
+using SiteSums = std::map<SiteId, std::shared_ptr<const v1::MetricSums>>;
+// Added over sites: log-loss per patient, AUROC by within-site pairs.
+v1::MetricSums Total(const SiteSums& sums);
+v1::MetricSums Total(const std::map<SiteId, v1::MetricSums>& sums);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_REPORT_SCORES_H_

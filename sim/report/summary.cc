@@ -1,0 +1,203 @@
+#include "sim/report/summary.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "protocol/wire/hash.h"
+
+namespace consilium {
+namespace {
+
+using Json = nlohmann::json;
+using federation::Contribution;
+using federation::RunState;
+using federation::TaskPhase;
+using federation::VersionState;
+
+std::optional<double> ValidationLoss(const VersionState& version, size_t participants) {
+  if (version.validation.size() < participants) return std::nullopt;
+  const v1::MetricSums total = Total(version.validation);
+  if (total.examples() == 0) return std::nullopt;
+  return MeanLoss(total);
+}
+
+size_t Approved(const RunState& run) {
+  return static_cast<size_t>(
+      std::count_if(run.participants.begin(), run.participants.end(), [](const auto& entry) {
+        return entry.second.decision == federation::Participant::Decision::kApproved;
+      }));
+}
+
+void AddCurve(const RunState& run, RunSummary& summary) {
+  const size_t approved = Approved(run);
+  uint64_t updates = 0;
+  for (const VersionState& version : run.versions) {
+    for (const Contribution& part : version.contributions) {
+      if (part.role != Contribution::Role::kNew) continue;
+      ++updates;
+      if (summary.staleness.size() <= part.staleness) summary.staleness.resize(part.staleness + 1);
+      ++summary.staleness[part.staleness];
+    }
+    summary.curve.push_back({absl::ToDoubleSeconds(version.committed_at - run.submitted_at),
+                             version.version.value(), updates, ValidationLoss(version, approved)});
+  }
+  summary.updates = updates;
+}
+
+SiteSummary SummaryOfSite(const SiteId& site, const federation::Participant& participant,
+                          const RunState& run, const Baselines* baselines) {
+  SiteSummary out;
+  out.name = site.value();
+  out.train_examples = participant.train_examples;
+  out.updates = static_cast<uint64_t>(
+      std::count_if(participant.tasks.begin(), participant.tasks.end(),
+                    [](const auto& task) { return task.second.phase == TaskPhase::kIncluded; }));
+  out.influence = participant.influence;
+  if (run.result.has_value()) {
+    const auto& test = run.versions[run.result->value()].test;
+    if (auto found = test.find(site); found != test.end()) out.federated = ScoresOf(*found->second);
+  }
+  if (baselines != nullptr) {
+    if (auto found = baselines->alone.find(site); found != baselines->alone.end()) {
+      out.alone = ScoresOf(found->second);
+    }
+    if (auto found = baselines->pooled.find(site); found != baselines->pooled.end()) {
+      out.pooled = ScoresOf(found->second);
+    }
+  }
+  return out;
+}
+
+// Shares of examples and of influence, each summing to 1.
+void Normalise(std::vector<SiteSummary>& sites) {
+  double examples = 0;
+  double influence = 0;
+  for (const SiteSummary& site : sites) {
+    examples += static_cast<double>(site.train_examples);
+    influence += site.influence;
+  }
+  for (SiteSummary& site : sites) {
+    site.share = examples > 0 ? static_cast<double>(site.train_examples) / examples : 0;
+    site.influence = influence > 0 ? site.influence / influence : 0;
+  }
+}
+
+std::string Cell(const std::optional<double>& value, int decimals) {
+  if (!value.has_value()) return "-";
+  return absl::StrFormat("%.*f", decimals, *value);
+}
+
+void AppendScores(const std::optional<Scores>& scores, std::string& line) {
+  const Scores none;
+  const Scores& s = scores.has_value() ? *scores : none;
+  absl::StrAppendFormat(&line, " | %8s %6s %6s", Cell(s.log_loss, 3), Cell(s.auroc, 3),
+                        Cell(s.errors_per_100, 1));
+}
+
+Json Optional(const std::optional<Scores>& scores) {
+  return scores.has_value() ? ToJson(*scores) : Json(nullptr);
+}
+
+}  // namespace
+
+RunSummary SummaryOf(const RunState& run, const Baselines* baselines) {
+  RunSummary summary;
+  summary.title = v1::AggregationConfig::Preset_Name(run.plan->config().aggregation().preset());
+  summary.dataset = run.plan->config().name();
+  AddCurve(run, summary);
+  for (const auto& [site, participant] : run.participants) {
+    if (participant.decision != federation::Participant::Decision::kApproved) continue;
+    summary.sites.push_back(SummaryOfSite(site, participant, run, baselines));
+  }
+  Normalise(summary.sites);
+  summary.versions = run.current().value();
+  summary.duplicates_absorbed = run.duplicates_absorbed;
+  summary.seconds = absl::ToDoubleSeconds(run.ended_at - run.submitted_at);
+  if (run.result.has_value()) {
+    const VersionState& result = run.versions[run.result->value()];
+    summary.result_version = run.result->value();
+    summary.model_sha256 = ToHex(result.model_id);
+    summary.federated = ScoresOf(Total(result.test));
+  }
+  if (baselines != nullptr) {
+    summary.alone = ScoresOf(Total(baselines->alone));
+    summary.pooled = ScoresOf(Total(baselines->pooled));
+  }
+  return summary;
+}
+
+Json ToJson(const RunSummary& summary) {
+  Json sites = Json::array();
+  for (const SiteSummary& site : summary.sites) {
+    sites.push_back({{"name", site.name},
+                     {"train_examples", site.train_examples},
+                     {"updates", site.updates},
+                     {"share", site.share},
+                     {"influence", site.influence},
+                     {"alone", Optional(site.alone)},
+                     {"federated", Optional(site.federated)},
+                     {"pooled", Optional(site.pooled)}});
+  }
+  Json curve = Json::array();
+  for (const CurvePoint& point : summary.curve) {
+    curve.push_back(
+        {{"seconds", point.seconds},
+         {"version", point.version},
+         {"updates", point.updates},
+         {"validation_loss",
+          point.validation_loss.has_value() ? Json(*point.validation_loss) : Json(nullptr)}});
+  }
+  return {{"title", summary.title},
+          {"dataset", summary.dataset},
+          {"sites", std::move(sites)},
+          {"federated", ToJson(summary.federated)},
+          {"alone", Optional(summary.alone)},
+          {"pooled", Optional(summary.pooled)},
+          {"versions", summary.versions},
+          {"result_version", summary.result_version},
+          {"updates", summary.updates},
+          {"duplicates_absorbed", summary.duplicates_absorbed},
+          {"staleness", summary.staleness},
+          {"seconds", summary.seconds},
+          {"model_sha256", summary.model_sha256},
+          {"curve", std::move(curve)}};
+}
+
+std::string TextTable(const RunSummary& summary) {
+  std::string text = absl::StrFormat(
+      "%-22s %6s %7s | %22s | %22s | %22s\n%-22s %6s %7s | %8s %6s %6s | %8s %6s %6s | %8s %6s "
+      "%6s\n",
+      "test patients", "train", "updates", "alone", "federated", "pooled (simulated)", "hospital",
+      "rows", "merged", "log-loss", "AUROC", "err %", "log-loss", "AUROC", "err %", "log-loss",
+      "AUROC", "err %");
+  for (const SiteSummary& site : summary.sites) {
+    std::string line =
+        absl::StrFormat("%-22s %6d %7d", site.name, site.train_examples, site.updates);
+    AppendScores(site.alone, line);
+    AppendScores(site.federated, line);
+    AppendScores(site.pooled, line);
+    absl::StrAppend(&text, line, "\n");
+  }
+  std::string line = absl::StrFormat("%-22s %6s %7d", "all", "", summary.updates);
+  AppendScores(summary.alone, line);
+  AppendScores(summary.federated, line);
+  AppendScores(summary.pooled, line);
+  absl::StrAppend(&text, line, "\n");
+  return text;
+}
+
+std::string ComparisonTable(const std::vector<RunSummary>& runs) {
+  std::string text = absl::StrFormat("%-44s %8s %6s %6s %9s %8s %9s\n", "aggregation", "log-loss",
+                                     "AUROC", "err %", "versions", "updates", "seconds");
+  for (const RunSummary& run : runs) {
+    absl::StrAppendFormat(&text, "%-44s %8s %6s %6s %9d %8d %9.1f\n", run.title,
+                          Cell(run.federated.log_loss, 3), Cell(run.federated.auroc, 3),
+                          Cell(run.federated.errors_per_100, 1), run.versions, run.updates,
+                          run.seconds);
+  }
+  return text;
+}
+
+}  // namespace consilium

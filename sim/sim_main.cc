@@ -1,0 +1,133 @@
+// consilium-sim: federations on virtual time, and recorded federations run again.
+
+#include <stdio.h>
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+#include "models/torch/torch_model.h"
+#include "sim/commands/assess_command.h"
+#include "sim/commands/replay_command.h"
+#include "sim/commands/run_command.h"
+#include "sim/commands/split_command.h"
+#include "spdlog/sinks/stdout_color_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace consilium {
+namespace {
+
+// 0 done, 1 failed, 2 wrong usage or config.
+int ExitCode(const absl::Status& status) {
+  if (status.ok()) return 0;
+  fprintf(stderr, "consilium-sim: %s\n", std::string(status.message()).c_str());
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+constexpr char kRunExamples[] = R"(Examples:
+  consilium-sim run run.textproto scenario.textproto --out out/first
+  consilium-sim run run.textproto scenario.textproto --set aggregation.preset=FEDBUFF --seeds 1..5
+  consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
+
+constexpr char kReplayExamples[] = R"(Examples:
+  consilium-sim replay run.export --key recipient.key
+  consilium-sim replay run.export --key recipient.key --retrain --data north=north.csv --data east=east.csv)";
+
+constexpr char kSplitExamples[] = R"(Example:
+  consilium-sim data split run.textproto scenario.textproto --out hospitals)";
+
+constexpr char kAssessExamples[] = R"(Example:
+  consilium-sim assess run.export --key recipient.key --data north=north.csv --data east=east.csv \
+    --scenario scenario.textproto --simulate FEDAVG,FEDASYNC,FEDBUFF --out out/report)";
+
+void AddRun(CLI::App& app, RunCommand& command) {
+  CLI::App* sub = app.add_subcommand("run", "Simulate a run config under a scenario.");
+  sub->footer(kRunExamples);
+  sub->add_option("RUN", command.run_file, "Run config (protobuf text)")->required();
+  sub->add_option("SCENARIO", command.scenario_file, "Scenario (protobuf text)")->required();
+  sub->add_option("--data", command.data_folder,
+                  "Folder of the scenario's data files; default: beside the scenario");
+  sub->add_option("--set", command.overrides, "path=value over the run config; repeatable");
+  sub->add_option("--seeds", command.seeds, "One seed, or a range like 1..5");
+  sub->add_option("--out", command.out, "Folder for summary.json and report.html");
+  sub->add_flag_callback(
+      "--no-baselines", [&command] { command.baselines = RunCommand::Baselines::kLeaveOut; },
+      "Do not train the hospitals' own and the pooled models");
+  sub->add_flag_callback(
+      "--json", [&command] { command.output = RunCommand::Output::kJson; }, "Summary as JSON");
+}
+
+void AddRecording(CLI::App* sub, RecordingSource& source) {
+  sub->add_option("EXPORT", source.export_file, "What `consilium run export` wrote")->required();
+  sub->add_option("--key", source.key_file, "The recipient's private key")->required();
+  sub->add_option("--data", source.data, "SITE=CSV, the hospital's table; repeatable");
+}
+
+void AddReplay(CLI::App& app, ReplayCommand& command) {
+  CLI::App* sub = app.add_subcommand("replay", "Run a recorded federation again, bit by bit.");
+  sub->footer(kReplayExamples);
+  AddRecording(sub, command.source);
+  sub->add_flag_callback(
+      "--retrain", [&command] { command.updates = ReplayCommand::Updates::kRetrained; },
+      "Train every update again from its recorded base; needs --data for each site");
+  sub->add_flag_callback(
+      "--json", [&command] { command.output = ReplayCommand::Output::kJson; }, "Result as JSON");
+}
+
+void AddAssess(CLI::App& app, AssessCommand& command) {
+  CLI::App* sub = app.add_subcommand(
+      "assess",
+      "Replay and retrain a recorded federation and report on it: scores beside the "
+      "hospitals' own and the pooled models, and beside other rules, simulated.");
+  sub->footer(kAssessExamples);
+  AddRecording(sub, command.source);
+  sub->add_option("--scenario", command.scenario_file, "Speeds of the sites in simulations");
+  sub->add_option("--simulate", command.presets, "Rules to simulate beside it")->delimiter(',');
+  sub->add_option("--note", command.notes, "KEY=NUMBER, copied into summary.json; repeatable");
+  sub->add_option("--out", command.out, "Folder for summary.json and report.html");
+}
+
+void AddSplit(CLI::App& app, SplitCommand& command) {
+  CLI::App* data = app.add_subcommand("data", "Data of virtual hospitals.");
+  data->require_subcommand(1);
+  CLI::App* sub = data->add_subcommand("split", "Deal one table out as a CSV file a hospital.");
+  sub->footer(kSplitExamples);
+  sub->add_option("RUN", command.run_file, "Run config (for its data contract)")->required();
+  sub->add_option("SCENARIO", command.scenario_file, "Scenario (for its partition)")->required();
+  sub->add_option("--data", command.data_folder,
+                  "Folder of the scenario's data files; default: beside the scenario");
+  sub->add_option("--out", command.out, "Folder")->required();
+}
+
+int Main(int argc, char** argv) {
+  InitialiseTorch();
+  // stdout is for results alone.
+  spdlog::set_default_logger(spdlog::stderr_color_mt("consilium-sim"));
+  CLI::App app(
+      "Simulates federations of hospitals on a virtual clock, with the production engines.",
+      "consilium-sim");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", CONSILIUM_VERSION);
+  RunCommand run;
+  ReplayCommand replay;
+  AssessCommand assess;
+  SplitCommand split;
+  AddRun(app, run);
+  AddReplay(app, replay);
+  AddAssess(app, assess);
+  AddSplit(app, split);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (app.got_subcommand("run")) return ExitCode(Execute(run));
+  if (app.got_subcommand("replay")) return ExitCode(Execute(replay));
+  if (app.got_subcommand("assess")) return ExitCode(Execute(assess));
+  return ExitCode(Execute(split));
+}
+
+}  // namespace
+}  // namespace consilium
+
+int main(int argc, char** argv) { return consilium::Main(argc, argv); }
