@@ -106,6 +106,9 @@ TEST(InitialValues, AStreamPerTensorByItsName) {
   EXPECT_TRUE(std::equal(plain.begin(), plain.begin() + 24, more.begin()));
   EXPECT_TRUE(std::equal(plain.begin() + 24, plain.end(), more.begin() + 44));
 
+  // The same shape under another name is another stream.
+  EXPECT_FALSE(std::equal(more.begin(), more.begin() + 4, more.begin() + 24));
+
   std::string text = two;
   EXPECT_NE(plain, InitialValues(Graph(text.replace(text.find("%s"), 2, "")), 8));
 }
