@@ -106,8 +106,14 @@ TEST(InitialValues, AStreamPerTensorByItsName) {
   EXPECT_TRUE(std::equal(plain.begin(), plain.begin() + 24, more.begin()));
   EXPECT_TRUE(std::equal(plain.begin() + 24, plain.end(), more.begin() + 44));
 
-  // The same shape under another name is another stream.
-  EXPECT_FALSE(std::equal(more.begin(), more.begin() + 4, more.begin() + 24));
+  // The same layer under another name has another stream, and so do weight and bias.
+  std::string renamed = two;
+  renamed.replace(renamed.find("\"a\""), 3, "\"z\"");
+  const auto other = InitialValues(Graph(renamed.replace(renamed.find("%s"), 2, "")), 7);
+  EXPECT_NE(std::vector(plain.begin(), plain.begin() + 20),
+            std::vector(other.begin(), other.begin() + 20));
+  EXPECT_NE(std::vector(plain.begin(), plain.begin() + 4),
+            std::vector(plain.begin() + 20, plain.begin() + 24));
 
   std::string text = two;
   EXPECT_NE(plain, InitialValues(Graph(text.replace(text.find("%s"), 2, "")), 8));
