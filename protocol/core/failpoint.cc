@@ -18,7 +18,7 @@ constexpr std::array<absl::string_view, 16> kNames = {
     "agent.before_send",               // the upload is about to start
     "agent.mid_send",                  // the upload's first chunk is on its way
     "agent.receipt_received",          // a receipt arrived; not yet recorded
-    "agent.lease_stored",              // the next lease is durable; not yet presented
+    "agent.lease_stored",              // Welcome's lease is durable here; not yet confirmed
     "agent.model_fetched",             // a model came in whole; not yet recorded
     "aggregator.upload_half_spooled",  // half of an upload is on disk
     "aggregator.blob_written",         // all of it is written; not synced

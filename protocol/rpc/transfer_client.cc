@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "protocol/core/failpoint.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/identity.h"
@@ -216,6 +217,7 @@ absl::StatusOr<v1::Receipt> UploadUpdate(const std::shared_ptr<grpc::Channel>& c
         const grpc::ByteBuffer message,
         NextChunk(head, payload, offset, header.payload_bytes(), sent_bytes));
     open = call.Write(message);
+    Failpoint("agent.mid_send");
     offset += sent_bytes;
     head.Clear();
   }

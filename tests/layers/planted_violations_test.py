@@ -143,6 +143,8 @@ class Planted(unittest.TestCase):
             "protocol/core/up.cc": '#include "../wire/wire.h"\n',
             "protocol/core/wide.cc": "//" + "x" * 99 + "\n",
             "protocol/core/cut.cc": "int i;",
+            "site_agent/runtime/egress_gate.cc": "#include <grpcpp/channel.h>\n",
+            "site_agent/runtime/link.cc": "#include <grpcpp/channel.h>\n",
             "LICENSE": "All rights reserved.\n",
         })
         self.assertEqual(check_sources.check(tree.root), [
@@ -150,6 +152,8 @@ class Planted(unittest.TestCase):
             "protocol/core/cut.cc: does not end with a line break",
             'protocol/core/up.cc:1: includes through "../" (write the path from the root)',
             "protocol/core/wide.cc:1: 101 columns (at most 100)",
+            "site_agent/runtime/link.cc:1: can send past the egress gate "
+            "(site_agent/runtime/egress_gate.h)",
         ])
 
 

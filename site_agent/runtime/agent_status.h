@@ -1,0 +1,36 @@
+// What a person or a script may know about a site, as JSON: the bodies of `status`, `data list`
+// and `audit`. No rows, no secrets.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_AGENT_STATUS_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_AGENT_STATUS_H_
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "absl/status/statusor.h"
+#include "site_agent/core/engine.h"
+#include "site_agent/ingest/csv_import.h"
+#include "site_agent/runtime/site_store.h"
+
+namespace consilium::site {
+
+// {"site", "federation", "aggregator", "certificate_not_after"}
+nlohmann::json DescribeSite(SiteStore& store, const SiteIdentity& identity);
+
+// [{"run", "plan_sha256", "state", "tasks": {phase: count}, "receipts": [...], ...}]; a receipt is
+// {"task", "update_sha256", "phase", "accepted_sequence", "ending", "version", "coefficient"}.
+nlohmann::json DescribeRuns(const SiteEngine& engine);
+
+// {"datasets": [{"name", "contract", "contract_sha256", "rows", "rows_refused", "imported"}]}
+absl::StatusOr<nlohmann::json> DescribeDatasets(SiteStore& store);
+
+// Checks the chain; {"rows", "head_sha256", "releases": {kind: {"count", "bytes"}}}.
+absl::StatusOr<nlohmann::json> Audit(SiteStore& store);
+
+// {"rows_read", "rows_stored", "rows_refused", "refusals": [{"line", "column", "reason"}]}
+nlohmann::json DescribeImport(const ImportReport& report);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_AGENT_STATUS_H_

@@ -1,0 +1,126 @@
+#include "site_agent/runtime/commands.h"
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "protocol/core/files.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/text_format.h"
+#include "site_agent/runtime/agent_status.h"
+#include "site_agent/runtime/control_socket.h"
+#include "site_agent/runtime/engine_loop.h"
+#include "site_agent/runtime/request_handler.h"
+
+namespace consilium::site {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kPathBytesMax = 4096;
+
+std::string Absolute(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
+std::string LocationFile(const std::string& folder) { return folder + "/kek.location"; }
+
+KekLocation LocationOf(const StorePlace& place, const std::string& kek_file) {
+  const char* credentials = getenv("CREDENTIALS_DIRECTORY");
+  return {.file = kek_file,
+          .credentials_folder = credentials == nullptr ? "" : credentials,
+          .store_folder = Absolute(place.folder)};
+}
+
+// Where `init` put the key, unless the caller says so.
+absl::StatusOr<std::string> KekFileOf(const StorePlace& place) {
+  if (!place.kek_file.empty()) return Absolute(place.kek_file);
+  absl::StatusOr<std::string> content = ReadFile(LocationFile(place.folder), kPathBytesMax);
+  if (!content.ok() && absl::IsNotFound(content.status())) {
+    return absl::NotFoundError(absl::StrCat("there is no store in ", place.folder,
+                                            ": consilium-agent init --store ", place.folder));
+  }
+  CONSILIUM_RETURN_IF_ERROR(content.status());
+  return std::string(absl::StripSuffix(*content, "\n"));
+}
+
+// The answer of a running agent, or of the store itself.
+absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request) {
+  if (std::filesystem::is_directory(place.folder)) {
+    CONSILIUM_ASSIGN_OR_RETURN(const std::optional<json> answer,
+                               AskRunningAgent(place.folder, request));
+    if (answer.has_value()) return ResultOf(*answer);
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SiteStore> store, OpenStore(place));
+  return ResultOf(HandleRequest(*store, nullptr, request));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> InitStore(const StorePlace& place) {
+  const std::string folder = Absolute(place.folder);
+  const std::string kek_file =
+      place.kek_file.empty() ? folder + "-key/site.kek" : Absolute(place.kek_file);
+  const KekLocation location = LocationOf(place, kek_file);
+  absl::StatusOr<Kek> kek = CreateKek(location);
+  // An `init` that was cut off, or a key that was put there on purpose.
+  if (absl::IsAlreadyExists(kek.status())) kek = LoadKek(location);
+  CONSILIUM_RETURN_IF_ERROR(kek.status());
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder));
+  CONSILIUM_RETURN_IF_ERROR(SiteStore::Create(*kek, folder).status());
+  CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(LocationFile(folder), absl::StrCat(kek_file, "\n")));
+  return DescribeProtection(location);
+}
+
+absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::string kek_file, KekFileOf(place));
+  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(LocationOf(place, kek_file)));
+  return SiteStore::Open(kek, Absolute(place.folder));
+}
+
+absl::StatusOr<ImportResult> ImportData(const StorePlace& place, const ImportOptions& options) {
+  v1::DataContract contract;
+  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(options.contract_file, contract));
+  ImportResult result;
+  result.dataset = options.dataset.empty() ? contract.name() : options.dataset;
+  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SiteStore> store, OpenStore(place));
+  const v1::DataContract resolved = ResolvedContract(contract);
+  CONSILIUM_ASSIGN_OR_RETURN(
+      result.report, store->ReplaceDataset(result.dataset, resolved, [&](const RowSink& sink) {
+        return ImportCsvFile(options.csv_file, resolved, sink);
+      }));
+  result.report_file = options.report_file.empty()
+                           ? absl::StrCat(store->folder(), "/import-", result.dataset, ".json")
+                           : options.report_file;
+  CONSILIUM_RETURN_IF_ERROR(
+      WriteFileDurably(result.report_file, DescribeImport(result.report).dump(2) + "\n"));
+  return result;
+}
+
+absl::StatusOr<json> ListData(const StorePlace& place) {
+  return AskAgentOrStore(place, {{"command", "data_list"}});
+}
+
+absl::StatusOr<json> SiteStatus(const StorePlace& place) {
+  return AskAgentOrStore(place, {{"command", "status"}});
+}
+
+absl::StatusOr<json> VerifyAudit(const StorePlace& place) {
+  return AskAgentOrStore(place, {{"command", "audit"}});
+}
+
+absl::Status Approve(const StorePlace& place, const std::optional<Digest>& plan_hash) {
+  json request = {{"command", "approve_all"}};
+  if (plan_hash.has_value()) {
+    request = {{"command", "approve"}, {"plan_sha256", ToHex(*plan_hash)}};
+  }
+  return AskAgentOrStore(place, request).status();
+}
+
+}  // namespace consilium::site

@@ -1,0 +1,69 @@
+// What `consilium-agent` does for each of its commands, apart from reading its arguments.
+//
+// `status`, `approve`, `data list` and `audit verify` are answered by the agent that runs on the
+// store (control_socket.h), or from the store itself where none does.
+//
+// Threads: one.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_COMMANDS_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_COMMANDS_H_
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "privacy/at_rest/key_file.h"
+#include "protocol/core/ids.h"
+#include "site_agent/core/trainer.h"
+#include "site_agent/runtime/agent.h"
+#include "site_agent/runtime/site_store.h"
+
+namespace consilium::site {
+
+struct StorePlace {
+  std::string folder;
+  // The file of the key-encryption key; empty: as `init` wrote it down, or a systemd credential.
+  std::string kek_file = "";
+};
+
+// Makes key and store; gives what a person should know about how they are protected.
+// ALREADY_EXISTS.
+absl::StatusOr<std::string> InitStore(const StorePlace& place);
+
+// Each refusal is a sentence of its own; as Database::Open().
+absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place);
+
+// Joins the federation of the join file. {"site", "federation", "certificate_sha256",
+// "signing_key_sha256"}: the fingerprints that a person compares with the aggregator's.
+absl::StatusOr<nlohmann::json> EnrolSite(const StorePlace& place, const std::string& join_file);
+
+struct ImportOptions {
+  std::string contract_file;
+  std::string csv_file;
+  std::string dataset = "";      // Empty: the contract's name.
+  std::string report_file = "";  // Empty: import-<dataset>.json in the store's folder.
+};
+struct ImportResult {
+  ImportReport report;
+  std::string dataset;
+  std::string report_file;
+};
+absl::StatusOr<ImportResult> ImportData(const StorePlace& place, const ImportOptions& options);
+
+// Each gives the JSON of agent_status.h.
+absl::StatusOr<nlohmann::json> ListData(const StorePlace& place);
+absl::StatusOr<nlohmann::json> SiteStatus(const StorePlace& place);
+absl::StatusOr<nlohmann::json> VerifyAudit(const StorePlace& place);
+
+// No hash: all runs.
+absl::Status Approve(const StorePlace& place, const std::optional<Digest>& plan_hash);
+
+// Runs the agent until SIGTERM or SIGINT (OK), or until it can not go on (why). To be called before
+// there are other threads.
+absl::Status RunAgent(const StorePlace& place, Trainer* trainer, const AgentOptions& options);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_COMMANDS_H_

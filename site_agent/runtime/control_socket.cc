@@ -1,0 +1,170 @@
+#include "site_agent/runtime/control_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "protocol/core/files.h"
+#include "protocol/core/status_macros.h"
+
+namespace consilium::site {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kName[] = "agent.sock";
+constexpr timeval kTimeout = {.tv_sec = 30, .tv_usec = 0};
+
+// A socket's path has at most 107 characters and a store's may have more, so it is named through
+// the open folder.
+sockaddr_un AddressIn(const FileDescriptor& folder) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string path = absl::StrCat("/proc/self/fd/", folder.get(), "/", kName);
+  memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+absl::StatusOr<FileDescriptor> OpenFolder(const std::string& path) {
+  FileDescriptor folder(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0) return SystemError("can not open the folder", path);
+  return folder;
+}
+
+absl::StatusOr<FileDescriptor> MakeSocket() {
+  FileDescriptor made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (made.get() < 0) return SystemError("can not make", "a Unix socket");
+  return made;
+}
+
+void LimitWaits(int connection) {
+  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &kTimeout, sizeof(kTimeout));
+  setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &kTimeout, sizeof(kTimeout));
+}
+
+bool SendLine(int connection, std::string line) {
+  line += '\n';
+  size_t sent = 0;
+  while (sent < line.size()) {
+    const ssize_t n = send(connection, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    sent += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+// Nothing where the other side sends no whole line.
+std::optional<std::string> ReceiveLine(int connection) {
+  std::string line;
+  char buffer[4096];
+  while (line.size() <= kControlBytesMax) {
+    const ssize_t n = recv(connection, buffer, sizeof(buffer), 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return std::nullopt;
+    line.append(buffer, static_cast<size_t>(n));
+    if (line.back() == '\n') {
+      line.pop_back();
+      return line;
+    }
+  }
+  return std::nullopt;
+}
+
+bool IsSameUser(int connection) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == geteuid() || peer.uid == 0);
+}
+
+}  // namespace
+
+ControlServer::ControlServer(FileDescriptor folder, FileDescriptor socket, FileDescriptor wake,
+                             Handler handler)
+    : folder_(std::move(folder)),
+      socket_(std::move(socket)),
+      wake_(std::move(wake)),
+      handler_(std::move(handler)) {}
+
+absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const std::string& path,
+                                                                    Handler handler) {
+  CONSILIUM_ASSIGN_OR_RETURN(FileDescriptor folder, OpenFolder(path));
+  CONSILIUM_ASSIGN_OR_RETURN(FileDescriptor socket, MakeSocket());
+  FileDescriptor wake(eventfd(0, EFD_CLOEXEC));
+  if (wake.get() < 0) return SystemError("can not make", "an event");
+  // The store's lock says that no other agent serves here, so what lies there is a dead one's.
+  unlinkat(folder.get(), kName, 0);
+  const sockaddr_un address = AddressIn(folder);
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      fchmodat(folder.get(), kName, 0600, 0) != 0 || listen(socket.get(), 8) != 0) {
+    return SystemError("can not listen at", absl::StrCat(path, "/", kName));
+  }
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(std::move(folder), std::move(socket), std::move(wake), std::move(handler)));
+  server->thread_ = std::thread([s = server.get()] { s->Run(); });
+  return server;
+}
+
+ControlServer::~ControlServer() {
+  const uint64_t one = 1;
+  if (write(wake_.get(), &one, sizeof(one)) != sizeof(one)) abort();
+  thread_.join();
+  unlinkat(folder_.get(), kName, 0);
+}
+
+void ControlServer::Run() {
+  for (;;) {
+    pollfd waiting[2] = {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                         {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
+    if (poll(waiting, 2, -1) < 0 && errno != EINTR) return;
+    if (waiting[1].revents != 0) return;
+    if (waiting[0].revents == 0) continue;
+    const FileDescriptor connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (connection.get() >= 0 && IsSameUser(connection.get())) Answer(connection.get());
+  }
+}
+
+void ControlServer::Answer(int connection) const {
+  LimitWaits(connection);
+  const std::optional<std::string> line = ReceiveLine(connection);
+  if (!line.has_value()) return;
+  const json request = json::parse(*line, nullptr, false);
+  if (!request.is_object()) return;
+  SendLine(connection, handler_(request).dump());
+}
+
+absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor folder, OpenFolder(path));
+  CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor connection, MakeSocket());
+  const sockaddr_un address = AddressIn(folder);
+  if (connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) !=
+      0) {
+    return std::nullopt;
+  }
+  LimitWaits(connection.get());
+  if (SendLine(connection.get(), request.dump())) {
+    const std::optional<std::string> line = ReceiveLine(connection.get());
+    if (line.has_value()) {
+      json answer = json::parse(*line, nullptr, false);
+      if (answer.is_object()) return answer;
+    }
+  }
+  return absl::UnavailableError(
+      absl::StrCat("the agent that runs on ", path, " does not answer; see its log"));
+}
+
+}  // namespace consilium::site

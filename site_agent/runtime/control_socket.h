@@ -1,0 +1,53 @@
+// How commands of the same user reach a running agent, which has its store to itself: a Unix socket
+// in the store's folder (0700), one JSON request and one JSON answer per connection, each a line.
+//
+// Ownership: a server owns its socket. Threads: one of its own, on which the handler is called.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_CONTROL_SOCKET_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_CONTROL_SOCKET_H_
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "privacy/at_rest/sealed_blob.h"
+
+namespace consilium::site {
+
+inline constexpr size_t kControlBytesMax = size_t{8} << 20;
+
+class ControlServer {
+ public:
+  using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;
+
+  // Whoever is not this user is not answered. `folder` is the store's. The disk's errors.
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const std::string& folder,
+                                                              Handler handler);
+  ~ControlServer();
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+ private:
+  ControlServer(FileDescriptor folder, FileDescriptor socket, FileDescriptor wake, Handler handler);
+  void Run();
+  void Answer(int connection) const;
+
+  const FileDescriptor folder_;
+  const FileDescriptor socket_;
+  const FileDescriptor wake_;  // An eventfd: readable when the server is to end.
+  const Handler handler_;
+  std::thread thread_;
+};
+
+// The answer of the agent that runs on this store; nothing where none does. UNAVAILABLE where it
+// does not answer.
+absl::StatusOr<std::optional<nlohmann::json>> AskRunningAgent(const std::string& folder,
+                                                              const nlohmann::json& request);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_CONTROL_SOCKET_H_

@@ -1,0 +1,89 @@
+#include "site_agent/runtime/local_data.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "models/spec/standardisation.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/identity.h"
+#include "protocol/wire/reasons.h"
+#include "site_agent/ingest/encode.h"
+#include "site_agent/ingest/split.h"
+
+namespace consilium::site {
+namespace {
+
+absl::StatusOr<DatasetInfo> FindDataset(SiteStore& store, const v1::DataContract& contract) {
+  CONSILIUM_ASSIGN_OR_RETURN(std::vector<DatasetInfo> datasets, store.Datasets());
+  const Digest wanted = ContractHash(contract);
+  const DatasetInfo* found = nullptr;
+  for (const DatasetInfo& dataset : datasets) {
+    if (dataset.contract_hash != wanted) continue;
+    if (found != nullptr) {
+      return Refusal(v1::NO_DATASET, absl::StrCat("data sets ", found->name, " and ", dataset.name,
+                                                  " were both imported under contract ",
+                                                  contract.name(), ": one of them must go"));
+    }
+    found = &dataset;
+  }
+  if (found != nullptr) return *found;
+  for (const DatasetInfo& dataset : datasets) {
+    if (dataset.contract.name() != contract.name()) continue;
+    return Refusal(v1::NO_DATASET,
+                   absl::StrCat("data set ", dataset.name,
+                                " was imported under another text of "
+                                "contract ",
+                                contract.name(), ": import it again with the run's"));
+  }
+  return Refusal(v1::NO_DATASET,
+                 absl::StrCat("no data set was imported under contract ", contract.name()));
+}
+
+}  // namespace
+
+absl::Status LocalData::Load(const v1::RunPlan& plan) {
+  const Digest plan_hash = PlanHash(plan);
+  if (rows_.has_value() && rows_->plan_hash == plan_hash) return absl::OkStatus();
+  Forget();
+  CONSILIUM_ASSIGN_OR_RETURN(const DatasetInfo dataset, FindDataset(*store_, plan.contract()));
+  Rows loaded;
+  loaded.plan_hash = plan_hash;
+  CONSILIUM_ASSIGN_OR_RETURN(loaded.rows, store_->ReadRows(dataset));
+  CONSILIUM_ASSIGN_OR_RETURN(loaded.parts, AssignSplit(plan.config().data().split(),
+                                                       plan.contract().label(), loaded.rows));
+  rows_ = std::move(loaded);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> LocalData::TrainExamples(const v1::RunPlan& plan) {
+  CONSILIUM_RETURN_IF_ERROR(Load(plan));
+  return static_cast<uint64_t>(std::count(rows_->parts.begin(), rows_->parts.end(), v1::TRAIN));
+}
+
+absl::StatusOr<v1::StatisticsReport> LocalData::Statistics(const v1::RunPlan& plan) {
+  CONSILIUM_RETURN_IF_ERROR(Load(plan));
+  return StatisticsOf(plan.contract(), {.rows = rows_->rows, .parts = rows_->parts});
+}
+
+absl::StatusOr<const SplitExamples*> LocalData::Encoded(
+    const v1::RunPlan& plan, const v1::Standardisation& standardisation) {
+  const Digest plan_hash = PlanHash(plan);
+  const Digest standardisation_hash = StandardisationHash(standardisation);
+  if (!encoding_.has_value() || encoding_->plan_hash != plan_hash ||
+      encoding_->standardisation_hash != standardisation_hash) {
+    CONSILIUM_RETURN_IF_ERROR(Load(plan));
+    CONSILIUM_ASSIGN_OR_RETURN(
+        SplitExamples examples,
+        EncodeRows(plan.contract(), standardisation, {.rows = rows_->rows, .parts = rows_->parts}));
+    encoding_ = Encoding{plan_hash, standardisation_hash, std::move(examples)};
+  }
+  return &encoding_->examples;
+}
+
+void LocalData::Forget() {
+  rows_.reset();
+  encoding_.reset();
+}
+
+}  // namespace consilium::site

@@ -1,0 +1,59 @@
+// What may leave a hospital, by kind and content: the rules of the egress gate (egress_gate.h),
+// apart from it so that the simulator applies the same ones and a reviewer reads one page.
+//
+//   kind             what it is                               rule besides its form
+//   enrolment        token, certificate request, public key   once, before there is an identity
+//   renewal          certificate request
+//   hello            counters, leases, ids of held receipts
+//   lease_confirm    a lease
+//   decision         yes or no to a run, n                    n is 0 or at least the minimum count
+//   statistics       n, Σx, Σx² per feature                   each n is 0 or at least the minimum
+//   evaluation       sums of metrics                          n is 0 or at least the minimum
+//   update           a trained difference of weights          n is at least the minimum
+//   fetch            which model is wanted
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "consilium/v1/coordination.pb.h"
+#include "consilium/v1/transfer.pb.h"
+
+namespace consilium::site {
+
+// Numbers over fewer patients' rows than this do not leave.
+inline constexpr uint64_t kMinimumCountDefault = 5;
+
+enum class ReleaseKind : uint8_t {
+  kEnrolment,
+  kRenewal,
+  kHello,
+  kLeaseConfirm,
+  kDecision,
+  kStatistics,
+  kEvaluation,
+  kUpdate,
+  kFetch,
+};
+absl::string_view NameOf(ReleaseKind kind);
+
+// The kind of an event that may leave. FAILED_PRECONDITION says which rule it breaks: a
+// programmer's error of this agent, so it is not sent and shows as an alarm.
+absl::StatusOr<ReleaseKind> CheckRelease(const v1::SiteEvent& event, uint64_t minimum_count);
+absl::Status CheckRelease(const v1::UpdateHeader& header, uint64_t minimum_count);
+
+// Makes a report fit the rule: a feature that fewer rows than the minimum have measured is reported
+// as measured by none.
+void WithholdSmallCounts(uint64_t minimum_count, v1::StatisticsReport& report);
+// Below the minimum every metric is absent, and so is n.
+void WithholdSmallCounts(uint64_t minimum_count, v1::MetricSums& metrics);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_

@@ -1,0 +1,29 @@
+// The commands that a running agent answers, and a command without one answers from the store:
+//
+//   {"command": "status" | "data_list" | "audit" | "approve_all"}
+//   {"command": "approve", "plan_sha256": 64 hex digits}
+//
+//   {"ok": true, "result": ...}  or  {"ok": false, "code": number, "message": sentence}
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_REQUEST_HANDLER_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_REQUEST_HANDLER_H_
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "absl/status/statusor.h"
+#include "site_agent/runtime/agent.h"
+#include "site_agent/runtime/site_store.h"
+
+namespace consilium::site {
+
+// `agent` is null where none runs on this store.
+nlohmann::json HandleRequest(SiteStore& store, Agent* agent, const nlohmann::json& request);
+
+// The result of an answer, or its error.
+absl::StatusOr<nlohmann::json> ResultOf(const nlohmann::json& answer);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_REQUEST_HANDLER_H_

@@ -1,0 +1,274 @@
+#include "site_agent/runtime/site_work.h"
+
+#include <spdlog/spdlog.h>
+
+#include <bit>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "models/spec/run_plan.h"
+#include "protocol/core/failpoint.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/identity.h"
+#include "protocol/wire/limits.h"
+#include "protocol/wire/reasons.h"
+#include "site_agent/runtime/release_rules.h"
+
+namespace consilium::site {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "payloads are little-endian floats, copied as they lie in memory");
+
+std::span<const uint8_t> BytesOf(const std::vector<float>& values) {
+  return {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
+}
+
+const Examples& PartOf(const SplitExamples& examples, v1::Split split) {
+  switch (split) {
+    case v1::VALIDATION:
+      return examples.validation;
+    case v1::TEST:
+      return examples.test;
+    default:
+      return examples.train;
+  }
+}
+
+// The journal keeps it and the aggregator sees it: one sentence.
+v1::ErrorDetail Explained(const absl::Status& status, v1::Reason fallback) {
+  v1::ErrorDetail detail = DetailOf(status);
+  if (detail.reason() == v1::REASON_UNSPECIFIED) detail.set_reason(fallback);
+  return detail;
+}
+
+}  // namespace
+
+SiteWork::SiteWork(SiteStore* store, Trainer* trainer, SiteWorkOptions options, PostEvent post)
+    : store_(store),
+      trainer_(trainer),
+      options_(std::move(options)),
+      post_(std::move(post)),
+      data_(store) {}
+
+SiteWork::~SiteWork() { Stop(); }
+
+void SiteWork::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void SiteWork::Stop() {
+  {
+    absl::MutexLock lock(&mu_);
+    stopping_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void SiteWork::Queue(Job job) {
+  absl::MutexLock lock(&mu_);
+  (job.urgency == Job::Urgency::kSoon ? soon_ : when_idle_).push_back(std::move(job));
+}
+
+bool SiteWork::HasJobOrStops() const { return stopping_ || !soon_.empty() || !when_idle_.empty(); }
+
+void SiteWork::Loop() {
+  for (;;) {
+    Job job;
+    {
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(this, &SiteWork::HasJobOrStops));
+      if (stopping_) return;
+      std::deque<Job>& queue = soon_.empty() ? when_idle_ : soon_;
+      job = std::move(queue.front());
+      queue.pop_front();
+    }
+    job.work();
+  }
+}
+
+// --- plans --------------------------------------------------------------------------------------
+
+void SiteWork::Check(const CheckPlan& action) {
+  Queue({.run = action.run, .work = [this, action] { post_(CheckNow(action)); }});
+}
+
+absl::StatusOr<uint64_t> SiteWork::FitNow(const CheckPlan& action) {
+  if (PlanHash(*action.plan) != action.plan_hash) {
+    return Refusal(v1::HASH_MISMATCH, "the plan is not the one that its hash names");
+  }
+  const absl::StatusOr<v1::RunPlan> resolved = ResolvePlan(*action.plan);
+  if (!resolved.ok()) return Refusal(v1::SPEC_REFUSED, resolved.status().message());
+  if (PlanHash(*resolved) != action.plan_hash) {
+    return Refusal(v1::SPEC_REFUSED,
+                   "the plan leaves something open that this agent would fill in: its aggregator "
+                   "is of another version");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t examples, data_.TrainExamples(*action.plan));
+  if (examples < options_.minimum_count) {
+    return Refusal(v1::TOO_FEW_EXAMPLES,
+                   absl::StrCat("fewer training examples than this site's minimum of ",
+                                options_.minimum_count));
+  }
+  return examples;
+}
+
+PlanChecked SiteWork::CheckNow(const CheckPlan& action) {
+  PlanChecked checked;
+  checked.run = action.run;
+  absl::StatusOr<bool> approved = false;
+  const absl::StatusOr<uint64_t> examples = FitNow(action);
+  absl::Status status = examples.status();
+  if (status.ok()) {
+    approved = store_->IsApproved(action.plan_hash);
+    status = approved.status();
+  }
+  if (!status.ok()) {
+    const v1::ErrorDetail detail = Explained(status, v1::STORAGE);
+    checked.answer = PlanChecked::Answer::kRefused;
+    checked.reason = detail.reason();
+    checked.message = detail.message();
+    return checked;
+  }
+  checked.answer =
+      *approved ? PlanChecked::Answer::kApproved : PlanChecked::Answer::kWaitsForPerson;
+  checked.train_examples = *examples;
+  return checked;
+}
+
+void SiteWork::Compute(const ComputeStatistics& action, RunContext run) {
+  Queue({.run = action.run, .work = [this, action, run = std::move(run)] {
+           absl::StatusOr<v1::StatisticsReport> report = data_.Statistics(*run.plan);
+           if (!report.ok()) {
+             spdlog::error("run {}: no statistics: {}", action.run.value(),
+                           std::string(report.status().message()));
+             return;
+           }
+           WithholdSmallCounts(options_.minimum_count, *report);
+           report->set_run_id(action.run.value());
+           post_(StatisticsComputed{action.run,
+                                    std::make_shared<v1::StatisticsReport>(*std::move(report))});
+         }});
+}
+
+// --- training -----------------------------------------------------------------------------------
+
+absl::StatusOr<std::vector<float>> SiteWork::ReadModel(const Digest& model_id) {
+  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobReader reader, store_->blobs().Read(model_id));
+  if (reader.size() % sizeof(float) != 0 || reader.size() > limits::kPayloadBytesMax) {
+    return absl::DataLossError("a stored model has an impossible size");
+  }
+  std::vector<float> weights(reader.size() / sizeof(float));
+  auto* out = reinterpret_cast<uint8_t*>(weights.data());
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<std::span<const uint8_t>> record, reader.Next());
+  while (record.has_value()) {
+    memcpy(out, record->data(), record->size());
+    out += record->size();
+    CONSILIUM_ASSIGN_OR_RETURN(record, reader.Next());
+  }
+  return weights;
+}
+
+absl::Status SiteWork::StoreUpdate(const Digest& update, std::span<const uint8_t> payload) {
+  BlobStore& blobs = store_->blobs();
+  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter writer, blobs.NewWriter());
+  CONSILIUM_RETURN_IF_ERROR(writer.Append(payload));
+  CONSILIUM_RETURN_IF_ERROR(blobs.Seal(writer, update));
+  CONSILIUM_RETURN_IF_ERROR(writer.Sync());
+  CONSILIUM_RETURN_IF_ERROR(blobs.Commit(std::move(writer)));
+  Failpoint("agent.outbox_blob_synced");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunContext& run) {
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> base, ReadModel(action.base_model_id));
+  if (base.size() != graph.layout.elements()) {
+    return absl::DataLossError("the base model has not the size of the run's layout");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
+                             data_.Encoded(*run.plan, *run.standardisation));
+  CONSILIUM_ASSIGN_OR_RETURN(const TrainOutput output,
+                             trainer_->Train({.plan = run.plan.get(),
+                                              .site = options_.site,
+                                              .task = action.task,
+                                              .base = base,
+                                              .local_steps = action.local_steps,
+                                              .examples = &examples->train}));
+  const std::span<const uint8_t> payload = BytesOf(output.delta);
+  auto header = std::make_shared<v1::UpdateHeader>();
+  header->set_wire_version(limits::kWireVersion);
+  header->set_run_id(action.run.value());
+  header->set_site_id(options_.site.value());
+  header->set_task_id(action.task.value());
+  header->set_incarnation(options_.incarnation.value());
+  header->set_base_version(action.base.value());
+  header->set_base_model_id(ToBytes(action.base_model_id));
+  header->set_layout_hash(ToBytes(graph.layout.Hash()));
+  header->set_encoding(v1::F32);
+  header->set_payload_bytes(payload.size());
+  header->set_payload_root(ToBytes(MerkleRootOf(payload)));
+  header->set_steps(output.steps);
+  header->set_examples(examples->train.count());
+  header->set_training_loss(output.mean_loss);
+  CONSILIUM_RETURN_IF_ERROR(CheckUpdateHeader(*header));
+  const Digest update = UpdateIdOf(*header);
+  CONSILIUM_RETURN_IF_ERROR(StoreUpdate(update, payload));
+  return TrainDone{action.run, action.task, update, std::move(header)};
+}
+
+void SiteWork::Run(const Train& action, RunContext run) {
+  Queue({.urgency = Job::Urgency::kWhenIdle,
+         .run = action.run,
+         .task = action.task,
+         .work = [this, action, run = std::move(run)] {
+           absl::StatusOr<TrainDone> done = TrainNow(action, run);
+           if (done.ok()) {
+             post_(*std::move(done));
+           } else {
+             post_(TrainFailed{action.run, action.task, std::string(done.status().message())});
+           }
+         }});
+}
+
+void SiteWork::Cancel(const StopTraining& action) {
+  absl::MutexLock lock(&mu_);
+  std::erase_if(when_idle_,
+                [&](const Job& job) { return job.run == action.run && job.task == action.task; });
+}
+
+// --- evaluation ---------------------------------------------------------------------------------
+
+absl::StatusOr<v1::MetricSums> SiteWork::EvaluateNow(const Evaluate& action, const Digest& model_id,
+                                                     const RunContext& run) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> weights, ReadModel(model_id));
+  CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
+                             data_.Encoded(*run.plan, *run.standardisation));
+  const Examples& part = PartOf(*examples, action.split);
+  if (part.count() < options_.minimum_count) return v1::MetricSums();
+  CONSILIUM_ASSIGN_OR_RETURN(
+      v1::MetricSums metrics,
+      trainer_->Evaluate({.plan = run.plan.get(), .weights = weights, .examples = &part}));
+  WithholdSmallCounts(options_.minimum_count, metrics);
+  return metrics;
+}
+
+void SiteWork::Run(const Evaluate& action, const Digest& model_id, RunContext run) {
+  Queue({.run = action.run, .work = [this, action, model_id, run = std::move(run)] {
+           absl::StatusOr<v1::MetricSums> metrics = EvaluateNow(action, model_id, run);
+           if (!metrics.ok()) {
+             spdlog::error("run {}: version {} can not be evaluated: {}", action.run.value(),
+                           action.version.value(), std::string(metrics.status().message()));
+             metrics = v1::MetricSums();
+           }
+           post_(EvaluationComputed{action.run, action.version, action.split,
+                                    std::make_shared<v1::MetricSums>(*std::move(metrics))});
+         }});
+}
+
+}  // namespace consilium::site

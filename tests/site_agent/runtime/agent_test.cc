@@ -1,0 +1,405 @@
+// A whole agent against a scripted aggregator, over mutual TLS on this machine.
+
+#include "site_agent/runtime/agent.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "models/spec/run_plan.h"
+#include "models/spec/standardisation.h"
+#include "protocol/core/files.h"
+#include "protocol/rpc/certificate_folder.h"
+#include "protocol/wire/text_format.h"
+#include "site_agent/runtime/commands.h"
+#include "site_agent/runtime/control_socket.h"
+#include "site_agent/runtime/ending.h"
+#include "site_agent/runtime/request_handler.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+#include "tests/site_agent/runtime/fake_aggregator.h"
+#include "tests/site_agent/runtime/fake_trainer.h"
+#include "tests/site_agent/runtime/site_fixture.h"
+
+namespace consilium::site {
+namespace {
+
+using absl::StatusCode;
+using ::testing::HasSubstr;
+
+constexpr char kRun[] = "small-1";
+
+v1::RunPlan SmallPlan() {
+  v1::RunPlan plan;
+  EXPECT_THAT(ReadTextFormatFile(CONSILIUM_ZOO_FOLDER "/logistic_regression.textproto",
+                                 *plan.mutable_spec()),
+              IsOk());
+  *plan.mutable_contract() = SmallContract();
+  EXPECT_THAT(ParseTextFormat(R"pb(name: "small"
+                                   model { spec_file: "x" }
+                                   data { contract_file: "y" }
+                                   training { optimizer { sgd { learning_rate: 0.1 } } }
+                                   seed: 1)pb",
+                              "config", *plan.mutable_config()),
+              IsOk());
+  const auto resolved = ResolvePlan(plan);
+  EXPECT_THAT(resolved, IsOk());
+  return resolved.value_or(plan);
+}
+
+class AgentTest : public ::testing::Test {
+ protected:
+  AgentTest() : plan_(SmallPlan()), plan_hash_(PlanHash(plan_)) {
+    place_ = {.folder = folder_.File("store"), .kek_file = folder_.File("key/site.kek")};
+    EXPECT_THAT(InitStore(place_), IsOk());
+  }
+
+  ~AgentTest() override { StopAgent(); }
+
+  void Enrol() {
+    std::string text;
+    EXPECT_TRUE(
+        google::protobuf::TextFormat::PrintToString(aggregator_.JoinFileFor("cleveland"), &text));
+    EXPECT_THAT(WriteFileDurably(folder_.File("join"), text), IsOk());
+    EXPECT_THAT(EnrolSite(place_, folder_.File("join")), IsOk());
+  }
+
+  void ImportPatients(int count) {
+    std::string text;
+    google::protobuf::TextFormat::PrintToString(SmallContract(), &text);
+    EXPECT_THAT(WriteFileDurably(folder_.File("contract"), text), IsOk());
+    EXPECT_THAT(WriteFileDurably(folder_.File("csv"), SmallCsv(count)), IsOk());
+    EXPECT_THAT(ImportData(place_, {.contract_file = folder_.File("contract"),
+                                    .csv_file = folder_.File("csv")}),
+                IsOk());
+  }
+
+  void StartAgent() { StartAgent(place_); }
+  void StartAgent(const StorePlace& place) {
+    store_ = Must(OpenStore(place));
+    ending_ = std::make_unique<Ending>();
+    AgentOptions options;
+    options.egress.certificate_reload_interval = absl::Seconds(1);
+    agent_ = Must(Agent::Start({store_.get(), &trainer_, ending_.get()}, options));
+    control_ = Must(ControlServer::Start(store_->folder(), [this](const nlohmann::json& request) {
+      return HandleRequest(*store_, agent_.get(), request);
+    }));
+  }
+
+  void StopAgent() {
+    control_ = nullptr;
+    agent_ = nullptr;
+    store_ = nullptr;
+  }
+
+  // --- what the aggregator says ---
+
+  void OfferRun() {
+    v1::Directive directive;
+    v1::RunOffer& offer = *directive.mutable_run_offer();
+    offer.set_run_id(kRun);
+    *offer.mutable_plan() = plan_;
+    offer.set_plan_hash(ToBytes(plan_hash_));
+    aggregator_.Tell(directive);
+  }
+
+  void StartRun(const v1::StatisticsReport& statistics) {
+    standardisation_ = Must(FoldStatistics(plan_.contract(), {{SiteId("cleveland"), statistics}}));
+    v1::Directive directive;
+    v1::RunStarted& started = *directive.mutable_run_started();
+    started.set_run_id(kRun);
+    started.set_layout_hash(ToBytes(Must(GraphOf(plan_)).layout.Hash()));
+    *started.mutable_standardisation() = standardisation_;
+    aggregator_.Tell(directive);
+  }
+
+  // Version 0 with zeros, to be evaluated on validation patients.
+  void AnnounceModel() {
+    const Layout layout = Must(GraphOf(plan_)).layout;
+    const std::string payload(layout.payload_bytes(), '\0');
+    v1::ModelHeader header;
+    header.set_run_id(kRun);
+    header.set_layout_hash(ToBytes(layout.Hash()));
+    header.set_encoding(v1::F32);
+    header.set_payload_bytes(payload.size());
+    const Digest root = MerkleRootOf(
+        std::span<const uint8_t>(reinterpret_cast<const uint8_t*>(payload.data()), payload.size()));
+    header.set_payload_root(ToBytes(root));
+    header.set_model_id(ToBytes(ModelIdOf(
+        {RunId(kRun), Version(0), layout.Hash(), root, StandardisationHash(standardisation_)})));
+    aggregator_.AddModel(header, payload);
+    v1::Directive directive;
+    v1::ModelAvailable& available = *directive.mutable_model_available();
+    available.set_run_id(kRun);
+    available.set_model_id(header.model_id());
+    available.set_payload_bytes(payload.size());
+    available.set_evaluate(v1::VALIDATION);
+    aggregator_.Tell(directive);
+  }
+
+  void GrantTask(uint64_t task) {
+    v1::Directive directive;
+    directive.mutable_task_offer()->set_run_id(kRun);
+    directive.mutable_task_offer()->set_task_id(task);
+    directive.mutable_task_offer()->set_local_steps(3);
+    aggregator_.Tell(directive);
+  }
+
+  // From an enrolled site with data to a run with its first model.
+  void BringToRunning() {
+    Enrol();
+    ImportPatients(60);
+    EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+    StartAgent();
+    OfferRun();
+    StartRun(aggregator_.WaitFor(v1::SiteEvent::kStatistics).statistics());
+    AnnounceModel();
+    aggregator_.WaitFor(v1::SiteEvent::kEvaluation);
+  }
+
+  // Asks until the running agent's answer is as wanted: what it was told may still be on its way.
+  nlohmann::json WaitForStatus(const std::function<bool(const nlohmann::json&)>& wanted) {
+    const absl::Time give_up = absl::Now() + kPatience;
+    nlohmann::json status;
+    do {
+      status = Must(SiteStatus(place_));
+      if (wanted(status)) return status;
+    } while (absl::Now() < give_up);
+    ADD_FAILURE() << status.dump(2);
+    return status;
+  }
+
+  static int TasksIn(const nlohmann::json& status, const std::string& phase) {
+    if (status["runs"].empty()) return 0;
+    return status["runs"][0]["tasks"].value(phase, 0);
+  }
+
+  TempFolder folder_;
+  StorePlace place_;
+  v1::RunPlan plan_;
+  Digest plan_hash_;
+  v1::Standardisation standardisation_;
+  TestFederation federation_;
+  FakeAggregator aggregator_{federation_};
+  FakeTrainer trainer_;
+  std::unique_ptr<SiteStore> store_;
+  std::unique_ptr<Ending> ending_;
+  std::unique_ptr<Agent> agent_;
+  std::unique_ptr<ControlServer> control_;
+};
+
+TEST_F(AgentTest, OneUpdateGoesTheWholeWay) {
+  Enrol();
+  ImportPatients(60);
+  StartAgent();
+  const v1::Hello hello = aggregator_.WaitFor(v1::SiteEvent::kHello).hello();
+  EXPECT_EQ(hello.incarnation(), 1u);
+  EXPECT_EQ(hello.lease_presented(), std::string(32, 'l'));
+  EXPECT_EQ(aggregator_.WaitFor(v1::SiteEvent::kLeaseConfirm).lease_confirm().lease(),
+            hello.lease_next());
+
+  // Nothing is approved until a person does, and then without a restart.
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return !status["runs"].empty() && status["runs"][0]["state"] == "waits_for_approval";
+  });
+  ASSERT_THAT(Approve(place_, plan_hash_), IsOk());
+  const v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_TRUE(decision.approved()) << decision.message();
+  EXPECT_EQ(decision.plan_hash(), ToBytes(plan_hash_));
+  const v1::StatisticsReport statistics =
+      aggregator_.WaitFor(v1::SiteEvent::kStatistics).statistics();
+  ASSERT_EQ(statistics.counts_size(), 1);
+  EXPECT_EQ(statistics.counts(0), decision.train_examples());
+
+  StartRun(statistics);
+  AnnounceModel();
+  const v1::EvaluationReport evaluation =
+      aggregator_.WaitFor(v1::SiteEvent::kEvaluation).evaluation();
+  EXPECT_EQ(evaluation.split(), v1::VALIDATION);
+  EXPECT_GT(evaluation.metrics().examples(), 0u);
+  EXPECT_LT(evaluation.metrics().examples() + decision.train_examples(), 60u);
+
+  GrantTask(1);
+  const HeardUpload upload = aggregator_.WaitForUpload();
+  EXPECT_EQ(upload.header.site_id(), "cleveland");
+  EXPECT_EQ(upload.header.steps(), 3u);
+  EXPECT_EQ(upload.header.examples(), decision.train_examples());
+  ASSERT_EQ(upload.payload.size(), upload.header.payload_bytes());
+  float first = 0;
+  memcpy(&first, upload.payload.data(), sizeof(first));
+  EXPECT_EQ(first, 1.0F);
+
+  v1::Directive included;
+  *included.mutable_receipt() = aggregator_.ReceiptFor(upload.header, v1::Receipt::INCLUDED);
+  aggregator_.Tell(included);
+  v1::Directive ended;
+  ended.mutable_run_ended()->set_run_id(kRun);
+  ended.mutable_run_ended()->set_result_version(0);
+  aggregator_.Tell(ended);
+  const nlohmann::json status = WaitForStatus([](const nlohmann::json& now) {
+    return now["runs"][0]["state"] == "ended" && TasksIn(now, "included") == 1;
+  });
+  EXPECT_EQ(status["runs"][0]["receipts"][0]["ending"], "INCLUDED");
+  EXPECT_EQ(status["runs"][0]["receipts"][0]["version"], 1);
+  EXPECT_EQ(trainer_.trainings, 1);
+
+  // What left is on record, and nothing else left.
+  const nlohmann::json audit = Must(VerifyAudit(place_));
+  for (const char* kind :
+       {"enrolment", "hello", "lease_confirm", "statistics", "update", "fetch"}) {
+    EXPECT_EQ(audit["releases"][kind]["count"], 1) << kind;
+  }
+  EXPECT_GT(audit["releases"]["update"]["bytes"], upload.payload.size());
+}
+
+TEST_F(AgentTest, ARestartSendsTheOutboxAndTrainsNothingAgain) {
+  BringToRunning();
+  aggregator_.RefuseUploads(Refusal(v1::BUSY, "full"));
+  GrantTask(1);
+  const HeardUpload refused = aggregator_.WaitForUpload();
+  StopAgent();
+  ASSERT_EQ(trainer_.trainings, 1);
+  aggregator_.RefuseUploads(absl::OkStatus());
+  StartAgent();
+  // The retry of the first process may have come before it stopped; what counts is the last one.
+  HeardUpload upload = aggregator_.WaitForUpload();
+  while (upload.header.incarnation() == 1) upload = aggregator_.WaitForUpload();
+  EXPECT_EQ(UpdateIdOf(upload.header), UpdateIdOf(refused.header));
+  EXPECT_EQ(upload.payload, refused.payload);
+  EXPECT_EQ(upload.header.incarnation(), 2u);
+  WaitForStatus([](const nlohmann::json& status) { return TasksIn(status, "accepted") == 1; });
+  EXPECT_EQ(trainer_.trainings, 1);
+}
+
+TEST_F(AgentTest, TheNextHelloNamesWhatIsHeld) {
+  BringToRunning();
+  GrantTask(1);
+  const HeardUpload upload = aggregator_.WaitForUpload();
+  WaitForStatus([](const nlohmann::json& status) { return TasksIn(status, "accepted") == 1; });
+  StopAgent();
+  StartAgent();
+  const v1::Hello hello = aggregator_.WaitFor(v1::SiteEvent::kHello).hello();
+  EXPECT_EQ(hello.incarnation(), 2u);
+  ASSERT_EQ(hello.held_receipts_size(), 1);
+  EXPECT_EQ(hello.held_receipts(0).update_id(), ToBytes(UpdateIdOf(upload.header)));
+}
+
+TEST_F(AgentTest, AReceiptThatTheAggregatorDidNotSignIsNone) {
+  BringToRunning();
+  GrantTask(1);
+  const HeardUpload upload = aggregator_.WaitForUpload();
+  v1::Directive forged;
+  *forged.mutable_receipt() = aggregator_.ReceiptFor(upload.header, v1::Receipt::INCLUDED);
+  forged.mutable_receipt()->set_version(2);
+  aggregator_.Tell(forged);
+  v1::Directive good;
+  *good.mutable_receipt() = aggregator_.ReceiptFor(upload.header, v1::Receipt::NOT_INCLUDED);
+  aggregator_.Tell(good);
+  const nlohmann::json status = WaitForStatus([](const nlohmann::json& now) {
+    return TasksIn(now, "included") + TasksIn(now, "not_included") == 1;
+  });
+  EXPECT_EQ(status["runs"][0]["receipts"][0]["ending"], "NOT_INCLUDED");
+}
+
+TEST_F(AgentTest, AFencedStoreEndsItsAgent) {
+  Enrol();
+  aggregator_.RefuseAttach(v1::LEASE_FENCED);
+  StartAgent();
+  EXPECT_EQ(DetailOf(ending_->Wait()).reason(), v1::LEASE_FENCED);
+}
+
+TEST_F(AgentTest, ABusyLeaseIsTriedAgain) {
+  Enrol();
+  aggregator_.RefuseAttach(v1::LEASE_IN_USE);
+  StartAgent();
+  const v1::Hello first = aggregator_.WaitFor(v1::SiteEvent::kHello).hello();
+  const v1::Hello second = aggregator_.WaitFor(v1::SiteEvent::kHello).hello();
+  EXPECT_EQ(first.lease_presented(), second.lease_presented());
+  EXPECT_EQ(first.lease_next(), second.lease_next());
+}
+
+TEST_F(AgentTest, RunsThatDoNotFitAreRefusedWithTheReason) {
+  Enrol();
+  EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  OfferRun();
+  v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_FALSE(decision.approved());
+  EXPECT_EQ(decision.reason(), v1::NO_DATASET);
+  StopAgent();
+
+  ImportPatients(4);
+  plan_.mutable_config()->set_seed(2);
+  plan_hash_ = PlanHash(plan_);
+  StartAgent();
+  aggregator_.WaitFor(v1::SiteEvent::kHello);
+  v1::Directive offer;
+  offer.mutable_run_offer()->set_run_id("small-2");
+  *offer.mutable_run_offer()->mutable_plan() = plan_;
+  offer.mutable_run_offer()->set_plan_hash(ToBytes(plan_hash_));
+  aggregator_.Tell(offer);
+  decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_FALSE(decision.approved());
+  EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
+  EXPECT_EQ(decision.train_examples(), 0u);
+}
+
+TEST_F(AgentTest, RenewsItsCertificateWithoutARestart) {
+  aggregator_.IssueAsOf(absl::Now() - absl::Hours(24 * 4));
+  Enrol();
+  const Digest before =
+      Must(ReadInstalledCertificate(place_.folder + "/tls")).certificate.Fingerprint();
+  StartAgent();
+  aggregator_.WaitForRenewal();
+  WaitForStatus([&](const nlohmann::json& status) {
+    return status["certificate_sha256"] != ToHex(before) && status["attached"] == true;
+  });
+}
+
+TEST_F(AgentTest, SaysThatSomebodyElseAnswers) {
+  Enrol();
+  const TestFederation other("other");
+  FakeAggregator impostor(other);
+  // The site's own records point at the impostor's address.
+  {
+    auto store = Must(OpenStore(place_));
+    SiteIdentity identity = Must(store->Identity());
+    identity.aggregator_address = impostor.address();
+    LeasePair leases = Must(store->Leases());
+    ASSERT_THAT(store->PutEnrolment({identity, *SigningKey::Generate(), std::move(leases.current)}),
+                IsOk());
+  }
+  StartAgent();
+  const nlohmann::json status =
+      WaitForStatus([](const nlohmann::json& now) { return !now.value("link_error", "").empty(); });
+  EXPECT_THAT(status["link_error"].get<std::string>(),
+              HasSubstr("is not this federation's aggregator"));
+}
+
+TEST_F(AgentTest, OneAgentPerStore) {
+  Enrol();
+  StartAgent();
+  EXPECT_THAT(OpenStore(place_), IsError(StatusCode::kFailedPrecondition, "is open already"));
+}
+
+TEST_F(AgentTest, EnrolmentRefusesATokenThatTheAggregatorDoesNotKnow) {
+  v1::JoinFile join = aggregator_.JoinFileFor("cleveland");
+  join.set_token(std::string(32, 'x'));
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(join, &text);
+  ASSERT_THAT(WriteFileDurably(folder_.File("join"), text), IsOk());
+  EXPECT_THAT(EnrolSite(place_, folder_.File("join")),
+              IsError(StatusCode::kPermissionDenied, "TOKEN_REFUSED"));
+  EXPECT_FALSE(Must(OpenStore(place_))->is_enrolled());
+}
+
+}  // namespace
+}  // namespace consilium::site

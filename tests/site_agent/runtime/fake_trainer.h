@@ -1,0 +1,40 @@
+// A trainer without LibTorch: its delta depends on base and task alone, so that a retraining gives
+// the same update, and it counts how often it was asked.
+
+#ifndef CONSILIUM_TESTS_SITE_AGENT_RUNTIME_FAKE_TRAINER_H_
+#define CONSILIUM_TESTS_SITE_AGENT_RUNTIME_FAKE_TRAINER_H_
+
+#include <atomic>
+
+#include "site_agent/core/trainer.h"
+
+namespace consilium::site {
+
+class FakeTrainer final : public Trainer {
+ public:
+  absl::StatusOr<TrainOutput> Train(const TrainInput& input) override {
+    ++trainings;
+    TrainOutput output;
+    output.steps = input.local_steps;
+    output.mean_loss = 0.5;
+    for (const float weight : input.base) {
+      output.delta.push_back(weight + static_cast<float>(input.task.value()));
+    }
+    return output;
+  }
+
+  absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) override {
+    ++evaluations;
+    v1::MetricSums metrics;
+    metrics.set_examples(input.examples->count());
+    metrics.set_log_loss_sum(static_cast<double>(input.examples->count()) * 0.25);
+    return metrics;
+  }
+
+  std::atomic<int> trainings{0};
+  std::atomic<int> evaluations{0};
+};
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_TESTS_SITE_AGENT_RUNTIME_FAKE_TRAINER_H_

@@ -1,0 +1,105 @@
+#include "site_agent/runtime/release_rules.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/fakes/status_matchers.h"
+
+namespace consilium::site {
+namespace {
+
+using absl::StatusCode;
+
+constexpr uint64_t kMinimum = 5;
+
+v1::SiteEvent Statistics(uint64_t count) {
+  v1::SiteEvent event;
+  v1::StatisticsReport& report = *event.mutable_statistics();
+  report.set_run_id("run");
+  for (const uint64_t n : {uint64_t{20}, count}) {
+    report.add_counts(n);
+    report.add_sums(static_cast<double>(n) * 2);
+    report.add_sums_of_squares(static_cast<double>(n) * 4);
+  }
+  return event;
+}
+
+TEST(ReleaseRulesTest, AnEmptyEventIsOfNoKind) {
+  EXPECT_THAT(CheckRelease(v1::SiteEvent(), kMinimum),
+              IsError(StatusCode::kFailedPrecondition, "kind"));
+}
+
+TEST(ReleaseRulesTest, LeasesHaveTheirSize) {
+  v1::SiteEvent event;
+  event.mutable_lease_confirm()->set_lease(std::string(32, 'l'));
+  EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kLeaseConfirm);
+  event.mutable_lease_confirm()->set_lease(std::string(3200, 'l'));
+  EXPECT_FALSE(CheckRelease(event, kMinimum).ok());
+  event.mutable_hello()->set_lease_presented(std::string(32, 'l'));
+  EXPECT_FALSE(CheckRelease(event, kMinimum).ok());
+  event.mutable_hello()->set_lease_next(std::string(32, 'l'));
+  EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kHello);
+}
+
+TEST(ReleaseRulesTest, CountsBelowTheMinimumStay) {
+  EXPECT_EQ(*CheckRelease(Statistics(5), kMinimum), ReleaseKind::kStatistics);
+  EXPECT_EQ(*CheckRelease(Statistics(0), kMinimum), ReleaseKind::kStatistics);
+  v1::SiteEvent few = Statistics(4);
+  EXPECT_THAT(CheckRelease(few, kMinimum), IsError(StatusCode::kFailedPrecondition, "minimum"));
+  WithholdSmallCounts(kMinimum, *few.mutable_statistics());
+  EXPECT_EQ(few.statistics().counts(0), 20u);
+  EXPECT_EQ(few.statistics().counts(1), 0u);
+  EXPECT_EQ(*CheckRelease(few, kMinimum), ReleaseKind::kStatistics);
+
+  v1::SiteEvent decision;
+  decision.mutable_run_decision()->set_train_examples(4);
+  EXPECT_FALSE(CheckRelease(decision, kMinimum).ok());
+  decision.mutable_run_decision()->set_train_examples(5);
+  EXPECT_EQ(*CheckRelease(decision, kMinimum), ReleaseKind::kDecision);
+}
+
+TEST(ReleaseRulesTest, ASumOverNobodyIsSomebodysValue) {
+  v1::SiteEvent event = Statistics(0);
+  event.mutable_statistics()->set_sums(1, 61.5);
+  EXPECT_THAT(CheckRelease(event, kMinimum), IsError(StatusCode::kFailedPrecondition, "sum"));
+  event = Statistics(5);
+  event.mutable_statistics()->add_sums(61.5);
+  EXPECT_THAT(CheckRelease(event, kMinimum), IsError(StatusCode::kFailedPrecondition, "lengths"));
+}
+
+TEST(ReleaseRulesTest, MetricsAreOverEnoughOrAbsent) {
+  v1::SiteEvent event;
+  v1::MetricSums& metrics = *event.mutable_evaluation()->mutable_metrics();
+  EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kEvaluation);
+  metrics.set_log_loss_sum(0.7);
+  EXPECT_FALSE(CheckRelease(event, kMinimum).ok());
+  metrics.set_examples(4);
+  EXPECT_FALSE(CheckRelease(event, kMinimum).ok());
+  WithholdSmallCounts(kMinimum, metrics);
+  EXPECT_EQ(metrics.ByteSizeLong(), 0u);
+  metrics.set_examples(5);
+  metrics.set_log_loss_sum(0.7);
+  WithholdSmallCounts(kMinimum, metrics);
+  EXPECT_EQ(metrics.log_loss_sum(), 0.7);
+  EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kEvaluation);
+}
+
+TEST(ReleaseRulesTest, AnUpdateIsTrainedOnEnough) {
+  v1::UpdateHeader header;
+  header.set_wire_version(1);
+  header.set_run_id("run");
+  header.set_site_id("site");
+  header.set_task_id(1);
+  header.set_base_model_id(std::string(32, 'b'));
+  header.set_layout_hash(std::string(32, 'l'));
+  header.set_encoding(v1::F32);
+  header.set_payload_bytes(4);
+  header.set_payload_root(std::string(32, 'r'));
+  header.set_steps(1);
+  header.set_examples(5);
+  EXPECT_THAT(CheckRelease(header, kMinimum), IsOk());
+  header.set_examples(4);
+  EXPECT_THAT(CheckRelease(header, kMinimum), IsError(StatusCode::kFailedPrecondition, "minimum"));
+}
+
+}  // namespace
+}  // namespace consilium::site
