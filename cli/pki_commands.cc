@@ -1,0 +1,80 @@
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "cli/command.h"
+#include "consilium/v1/enrolment.pb.h"
+#include "protocol/core/files.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/rpc/pki.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/journal_export.h"
+
+namespace consilium {
+namespace {
+
+absl::Status Init(const std::string& folder, const std::string& federation) {
+  const std::string root_key = absl::StrCat(folder, "/root.key");
+  if (ReadFile(root_key, 1 << 16).ok()) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "%s exists: a federation has one root for ever; choose another folder", root_key));
+  }
+  const absl::Time now = absl::Now();
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  CONSILIUM_ASSIGN_OR_RETURN(const CertificateAuthority root,
+                             CertificateAuthority::CreateRoot(federation, now));
+  CONSILIUM_ASSIGN_OR_RETURN(const CertificateAuthority intermediate, root.CreateIntermediate(now));
+  const std::string root_pem = root.certificate().ToPem();
+  CONSILIUM_RETURN_IF_ERROR(root.key().Write(root_key));
+  CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(folder, "/root.pem"), root_pem, 0644));
+  CONSILIUM_RETURN_IF_ERROR(intermediate.key().Write(absl::StrCat(folder, "/intermediate.key")));
+  CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(folder, "/intermediate.pem"),
+                                             intermediate.certificate().ToPem(), 0644));
+  absl::PrintF(
+      "The certificate authority of '%s' is in %s.\n"
+      "  root.key            keep it offline: who has it can invent hospitals\n"
+      "  root.pem            every site gets it in its join file; fingerprint\n"
+      "                      %s\n"
+      "  intermediate.key/.pem  for the aggregator: consilium-aggregator init --pki %s\n",
+      federation, folder, ToHex(root.certificate().Fingerprint()), folder);
+  return absl::OkStatus();
+}
+
+absl::Status MakeRecipient(const std::string& path) {
+  if (ReadFile(path, 1 << 16).ok()) {
+    return absl::FailedPreconditionError(absl::StrFormat("%s exists and is not overwritten", path));
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const RecipientKey key, GenerateRecipientKey());
+  CONSILIUM_RETURN_IF_ERROR(WriteRecipientKey(key, path));
+  const std::string hex = ToHex(std::span<const uint8_t>(key.public_key));
+  CONSILIUM_RETURN_IF_ERROR(
+      WriteFileDurably(absl::StrCat(path, ".pub"), absl::StrCat(hex, "\n"), 0644));
+  absl::PrintF("%s is private; give %s.pub to `consilium run export --recipient`\n", path, path);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPkiCommands(CLI::App& app, CommandLine& line) {
+  CLI::App* pki = app.add_subcommand("pki", "Keys and certificates of the federation.");
+  pki->require_subcommand(1);
+  CLI::App* init = pki->add_subcommand("init", "Create the federation's private authority.");
+  init->footer("Example:\n  consilium pki init --dir pki --federation heart-study");
+  auto folder = std::make_shared<std::string>();
+  auto federation = std::make_shared<std::string>();
+  init->add_option("--dir", *folder, "Folder for the keys; made with mode 0700")->required();
+  init->add_option("--federation", *federation, "Name, a-z 0-9 and '-'")->required();
+  init->callback([&line, folder, federation] {
+    line.chosen = [folder, federation] { return Init(*folder, *federation); };
+  });
+  CLI::App* recipient =
+      pki->add_subcommand("recipient", "Create a key pair for someone who may read run exports.");
+  recipient->footer("Example:\n  consilium pki recipient --out keys/reader.key");
+  auto path = std::make_shared<std::string>();
+  recipient->add_option("--out", *path, "Private key file; the public one gets .pub")->required();
+  recipient->callback([&line, path] { line.chosen = [path] { return MakeRecipient(*path); }; });
+}
+
+}  // namespace consilium
