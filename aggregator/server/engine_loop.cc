@@ -1,0 +1,331 @@
+#include "aggregator/server/engine_loop.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "aggregator/core/journal_codec.h"
+#include "protocol/core/failpoint.h"
+#include "protocol/wire/limits.h"
+#include "protocol/wire/reasons.h"
+
+namespace consilium {
+namespace {
+
+// Inputs that share one commit, at most.
+constexpr size_t kBatchInputsMax = 256;
+
+// Tells a waiting thread that its function ran, or was dropped.
+class Ticket {
+ public:
+  struct State {
+    absl::Notification settled;
+    bool ran = false;  // Written before `settled`.
+  };
+  explicit Ticket(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  ~Ticket() {
+    if (!state_->settled.HasBeenNotified()) state_->settled.Notify();
+  }
+  Ticket(const Ticket&) = delete;
+  Ticket& operator=(const Ticket&) = delete;
+  void Ran() {
+    state_->ran = true;
+    state_->settled.Notify();
+  }
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+absl::Status Await(const Ticket::State& state) {
+  state.settled.WaitForNotification();
+  if (state.ran) return absl::OkStatus();
+  return absl::UnavailableError("the aggregator is stopping");
+}
+
+// The run that an event is of; nothing for those of sites.
+struct RunOf {
+  template <typename E>
+  RunId operator()(const E& event) const {
+    if constexpr (requires { event.run; }) {
+      return event.run;
+    } else {
+      return RunId();
+    }
+  }
+  RunId operator()(const federation::StatisticsReported& event) const {
+    return RunId(event.report->run_id());
+  }
+  RunId operator()(const federation::TimerFired& event) const { return event.timer.run; }
+};
+
+}  // namespace
+
+EngineLoop::EngineLoop(Parts parts) : parts_(std::move(parts)), queue_(limits::kEngineQueueMax) {
+  timers_ = std::make_unique<Timers>(parts_.clock, [this](const federation::Timer& timer) {
+    EngineInput fired;
+    fired.event = federation::TimerFired{timer};
+    Post(std::move(fired));
+  });
+  programs_ = std::make_unique<Programs>(parts_.vectors, parts_.compute_threads,
+                                         [this](federation::ComputeDone done) {
+                                           EngineInput input;
+                                           input.event = std::move(done);
+                                           Post(std::move(input));
+                                         });
+  effects_ = std::make_unique<Effects>(
+      Effects::Parts{.engine = engine_,
+                     .receipts = parts_.receipts,
+                     .links = parts_.links,
+                     .vectors = parts_.vectors,
+                     .programs = *programs_,
+                     .timers = *timers_,
+                     .post = [this](EngineInput input) { own_.push_back(std::move(input)); }});
+}
+
+absl::StatusOr<std::unique_ptr<EngineLoop>> EngineLoop::Start(Parts parts) {
+  std::unique_ptr<EngineLoop> loop(new EngineLoop(std::move(parts)));
+  if (absl::Status status = loop->Recover(); !status.ok()) return status;
+  EngineInput started;
+  started.event = federation::Started{};
+  loop->own_.push_back(std::move(started));
+  loop->thread_ = std::jthread([raw = loop.get()] { raw->Run(); });
+  return loop;
+}
+
+EngineLoop::~EngineLoop() {
+  if (!stopped_.HasBeenNotified()) Stop();
+}
+
+void EngineLoop::Stop() {
+  stopped_.Notify();
+  queue_.Close();
+  if (thread_.joinable()) thread_.join();
+  // What still works posts into a closed queue, which drops it.
+  programs_.reset();
+  timers_.reset();
+}
+
+bool EngineLoop::TryPost(EngineInput&& input) {
+  Item item = std::move(input);
+  if (queue_.TryPush(std::move(item))) return true;
+  input = std::get<EngineInput>(std::move(item));
+  return false;
+}
+
+bool EngineLoop::Post(EngineInput input) { return queue_.Push(std::move(input)); }
+
+absl::Status EngineLoop::PostAndWait(federation::Event event) {
+  auto state = std::make_shared<Ticket::State>();
+  auto ticket = std::make_shared<Ticket>(state);
+  EngineInput input;
+  input.event = std::move(event);
+  input.committed = [ticket = std::move(ticket)] { ticket->Ran(); };
+  Post(std::move(input));
+  return Await(*state);
+}
+
+absl::Status EngineLoop::Inspect(std::function<void(const federation::FederationEngine&)> look) {
+  auto state = std::make_shared<Ticket::State>();
+  auto ticket = std::make_shared<Ticket>(state);
+  queue_.Push(Inspection{[ticket = std::move(ticket),
+                          look = std::move(look)](const federation::FederationEngine& engine) {
+    look(engine);
+    ticket->Ran();
+  }});
+  return Await(*state);
+}
+
+void EngineLoop::Run() {
+  while (!stopped_.HasBeenNotified()) {
+    Batch batch;
+    Collect(batch);
+    if (!batch.entries.empty()) {
+      Failpoint("aggregator.before_commit");
+      if (!Commit(batch)) break;
+      Failpoint("aggregator.journal_committed");
+      Publish(batch);
+      Release(batch);
+    }
+    for (Inspection& inspection : batch.inspections) inspection.look(engine_);
+    batch.uploads.clear();
+    SettleOrphans();
+  }
+  Drain();
+}
+
+void EngineLoop::Collect(Batch& batch) {
+  while (!own_.empty()) {
+    EngineInput input = std::move(own_.front());
+    own_.pop_front();
+    Offer(std::make_shared<EngineInput>(std::move(input)), batch);
+  }
+  absl::Duration wait = batch.entries.empty() ? absl::InfiniteDuration() : absl::ZeroDuration();
+  for (size_t i = 0; i < kBatchInputsMax; ++i) {
+    std::optional<Item> item = queue_.Pop(wait);
+    if (!item.has_value()) return;
+    Take(*std::move(item), batch);
+    wait = absl::ZeroDuration();
+  }
+}
+
+void EngineLoop::Take(Item item, Batch& batch) {
+  if (auto* inspection = std::get_if<Inspection>(&item)) {
+    batch.inspections.push_back(std::move(*inspection));
+    return;
+  }
+  Offer(std::make_shared<EngineInput>(std::get<EngineInput>(std::move(item))), batch);
+}
+
+// Steps the input, or holds it at the gate; then whatever the gate lets through because of it.
+void EngineLoop::Offer(std::shared_ptr<EngineInput> input, Batch& batch) {
+  if (!parts_.gate.has_value()) return Step(std::move(input), batch);
+  gated_.push_back(std::move(input));
+  for (auto it = gated_.begin(); it != gated_.end();) {
+    const auto* update = std::get_if<federation::UpdateStaged>(&(*it)->event);
+    if (update != nullptr && !parts_.gate->Admits(engine_, *update)) {
+      ++it;
+      continue;
+    }
+    std::shared_ptr<EngineInput> next = std::move(*it);
+    gated_.erase(it);
+    Step(std::move(next), batch);
+    it = gated_.begin();
+  }
+}
+
+std::optional<Version> EngineLoop::VersionMadeBy(const federation::Event& event) const {
+  const auto* done = std::get_if<federation::ComputeDone>(&event);
+  if (done == nullptr) return std::nullopt;
+  const auto run = engine_.runs().find(done->run);
+  if (run == engine_.runs().end() || !run->second.pending.has_value() ||
+      run->second.pending->program != done->program) {
+    return std::nullopt;
+  }
+  return run->second.pending->makes;
+}
+
+void EngineLoop::Step(std::shared_ptr<EngineInput> input, Batch& batch) {
+  const federation::Event& event = input->event;
+  std::vector<Effect> effects;
+  effects.push_back({std::nullopt, input, VersionMadeBy(event)});
+  if (parts_.gate.has_value()) parts_.gate->BeforeStep(engine_, event);
+  // As the journal will tell it: a replay must see the same instant.
+  const absl::Time now = absl::FromUnixNanos(absl::ToUnixNanos(parts_.clock.Now()));
+  std::vector<federation::Action> actions = engine_.Step(now, event);
+  if (parts_.gate.has_value()) parts_.gate->AfterStep(engine_, actions);
+  batch.entries.push_back(
+      federation::EncodeJournalEntry({.sequence = engine_.sequence(), .now = now, .event = event})
+          .SerializeAsString());
+  for (federation::Action& action : actions) {
+    effects.push_back({std::move(action), input, std::nullopt});
+  }
+  barrier_.Hold(engine_.sequence(), std::move(effects));
+  if (input->answer != nullptr) batch.uploads.push_back(input);
+  const RunId run = std::visit(RunOf(), event);
+  if (!run.empty()) {
+    batch.touched.insert(run);
+  } else {
+    for (const auto& [id, state] : engine_.runs()) {
+      if (state.phase < federation::RunPhase::kEnded) batch.touched.insert(id);
+    }
+  }
+}
+
+bool EngineLoop::Commit(Batch& batch) {
+  for (;;) {
+    const absl::StatusOr<ChainHead> head = parts_.store.Append(batch.entries);
+    if (head.ok()) return true;
+    spdlog::critical("the journal can not be written, nothing is acknowledged until it can: {}",
+                     head.status().ToString());
+    for (const std::shared_ptr<EngineInput>& upload : batch.uploads) {
+      if (auto answer = std::exchange(upload->answer, nullptr); answer != nullptr) {
+        answer(Refusal(v1::STORAGE, "the aggregator's disk refused; send the update again later"));
+      }
+    }
+    if (stopped_.WaitForNotificationWithTimeout(kCommitRetryDelay)) return false;
+  }
+}
+
+void EngineLoop::Publish(const Batch& batch) {
+  for (const RunId& id : batch.touched) {
+    const auto run = engine_.runs().find(id);
+    if (run == engine_.runs().end()) continue;
+    parts_.runs.Refresh(run->second);
+    parts_.runs.NoteChange(id);
+  }
+}
+
+void EngineLoop::Release(Batch& batch) {
+  for (Effect& effect : barrier_.Release(engine_.sequence())) {
+    if (effect.action.has_value()) {
+      effects_->Execute(*effect.action, *effect.cause);
+    } else {
+      NoteCommitted(effect);
+    }
+  }
+  for (const std::shared_ptr<EngineInput>& upload : batch.uploads) {
+    if (auto answer = std::exchange(upload->answer, nullptr); answer != nullptr) {
+      answer(absl::InternalError("the engine did not answer this update"));
+    }
+  }
+}
+
+void EngineLoop::NoteCommitted(const Effect& effect) {
+  if (effect.made.has_value()) {
+    const auto& done = std::get<federation::ComputeDone>(effect.cause->event);
+    const uint64_t elements = engine_.runs().at(done.run).elements;
+    auto vectors = parts_.vectors.Get(done.run, elements);
+    const absl::Status status =
+        vectors.ok() ? (*vectors)->SwitchState(*effect.made) : vectors.status();
+    // The bookkeeping is done in any case; a blob that stays is swept at the next start.
+    if (!status.ok()) spdlog::error("run {}: {}", done.run.value(), status.ToString());
+  }
+  if (effect.cause->committed != nullptr) std::exchange(effect.cause->committed, nullptr)();
+}
+
+bool EngineLoop::IsNamed(const StagedUpdate& update) const {
+  const auto run = engine_.runs().find(update.run);
+  if (run == engine_.runs().end() || run->second.phase == federation::RunPhase::kPurged) {
+    return false;
+  }
+  if (effects_->IsForgotten(update.run, VectorName::Update(update.update))) return false;
+  const auto participant = run->second.participants.find(update.site);
+  if (participant == run->second.participants.end()) return false;
+  const auto task = participant->second.tasks.find(update.task);
+  return task != participant->second.tasks.end() && task->second.update == update.update &&
+         (task->second.phase == federation::TaskPhase::kAccepted ||
+          task->second.phase == federation::TaskPhase::kIncluded ||
+          task->second.phase == federation::TaskPhase::kNotIncluded);
+}
+
+void EngineLoop::SettleOrphans() {
+  parts_.staged.CollectOrphans([this](const StagedUpdate& update) {
+    if (IsNamed(update)) return;
+    const auto run = engine_.runs().find(update.run);
+    if (run == engine_.runs().end() || run->second.phase == federation::RunPhase::kPurged) return;
+    auto vectors = parts_.vectors.Get(update.run, run->second.elements);
+    const absl::Status status =
+        vectors.ok() ? (*vectors)->Remove(VectorName::Update(update.update)) : vectors.status();
+    if (!status.ok()) {
+      spdlog::error("run {}: a refused update's blob stays: {}", update.run.value(),
+                    status.ToString());
+    }
+  });
+}
+
+void EngineLoop::Drain() {
+  const auto refuse = [](EngineInput& input) {
+    if (input.answer == nullptr) return;
+    std::exchange(input.answer, nullptr)(Refusal(v1::BUSY, "the aggregator is stopping"));
+  };
+  for (const std::shared_ptr<EngineInput>& input : gated_) refuse(*input);
+  gated_.clear();
+  while (std::optional<Item> item = queue_.Pop(absl::ZeroDuration())) {
+    if (auto* input = std::get_if<EngineInput>(&*item)) refuse(*input);
+  }
+  // Inputs that were stepped and not committed: nothing of them was said, and nothing remains.
+  for (Effect& effect : barrier_.Release(engine_.sequence())) refuse(*effect.cause);
+}
+
+}  // namespace consilium

@@ -1,0 +1,104 @@
+#include "aggregator/server/enrolment_service.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "privacy/at_rest/aead.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/rpc/peer_identity.h"
+#include "protocol/rpc/rpc_status.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/identity.h"
+#include "protocol/wire/reasons.h"
+
+namespace consilium {
+namespace {
+
+absl::Status CheckRequest(const v1::EnrolRequest& request) {
+  if (absl::Status status = CheckSiteId(request.site_id()); !status.ok()) {
+    return Refusal(v1::MALFORMED, status.message());
+  }
+  if (request.signing_public_key().size() != sizeof(PublicKey)) {
+    return Refusal(v1::MALFORMED, "signing_public_key: an Ed25519 key has 32 bytes");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CertificateRecord> RecordOf(const SiteId& site, const std::string& chain_pem) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Certificate certificate, Certificate::FromPem(chain_pem));
+  return CertificateRecord{
+      .site = site, .fingerprint = certificate.Fingerprint(), .ends = certificate.not_after()};
+}
+
+}  // namespace
+
+grpc::Status EnrolmentService::Enrol(grpc::ServerContext* context, const v1::EnrolRequest* request,
+                                     v1::EnrolResponse* response) {
+  absl::StatusOr<v1::EnrolResponse> answer = Enrol(*request);
+  if (!answer.ok()) {
+    spdlog::warn("enrolment from {} refused: {}", context->peer(), answer.status().ToString());
+    return ToGrpcStatus(answer.status());
+  }
+  spdlog::info("site {} enrolled from {}", request->site_id(), context->peer());
+  *response = *std::move(answer);
+  return grpc::Status::OK;
+}
+
+absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest& request) {
+  CONSILIUM_RETURN_IF_ERROR(CheckRequest(request));
+  const SiteId site(request.site_id());
+  const absl::Time now = parts_.clock.Now();
+  // Two that spend one token meet here.
+  absl::MutexLock lock(&one_at_a_time_);
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.CheckToken(request.token(), site, now));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::string chain,
+                             parts_.identity.authority().IssueSite(request.csr_pem(), site, now));
+  CONSILIUM_ASSIGN_OR_RETURN(const CertificateRecord certificate, RecordOf(site, chain));
+  std::string lease(sizeof(Digest), '\0');
+  CONSILIUM_RETURN_IF_ERROR(
+      RandomFill(std::span<uint8_t>(reinterpret_cast<uint8_t*>(lease.data()), lease.size())));
+  CONSILIUM_RETURN_IF_ERROR(
+      parts_.engine.PostAndWait(federation::SiteAdded{site, Sha256Of(absl::string_view(lease))}));
+  EnrolledSite enrolled{.token_hash = JoinTokenHash(request.token()),
+                        .site = site,
+                        .certificate_fingerprint = certificate.fingerprint,
+                        .certificate_ends = certificate.ends};
+  std::copy(request.signing_public_key().begin(), request.signing_public_key().end(),
+            enrolled.signing_key.begin());
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.Enrol(enrolled));
+  v1::EnrolResponse response;
+  response.set_certificate_chain_pem(chain);
+  response.set_initial_lease(std::move(lease));
+  const PublicKey& key = parts_.identity.signing_key().public_key();
+  response.set_aggregator_signing_key(std::string(key.begin(), key.end()));
+  return response;
+}
+
+grpc::Status RenewalService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
+                                   v1::RenewResponse* response) {
+  const absl::Status status = Renew(*context, *request, *response);
+  if (!status.ok()) {
+    spdlog::warn("renewal from {} refused: {}", context->peer(), status.ToString());
+  }
+  return ToGrpcStatus(status);
+}
+
+absl::Status RenewalService::Renew(const grpc::ServerContext& context,
+                                   const v1::RenewRequest& request, v1::RenewResponse& response) {
+  CONSILIUM_ASSIGN_OR_RETURN(const PeerIdentity peer, IdentifySite(context));
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.Admit(peer));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      const std::string chain,
+      parts_.identity.authority().IssueSite(request.csr_pem(), peer.site(), parts_.clock.Now()));
+  CONSILIUM_ASSIGN_OR_RETURN(const CertificateRecord certificate, RecordOf(peer.site(), chain));
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.AddCertificate(certificate));
+  spdlog::info("site {} renewed its certificate until {}", peer.site().value(),
+               absl::FormatTime(absl::RFC3339_sec, certificate.ends, absl::UTCTimeZone()));
+  response.set_certificate_chain_pem(chain);
+  return absl::OkStatus();
+}
+
+}  // namespace consilium

@@ -1,0 +1,82 @@
+#include "aggregator/server/run_index.h"
+
+#include "absl/strings/str_cat.h"
+#include "consilium/v1/errors.pb.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/reasons.h"
+
+namespace consilium {
+namespace {
+
+absl::Status RunUnknown(const RunId& run) {
+  return Refusal(v1::RUN_UNKNOWN, absl::StrCat("there is no run \"", run.value(), "\" here"));
+}
+
+}  // namespace
+
+void RunIndex::Refresh(const federation::RunState& run) {
+  absl::MutexLock lock(&mu_);
+  Entry& entry = runs_[run.run];
+  entry.facts = {.layout_hash = run.layout_hash,
+                 .elements = run.elements,
+                 .payload_bytes = run.elements * sizeof(float),
+                 .phase = run.phase};
+  for (size_t i = entry.models.size(); i < run.versions.size(); ++i) {
+    entry.models.push_back({run.versions[i].model_id, run.versions[i].payload_root});
+  }
+}
+
+void RunIndex::NoteChange(const RunId& run) {
+  absl::MutexLock lock(&mu_);
+  if (const auto it = runs_.find(run); it != runs_.end()) ++it->second.changes;
+}
+
+absl::StatusOr<RunIndex::Facts> RunIndex::Find(const RunId& run) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = runs_.find(run);
+  if (it == runs_.end()) return RunUnknown(run);
+  return it->second.facts;
+}
+
+absl::StatusOr<v1::ModelHeader> RunIndex::FindModel(const RunId& run, Version version) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = runs_.find(run);
+  if (it == runs_.end()) return RunUnknown(run);
+  const Entry& entry = it->second;
+  if (entry.facts.phase == federation::RunPhase::kPurged) {
+    return Refusal(v1::RUN_ENDED, absl::StrCat("the run ", run.value(), " was purged"));
+  }
+  if (version.value() >= entry.models.size()) {
+    return Refusal(v1::VERSION_UNKNOWN, absl::StrCat("the run ", run.value(), " has no version ",
+                                                     version.value(), " yet"));
+  }
+  const Model& model = entry.models[version.value()];
+  v1::ModelHeader header;
+  header.set_run_id(run.value());
+  header.set_version(version.value());
+  header.set_model_id(ToBytes(model.model_id));
+  header.set_layout_hash(ToBytes(entry.facts.layout_hash));
+  header.set_encoding(v1::F32);
+  header.set_payload_bytes(entry.facts.payload_bytes);
+  header.set_payload_root(ToBytes(model.payload_root));
+  return header;
+}
+
+uint64_t RunIndex::Changes(const RunId& run) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = runs_.find(run);
+  return it == runs_.end() ? 0 : it->second.changes;
+}
+
+uint64_t RunIndex::AwaitChange(const RunId& run, uint64_t seen, absl::Duration timeout) const {
+  absl::MutexLock lock(&mu_);
+  const auto count = [this, &run]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    const auto it = runs_.find(run);
+    return it == runs_.end() ? 0 : it->second.changes;
+  };
+  const auto changed = [&count, seen] { return count() != seen; };
+  mu_.AwaitWithTimeout(absl::Condition(&changed), timeout);
+  return count();
+}
+
+}  // namespace consilium

@@ -1,0 +1,75 @@
+// Who may call: the sites, their certificates and their tokens, answered from memory on every call
+// and written through to the store. A certificate is good while its site is enrolled, its
+// fingerprint is on record and neither was revoked; so a revocation holds from the next call on,
+// also on connections that were opened before.
+//
+// Ownership: borrows the store. Threads: any.
+
+#ifndef CONSILIUM_AGGREGATOR_SERVER_SITE_DIRECTORY_H_
+#define CONSILIUM_AGGREGATOR_SERVER_SITE_DIRECTORY_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "aggregator/server/store.h"
+#include "protocol/core/ids.h"
+#include "protocol/rpc/peer_check.h"
+
+namespace consilium {
+
+class SiteDirectory {
+ public:
+  // The store's errors.
+  static absl::StatusOr<std::unique_ptr<SiteDirectory>> Load(Store& store);
+
+  // Whether this certificate's site may call now. Refusals SITE_UNKNOWN, SITE_REVOKED. Never blocks
+  // on the disk.
+  absl::Status Admit(const PeerIdentity& peer) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A new token for the site: 32 random bytes, which are kept nowhere. RESOURCE_EXHAUSTED beyond
+  // limits::kSitesMax sites; the store's errors.
+  absl::StatusOr<std::string> Invite(const SiteId& site, absl::Time expires)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Refusal TOKEN_REFUSED unless `token` is good now and `site`'s.
+  absl::Status CheckToken(absl::string_view token, const SiteId& site, absl::Time now) const;
+  absl::Status Enrol(const EnrolledSite& enrolled) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status AddCertificate(const CertificateRecord& certificate) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Revoke(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status NoteSeen(const SiteId& site, absl::Time when, absl::string_view software_version)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  struct Entry {
+    SiteRecord site;
+    CertificateRecord newest_certificate;  // Fingerprint zero where it has none.
+  };
+  // In the order of ids.
+  std::vector<Entry> List() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  explicit SiteDirectory(Store& store) : store_(store) {}
+  void RevokeCertificates(const SiteId& site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  Store& store_;
+  // Held over a whole change, the store's part included; `mu_` only over that of the memory, so
+  // that no call waits for a disk.
+  absl::Mutex write_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  mutable absl::Mutex mu_;
+  std::map<SiteId, Entry> sites_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<Digest, CertificateRecord> certificates_ ABSL_GUARDED_BY(mu_);
+};
+
+// As tokens are stored.
+Digest JoinTokenHash(absl::string_view token);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_AGGREGATOR_SERVER_SITE_DIRECTORY_H_

@@ -1,0 +1,208 @@
+#include "aggregator/server/site_session.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "aggregator/server/directives.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/identity.h"
+#include "protocol/wire/limits.h"
+#include "protocol/wire/reasons.h"
+
+namespace consilium {
+namespace {
+
+constexpr size_t kLeaseBytes = 32;
+// Of what a site says about itself or a refusal; longer text is cut.
+constexpr size_t kTextCharsMax = 400;
+
+absl::Status Malformed(absl::string_view what) { return Refusal(v1::MALFORMED, what); }
+
+absl::Status CheckHello(const v1::Hello& hello) {
+  if (hello.wire_version_min() > limits::kWireVersion ||
+      hello.wire_version() < limits::kWireVersionMin) {
+    return Refusal(v1::WIRE_VERSION,
+                   absl::StrFormat("the site speaks wire versions %d to %d, the aggregator %d to "
+                                   "%d: update the older one",
+                                   hello.wire_version_min(), hello.wire_version(),
+                                   limits::kWireVersionMin, limits::kWireVersion));
+  }
+  if (hello.lease_presented().size() != kLeaseBytes || hello.lease_next().size() != kLeaseBytes) {
+    return Malformed("Hello: a lease has 32 bytes");
+  }
+  if (static_cast<size_t>(hello.held_receipts_size()) > limits::kHeldReceiptsMax ||
+      static_cast<size_t>(hello.runs_size()) > limits::kRunsMax) {
+    return Malformed("Hello: more held receipts or runs than there can be");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<federation::SiteAttached> AttachOf(const SiteId& site, const v1::Hello& hello) {
+  CONSILIUM_RETURN_IF_ERROR(CheckHello(hello));
+  federation::SiteAttached attached;
+  attached.site = site;
+  attached.incarnation = Incarnation(hello.incarnation());
+  attached.lease_presented_hash = Sha256Of(absl::string_view(hello.lease_presented()));
+  attached.lease_next_hash = Sha256Of(absl::string_view(hello.lease_next()));
+  for (const v1::HeldReceipt& held : hello.held_receipts()) {
+    const auto update = DigestFromBytes(held.update_id());
+    if (!CheckRunId(held.run_id()).ok() || !update.has_value()) {
+      return Malformed("Hello: a held receipt without run or update id");
+    }
+    attached.held_receipts.push_back({RunId(held.run_id()), TaskId(held.task_id()), *update});
+  }
+  for (const v1::RunProgress& run : hello.runs()) {
+    if (!CheckRunId(run.run_id()).ok()) return Malformed("Hello: progress without a run");
+    attached.runs.push_back({RunId(run.run_id()), TaskId(run.newest_task_id())});
+  }
+  return attached;
+}
+
+absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::RunDecision& decision) {
+  const auto plan_hash = DigestFromBytes(decision.plan_hash());
+  if (!CheckRunId(decision.run_id()).ok() || !plan_hash.has_value() ||
+      !v1::Reason_IsValid(decision.reason())) {
+    return Malformed("RunDecision: without run, plan hash or known reason");
+  }
+  federation::RunDecided decided;
+  decided.site = site;
+  decided.run = RunId(decision.run_id());
+  decided.plan_hash = *plan_hash;
+  decided.answer = decision.approved() ? federation::RunDecided::Answer::kApproved
+                                       : federation::RunDecided::Answer::kRefused;
+  decided.reason = decision.reason();
+  decided.message = decision.message().substr(0, kTextCharsMax);
+  decided.train_examples = decision.train_examples();
+  return federation::Event(std::move(decided));
+}
+
+absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::StatisticsReport& report) {
+  if (!CheckRunId(report.run_id()).ok() ||
+      static_cast<size_t>(report.counts_size()) > limits::kFeaturesMax ||
+      report.sums_size() != report.counts_size() ||
+      report.sums_of_squares_size() != report.counts_size()) {
+    return Malformed("StatisticsReport: without run, or of unequal or too great lengths");
+  }
+  federation::StatisticsReported reported;
+  reported.site = site;
+  reported.report = std::make_shared<const v1::StatisticsReport>(report);
+  return federation::Event(std::move(reported));
+}
+
+absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::EvaluationReport& report) {
+  const v1::MetricSums& metrics = report.metrics();
+  if (!CheckRunId(report.run_id()).ok() || !v1::Split_IsValid(report.split()) ||
+      report.split() == v1::SPLIT_UNSPECIFIED ||
+      static_cast<size_t>(metrics.class_examples_size()) > limits::kClassesMax ||
+      static_cast<size_t>(metrics.class_correct_size()) > limits::kClassesMax) {
+    return Malformed("EvaluationReport: without run or split, or with too many classes");
+  }
+  federation::EvaluationReported reported;
+  reported.site = site;
+  reported.run = RunId(report.run_id());
+  reported.version = Version(report.version());
+  reported.split = report.split();
+  reported.metrics = std::make_shared<const v1::MetricSums>(metrics);
+  return federation::Event(std::move(reported));
+}
+
+}  // namespace
+
+absl::Status SiteSession::Post(federation::Event event) {
+  EngineInput input;
+  input.event = std::move(event);
+  if (parts_.engine.TryPost(std::move(input))) return absl::OkStatus();
+  return Refusal(v1::BUSY, "the aggregator has too much to do; attach again later");
+}
+
+absl::Status SiteSession::OnEvent(const v1::SiteEvent& event) {
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.Admit(peer_));
+  if (event.has_hello()) return OnHello(event.hello());
+  {
+    absl::MutexLock lock(&mu_);
+    if (stage_ != Stage::kAttached) return Malformed("a message before the stream was welcomed");
+  }
+  const SiteId site = peer_.site();
+  absl::StatusOr<federation::Event> input = Malformed("a message of no known kind");
+  switch (event.event_case()) {
+    case v1::SiteEvent::kLeaseConfirm:
+      if (event.lease_confirm().lease().size() != kLeaseBytes) {
+        return Malformed("LeaseConfirm: a lease has 32 bytes");
+      }
+      input = federation::Event(federation::LeaseConfirmed{
+          site, Sha256Of(absl::string_view(event.lease_confirm().lease()))});
+      break;
+    case v1::SiteEvent::kRunDecision:
+      input = EventOf(site, event.run_decision());
+      break;
+    case v1::SiteEvent::kStatistics:
+      input = EventOf(site, event.statistics());
+      break;
+    case v1::SiteEvent::kEvaluation:
+      input = EventOf(site, event.evaluation());
+      break;
+    default:
+      break;
+  }
+  CONSILIUM_RETURN_IF_ERROR(input.status());
+  return Post(*std::move(input));
+}
+
+absl::Status SiteSession::OnHello(const v1::Hello& hello) {
+  CONSILIUM_ASSIGN_OR_RETURN(federation::SiteAttached attached, AttachOf(peer_.site(), hello));
+  {
+    absl::MutexLock lock(&mu_);
+    if (stage_ != Stage::kNew) return Malformed("a second Hello");
+    stage_ = Stage::kAttaching;
+    incarnation_ = attached.incarnation;
+    lease_next_ = hello.lease_next();
+    wire_version_ = std::min(limits::kWireVersion, hello.wire_version());
+  }
+  parts_.work.Run([parts = parts_, site = peer_.site(),
+                   version = hello.software_version().substr(0, kTextCharsMax)] {
+    const absl::Status seen = parts.directory.NoteSeen(site, parts.clock.Now(), version);
+    if (!seen.ok()) spdlog::error("site {}: {}", site.value(), seen.ToString());
+  });
+  EngineInput input;
+  input.event = std::move(attached);
+  input.link = shared_from_this();
+  if (parts_.engine.TryPost(std::move(input))) return absl::OkStatus();
+  return Refusal(v1::BUSY, "the aggregator has too much to do; attach again later");
+}
+
+bool SiteSession::Welcome() {
+  v1::Directive welcome;
+  {
+    absl::MutexLock lock(&mu_);
+    if (stage_ != Stage::kAttaching) return false;
+    stage_ = Stage::kAttached;
+    welcome = WelcomeDirective(lease_next_, wire_version_);
+  }
+  stream_->Send(std::move(welcome));
+  return true;
+}
+
+void SiteSession::Send(v1::Directive directive) { stream_->Send(std::move(directive)); }
+
+void SiteSession::End(const absl::Status& status) { stream_->Close(status); }
+
+void SiteSession::OnEnded() {
+  Stage ended_in;
+  federation::SiteLost lost;
+  {
+    absl::MutexLock lock(&mu_);
+    ended_in = std::exchange(stage_, Stage::kEnded);
+    lost = {peer_.site(), incarnation_};
+  }
+  if (ended_in != Stage::kAttached) return;
+  spdlog::info("site {} lost (incarnation {})", lost.site.value(), lost.incarnation.value());
+  parts_.links.Remove(lost.site, this);
+  EngineInput input;
+  input.event = std::move(lost);
+  parts_.engine.Post(std::move(input));
+}
+
+}  // namespace consilium

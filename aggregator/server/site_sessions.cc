@@ -1,0 +1,37 @@
+#include "aggregator/server/site_sessions.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+namespace consilium {
+
+absl::Status SiteSessions::OnEvent(const std::shared_ptr<SiteStream>& stream, v1::SiteEvent event) {
+  std::shared_ptr<SiteSession> session;
+  {
+    absl::MutexLock lock(&mu_);
+    std::shared_ptr<SiteSession>& entry = sessions_[stream.get()];
+    if (entry == nullptr) entry = std::make_shared<SiteSession>(parts_, stream);
+    session = entry;
+  }
+  absl::Status status = session->OnEvent(event);
+  if (!status.ok()) {
+    spdlog::warn("control stream of {} ends: {}", stream->peer().name.Uri(), status.ToString());
+  }
+  return status;
+}
+
+void SiteSessions::OnDetach(const std::shared_ptr<SiteStream>& stream, const absl::Status&) {
+  std::shared_ptr<SiteSession> session;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = sessions_.find(stream.get());
+    if (it == sessions_.end()) return;
+    session = std::move(it->second);
+    sessions_.erase(it);
+  }
+  // Waits where the engine's queue is full, so not on gRPC's thread.
+  parts_.work.Run([session = std::move(session)] { session->OnEnded(); });
+}
+
+}  // namespace consilium

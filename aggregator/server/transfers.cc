@@ -1,0 +1,167 @@
+#include "aggregator/server/transfers.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/server/upload_session.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/identity.h"
+#include "protocol/wire/reasons.h"
+
+namespace consilium {
+namespace {
+
+static_assert(limits::kChunkBytes == kShardElements * sizeof(float),
+              "a chunk that is sent is one shard of its vector");
+
+class VectorPayload final : public PayloadSource {
+ public:
+  VectorPayload(std::shared_ptr<const VectorReader> reader, uint64_t elements)
+      : reader_(std::move(reader)), elements_(elements) {}
+
+  absl::StatusOr<SharedBytes> Read(uint64_t offset) override {
+    const size_t shard = offset / limits::kChunkBytes;
+    const size_t skipped = (offset % limits::kChunkBytes) / sizeof(float);
+    // Not initialised: a reader with memory of its own leaves it alone, and it is never touched.
+    const size_t size = ShardSize(elements_, shard);
+    const std::shared_ptr<float[]> buffer(new float[size]);
+    CONSILIUM_ASSIGN_OR_RETURN(std::span<const float> values,
+                               reader_->Read(shard, std::span<float>(buffer.get(), size)));
+    values = values.subspan(skipped);
+    SharedBytes bytes;
+    bytes.bytes = {reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()};
+    bytes.owner = std::make_shared<const Kept>(Kept{reader_, buffer});
+    return bytes;
+  }
+
+ private:
+  struct Kept {
+    std::shared_ptr<const VectorReader> reader;
+    std::shared_ptr<float[]> buffer;
+  };
+
+  const std::shared_ptr<const VectorReader> reader_;
+  const uint64_t elements_;
+};
+
+// One upload on its way to the engine.
+class EngineUpload final : public UploadSink {
+ public:
+  explicit EngineUpload(const TransferParts& parts, PeerIdentity peer)
+      : parts_(parts), peer_(std::move(peer)) {}
+
+  absl::Status OnHeader(const PeerIdentity& peer, const v1::UpdateHeader& header) override {
+    run_ = header.run_id();
+    task_ = header.task_id();
+    auto session = UploadSession::Begin(
+        {.runs = parts_.runs, .vectors = parts_.vectors, .staged = parts_.staged}, peer, header);
+    if (!session.ok()) return Refused(session.status());
+    session_ = *std::move(session);
+    return absl::OkStatus();
+  }
+
+  absl::Status OnData(ByteSpans data) override {
+    for (const std::span<const uint8_t> bytes : data) {
+      if (absl::Status status = session_->Append(bytes); !status.ok()) return Refused(status);
+    }
+    return absl::OkStatus();
+  }
+
+  void OnComplete(std::function<void(absl::StatusOr<v1::Receipt>)> answer) override {
+    // A revocation since the call began holds for it, too.
+    if (absl::Status status = parts_.directory.Admit(peer_); !status.ok()) {
+      session_.reset();
+      answer(Refused(status));
+      return;
+    }
+    absl::StatusOr<UploadSession::Staged> staged = session_->Finish();
+    session_.reset();
+    if (!staged.ok()) {
+      answer(Refused(staged.status()));
+      return;
+    }
+    EngineInput input;
+    input.event = std::move(staged->event);
+    input.hold = std::move(staged->hold);
+    input.answer = std::move(answer);
+    if (!parts_.engine.TryPost(std::move(input))) {
+      input.answer(Refused(Refusal(v1::BUSY,
+                                   "the aggregator has too much to do; send the update "
+                                   "again later")));
+    }
+  }
+
+  void OnCancelled(const absl::Status& why) override {
+    session_.reset();
+    Refused(why).IgnoreError();
+  }
+
+ private:
+  absl::Status Refused(const absl::Status& status) const {
+    const v1::Reason reason = DetailOf(status).reason();
+    spdlog::log(reason == v1::IDENTITY_MISMATCH ? spdlog::level::err : spdlog::level::warn,
+                "{}upload of {} refused (run {}, task {}): {}: {}",
+                reason == v1::IDENTITY_MISMATCH ? "ALARM " : "", peer_.name.Uri(), run_, task_,
+                v1::Reason_Name(reason), std::string(status.message()));
+    return status;
+  }
+
+  const TransferParts parts_;
+  const PeerIdentity peer_;
+  std::string run_;
+  uint64_t task_ = 0;
+  std::unique_ptr<UploadSession> session_;
+};
+
+absl::StatusOr<Download> OpenDownload(const TransferParts& parts, const v1::FetchRequest& request) {
+  if (!CheckRunId(request.run_id()).ok()) {
+    return Refusal(v1::MALFORMED, "run_id: is no run id");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(
+      ModelPayload model,
+      OpenModel(parts.runs, parts.vectors, RunId(request.run_id()), Version(request.version())));
+  Download download;
+  download.header = std::move(model.header);
+  download.payload = std::move(model.payload);
+  return download;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelPayload> OpenModel(const RunIndex& runs, RunVectors& vectors, const RunId& run,
+                                       Version version) {
+  ModelPayload model;
+  CONSILIUM_ASSIGN_OR_RETURN(model.header, runs.FindModel(run, version));
+  CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts facts, runs.Find(run));
+  auto reader = [&]() -> absl::StatusOr<std::unique_ptr<VectorReader>> {
+    CONSILIUM_ASSIGN_OR_RETURN(const std::shared_ptr<SealedVectors> of_run,
+                               vectors.Get(run, facts.elements));
+    return of_run->OpenForReading(VectorName::Model(version));
+  }();
+  if (absl::IsNotFound(reader.status())) {
+    return Refusal(v1::VERSION_UNKNOWN, absl::StrCat("version ", version.value(), " of run ",
+                                                     run.value(), " is not kept any more"));
+  }
+  if (!reader.ok()) return Refusal(v1::STORAGE, reader.status().message());
+  model.payload = std::make_unique<VectorPayload>(
+      std::shared_ptr<const VectorReader>(*std::move(reader)), facts.elements);
+  return model;
+}
+
+TransferHandlers MakeTransferHandlers(const TransferParts& parts) {
+  TransferHandlers handlers;
+  handlers.admit = [parts](const PeerIdentity& peer) { return parts.directory.Admit(peer); };
+  handlers.upload =
+      [parts](const PeerIdentity& peer) -> absl::StatusOr<std::unique_ptr<UploadSink>> {
+    return std::make_unique<EngineUpload>(parts, peer);
+  };
+  handlers.download = [parts](const PeerIdentity&, const v1::FetchRequest& request) {
+    return OpenDownload(parts, request);
+  };
+  return handlers;
+}
+
+}  // namespace consilium

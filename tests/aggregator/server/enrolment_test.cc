@@ -1,0 +1,136 @@
+// How sites come in: tokens are spent once, and only by whom they were made for.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "consilium/v1/enrolment.grpc.pb.h"
+#include "protocol/core/files.h"
+#include "protocol/rpc/certificate_folder.h"
+#include "protocol/rpc/channels.h"
+#include "protocol/rpc/credentials.h"
+#include "protocol/rpc/pki.h"
+#include "protocol/rpc/rpc_status.h"
+#include "protocol/wire/reasons.h"
+#include "tests/aggregator/core/federation_fixture.h"
+#include "tests/aggregator/server/fake_site.h"
+#include "tests/fakes/status_matchers.h"
+
+namespace consilium::testing {
+namespace {
+
+v1::EnrolRequest RequestOf(const v1::JoinFile& join) {
+  v1::EnrolRequest request;
+  request.set_site_id(join.site_id());
+  request.set_token(join.token());
+  const auto key = TlsKey::Generate();
+  request.set_csr_pem(*key->MakeRequestPem());
+  request.set_signing_public_key(std::string(32, 'k'));
+  return request;
+}
+
+absl::StatusOr<v1::EnrolResponse> Enrol(const v1::JoinFile& join, const v1::EnrolRequest& request) {
+  const auto credentials = TlsChannelCredentials(
+      {.anchors = *TrustAnchors::FromPem(join.root_certificate_pem()), .certificate_folder = ""});
+  const auto stub = v1::Enrolment::NewStub(
+      MakeChannel(join.enrolment_address(), *credentials, ChannelKind::kControl));
+  grpc::ClientContext context;
+  v1::EnrolResponse response;
+  const absl::Status status = FromGrpcStatus(stub->Enrol(&context, request, &response));
+  if (!status.ok()) return status;
+  return response;
+}
+
+v1::Reason ReasonOf(const absl::StatusOr<v1::EnrolResponse>& response) {
+  return DetailOf(response.status()).reason();
+}
+
+TEST(Enrolment, SpendsATokenOnce) {
+  LiveAggregator aggregator;
+  const v1::JoinFile join = aggregator.AddSite("north");
+  ASSERT_THAT(Enrol(join, RequestOf(join)), IsOk());
+  EXPECT_EQ(ReasonOf(Enrol(join, RequestOf(join))), v1::TOKEN_REFUSED);
+}
+
+TEST(Enrolment, RefusesATokenOfAnotherSiteAnInventedOneAndAnOlderOne) {
+  LiveAggregator aggregator;
+  const v1::JoinFile north = aggregator.AddSite("north");
+  const v1::JoinFile south = aggregator.AddSite("south");
+  v1::EnrolRequest request = RequestOf(north);
+  request.set_token(south.token());
+  EXPECT_EQ(ReasonOf(Enrol(north, request)), v1::TOKEN_REFUSED);
+  request.set_token(std::string(32, 'x'));
+  EXPECT_EQ(ReasonOf(Enrol(north, request)), v1::TOKEN_REFUSED);
+  const v1::JoinFile newer = aggregator.AddSite("north");
+  EXPECT_EQ(ReasonOf(Enrol(north, RequestOf(north))), v1::TOKEN_REFUSED);
+  EXPECT_THAT(Enrol(newer, RequestOf(newer)), IsOk());
+}
+
+TEST(Enrolment, RefusesARequestThatIsNone) {
+  LiveAggregator aggregator;
+  const v1::JoinFile join = aggregator.AddSite("north");
+  v1::EnrolRequest request = RequestOf(join);
+  request.set_csr_pem("no request");
+  EXPECT_THAT(Enrol(join, request), IsError(absl::StatusCode::kInvalidArgument, ""));
+  request = RequestOf(join);
+  request.set_signing_public_key("short");
+  EXPECT_EQ(ReasonOf(Enrol(join, request)), v1::MALFORMED);
+  // Neither has spent the token.
+  EXPECT_THAT(Enrol(join, RequestOf(join)), IsOk());
+}
+
+TEST(Enrolment, MakesNoSecondStoreOfASiteThatHasAttached) {
+  LiveAggregator aggregator;
+  FakeSite site(aggregator, "north");
+  ASSERT_THAT(site.Attach(), IsOk());
+  grpc::ClientContext context;
+  v1::AddSiteRequest request;
+  request.set_site_id("north");
+  v1::JoinFile join;
+  EXPECT_EQ(aggregator.admin().AddSite(&context, request, &join).error_code(),
+            grpc::StatusCode::ALREADY_EXISTS);
+}
+
+TEST(Renewal, GivesACertificateWithWhichTheSiteGoesOn) {
+  LiveAggregator aggregator;
+  FakeSite site(aggregator, "north");
+  const std::string run = aggregator.Submit(*federation::MakePlan({}));
+  const auto credentials =
+      TlsChannelCredentials({.anchors = *TrustAnchors::FromPem(site.store().root_pem),
+                             .certificate_folder = site.store().certificate_folder});
+  const auto stub = v1::Renewal::NewStub(
+      MakeChannel(aggregator.aggregator().main_address(), *credentials, ChannelKind::kControl));
+  const auto key = TlsKey::Generate();
+  grpc::ClientContext context;
+  v1::RenewRequest request;
+  request.set_csr_pem(*key->MakeRequestPem());
+  v1::RenewResponse response;
+  ASSERT_THAT(FromGrpcStatus(stub->Renew(&context, request, &response)), IsOk());
+  ASSERT_THAT(
+      InstallCertificate(site.store().certificate_folder, *key, response.certificate_chain_pem()),
+      IsOk());
+  EXPECT_THAT(site.Attach(), IsOk());
+  // The certificate is on record also after a restart.
+  site.Detach();
+  aggregator.Restart();
+  EXPECT_THAT(site.Attach(), IsOk());
+}
+
+TEST(Certificates, OfTheFederationButNotOnRecordAreRefused) {
+  LiveAggregator aggregator;
+  FakeSite site(aggregator, "north");
+  // As a thief of the intermediate's key would make one.
+  const auto authority =
+      CertificateAuthority::FromPem(*TlsKey::Read(aggregator.pki() + "/intermediate.key"),
+                                    *ReadFile(aggregator.pki() + "/intermediate.pem", 1 << 16));
+  const auto key = TlsKey::Generate();
+  const auto chain = authority->IssueSite(*key->MakeRequestPem(), SiteId("north"), absl::Now());
+  ASSERT_THAT(InstallCertificate(site.store().certificate_folder, *key, *chain), IsOk());
+  EXPECT_FALSE(site.Attach().ok());
+}
+
+}  // namespace
+}  // namespace consilium::testing

@@ -1,0 +1,147 @@
+// A whole aggregator in the test's process, and sites that talk to it over real mutual TLS on
+// 127.0.0.1. A site enrols with a join file, attaches, approves whatever it is offered, and then
+// does what the test says; or, in Participate(), all that an agent would do, with updates that are
+// a function of its name and the task.
+//
+// Threads: a FakeSite's calls come from one thread; Upload() from any.
+
+#ifndef CONSILIUM_TESTS_AGGREGATOR_SERVER_FAKE_SITE_H_
+#define CONSILIUM_TESTS_AGGREGATOR_SERVER_FAKE_SITE_H_
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "aggregator/server/aggregator.h"
+#include "consilium/v1/admin.grpc.pb.h"
+#include "consilium/v1/coordination.pb.h"
+#include "consilium/v1/enrolment.pb.h"
+#include "consilium/v1/transfer.pb.h"
+#include "protocol/core/ids.h"
+#include "protocol/rpc/coordination_link.h"
+#include "protocol/rpc/transfer_client.h"
+#include "protocol/wire/signing_key.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace consilium::testing {
+
+// Longer than anything here takes, so that a hang fails instead of hanging.
+inline constexpr absl::Duration kPatience = absl::Seconds(60);
+
+class LiveAggregator {
+ public:
+  explicit LiveAggregator(const std::string& federation = "test-federation");
+
+  // Stops it if it runs, and starts it on the same data folder.
+  void Restart(Aggregator::ServeOptions options = {});
+  void Stop() { aggregator_.reset(); }
+
+  v1::Admin::Stub& admin() { return *admin_; }
+  Aggregator& aggregator() { return *aggregator_; }
+  const std::string& data() const { return data_; }
+  const std::string& pki() const { return pki_; }
+  std::string root_pem() const;
+
+  v1::JoinFile AddSite(const std::string& site);
+  // Three features, no standardisation (tests/aggregator/core/federation_fixture.h).
+  std::string Submit(const v1::RunPlan& plan);
+  v1::RunReport Report(const std::string& run);
+  // Watches the run until `reached` likes its report.
+  v1::RunReport Await(const std::string& run,
+                      const std::function<bool(const v1::RunReport&)>& reached);
+  // All files under the run's blobs.
+  size_t BlobFiles(const std::string& run) const;
+
+ private:
+  TempFolder folder_;
+  std::string pki_;
+  std::string data_;
+  std::unique_ptr<Aggregator> aggregator_;
+  std::unique_ptr<v1::Admin::Stub> admin_;
+};
+
+// What a site keeps over its restarts; copying it clones the site.
+struct SiteStore {
+  std::string certificate_folder;
+  std::string root_pem;
+  std::string aggregator_key;
+  std::string lease;  // That both sides last confirmed.
+  uint64_t incarnation = 0;
+};
+
+class FakeSite final : public CoordinationLink::Handler {
+ public:
+  // Enrols; failures fail the test.
+  FakeSite(LiveAggregator& aggregator, const std::string& site);
+  // A copy of a site's store.
+  FakeSite(LiveAggregator& aggregator, const std::string& site, SiteStore store);
+  ~FakeSite() override;
+
+  // Opens the control stream and confirms the lease; the refusal where it is not welcome.
+  absl::Status Attach();
+  void Detach() { link_.reset(); }
+  // The status with which the stream ended; waits for that.
+  absl::Status AwaitClosed();
+
+  // Waits for the next directive that `wanted` likes; the others before it are kept for later
+  // calls.
+  v1::Directive AwaitDirective(const std::function<bool(const v1::Directive&)>& wanted);
+  v1::TaskOffer AwaitTask();
+  v1::ModelAvailable AwaitModel(uint64_t version_min);
+  v1::Receipt AwaitReceipt(v1::Receipt::Kind kind, uint64_t task);
+  void Send(const v1::SiteEvent& event) { link_->Send(event); }
+  // Waits for the offer and approves it.
+  void Approve(uint64_t train_examples);
+
+  struct Update {
+    v1::UpdateHeader header;
+    std::vector<float> values;
+  };
+  // For the task, on the announced model; values are a function of site and task.
+  Update MakeUpdate(const v1::TaskOffer& task, const v1::ModelAvailable& base) const;
+  // After values were changed: size and root as they are now.
+  static void Rehash(Update& update);
+  absl::StatusOr<v1::Receipt> Upload(const Update& update);
+  absl::StatusOr<std::vector<float>> Fetch(const std::string& run, uint64_t version);
+
+  // Trains every task that is offered until the run ends; gives all receipts that it got.
+  std::vector<v1::Receipt> Participate(uint64_t train_examples);
+
+  const std::string& name() const { return name_; }
+  SiteStore& store() { return store_; }
+  const std::shared_ptr<grpc::Channel>& bulk() const { return bulk_; }
+
+  void OnDirective(v1::Directive directive) override ABSL_LOCKS_EXCLUDED(mu_);
+  void OnClosed(const absl::Status& why) override ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  void Connect();
+  void Evaluate(const v1::ModelAvailable& model);
+
+  LiveAggregator& aggregator_;
+  const std::string name_;
+  TempFolder folder_;
+  SiteStore store_;
+  std::shared_ptr<grpc::Channel> control_;
+  std::shared_ptr<grpc::Channel> bulk_;
+  std::unique_ptr<CoordinationLink> link_;
+  mutable absl::Mutex mu_;
+  std::map<std::string, std::string> layouts_ ABSL_GUARDED_BY(mu_);  // By run.
+  std::deque<v1::Directive> directives_ ABSL_GUARDED_BY(mu_);
+  std::optional<absl::Status> closed_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace consilium::testing
+
+#endif  // CONSILIUM_TESTS_AGGREGATOR_SERVER_FAKE_SITE_H_

@@ -1,0 +1,137 @@
+// The parts of a server without its listeners: a store in a folder of its own, and an engine loop
+// whose sites are names. For tests of what happens between an input and its consequences.
+//
+// Threads: one.
+
+#ifndef CONSILIUM_TESTS_AGGREGATOR_SERVER_SERVER_PARTS_H_
+#define CONSILIUM_TESTS_AGGREGATOR_SERVER_SERVER_PARTS_H_
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aggregator/server/engine_loop.h"
+#include "aggregator/server/sqlcipher_store.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace consilium::testing {
+
+// Passes everything on, but for appends while the disk is "full".
+class FullDiskStore final : public Store {
+ public:
+  explicit FullDiskStore(Store& store) : store_(store) {}
+  std::atomic<bool> full = false;
+  std::atomic<int> refused = 0;
+
+  absl::StatusOr<std::optional<std::string>> Value(absl::string_view name) override {
+    return store_.Value(name);
+  }
+  absl::Status PutValue(absl::string_view name, absl::string_view value) override {
+    return store_.PutValue(name, value);
+  }
+  absl::Status Invite(const Invitation& invitation) override { return store_.Invite(invitation); }
+  absl::StatusOr<SiteId> SiteOfToken(const Digest& token, absl::Time now) override {
+    return store_.SiteOfToken(token, now);
+  }
+  absl::Status Enrol(const EnrolledSite& enrolled) override { return store_.Enrol(enrolled); }
+  absl::Status AddCertificate(const CertificateRecord& certificate) override {
+    return store_.AddCertificate(certificate);
+  }
+  absl::Status Revoke(const SiteId& site) override { return store_.Revoke(site); }
+  absl::Status NoteSeen(const SiteId& site, absl::Time when, absl::string_view version) override {
+    return store_.NoteSeen(site, when, version);
+  }
+  absl::StatusOr<std::vector<SiteRecord>> Sites() override { return store_.Sites(); }
+  absl::StatusOr<std::vector<CertificateRecord>> Certificates() override {
+    return store_.Certificates();
+  }
+  absl::StatusOr<ChainHead> Append(std::span<const std::string> entries) override {
+    if (full) {
+      ++refused;
+      return absl::ResourceExhaustedError("the disk is full");
+    }
+    return store_.Append(entries);
+  }
+  absl::StatusOr<ChainHead> Head() override { return store_.Head(); }
+  absl::Status ReadJournal(Sequence from,
+                           absl::FunctionRef<absl::Status(const ChainRow&)> visit) const override {
+    return store_.ReadJournal(from, visit);
+  }
+  absl::StatusOr<std::shared_ptr<BlobStore>> Blobs(const RunId& run) override {
+    return store_.Blobs(run);
+  }
+  absl::StatusOr<uint64_t> RemoveBlobs(const RunId& run) override {
+    return store_.RemoveBlobs(run);
+  }
+
+ private:
+  Store& store_;
+};
+
+class ServerParts {
+ public:
+  ServerParts()
+      : kek_(*Kek::Random()),
+        disk_(*SqlcipherStore::Create(kek_, folder_.File("store"))),
+        store_(*disk_),
+        receipts_(*SigningKey::Generate()),
+        vectors_(store_, 1 << 20) {
+    Start();
+  }
+  ~ServerParts() { loop_.reset(); }
+
+  // A fresh engine from the same journal.
+  void Start(std::optional<ArrivalGate> gate = std::nullopt) {
+    loop_.reset();
+    auto loop = EngineLoop::Start({.store = store_,
+                                   .clock = clock_,
+                                   .receipts = receipts_,
+                                   .links = links_,
+                                   .runs = runs_,
+                                   .vectors = vectors_,
+                                   .staged = staged_,
+                                   .compute_threads = 1,
+                                   .gate = std::move(gate)});
+    ASSERT_TRUE(loop.ok()) << loop.status();
+    loop_ = *std::move(loop);
+  }
+
+  EngineLoop& loop() { return *loop_; }
+  FullDiskStore& store() { return store_; }
+  LinkTable& links() { return links_; }
+  RunIndex& runs() { return runs_; }
+  RunVectors& vectors() { return vectors_; }
+  StagedBlobs& staged() { return staged_; }
+  const ReceiptSigner& receipts() const { return receipts_; }
+  Digest StateDigest() {
+    Digest digest = {};
+    EXPECT_TRUE(loop_
+                    ->Inspect([&digest](const federation::FederationEngine& engine) {
+                      digest = engine.StateDigest();
+                    })
+                    .ok());
+    return digest;
+  }
+
+ private:
+  TempFolder folder_;
+  Kek kek_;
+  std::unique_ptr<SqlcipherStore> disk_;
+  FullDiskStore store_;
+  SystemClock clock_;
+  ReceiptSigner receipts_;
+  LinkTable links_;
+  RunIndex runs_;
+  RunVectors vectors_;
+  StagedBlobs staged_;
+  std::unique_ptr<EngineLoop> loop_;
+};
+
+}  // namespace consilium::testing
+
+#endif  // CONSILIUM_TESTS_AGGREGATOR_SERVER_SERVER_PARTS_H_

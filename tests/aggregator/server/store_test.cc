@@ -1,0 +1,162 @@
+// The one implementation of Store: what it keeps, keeps over a restart, and gives up on purge.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "aggregator/server/journal_head.h"
+#include "aggregator/server/site_directory.h"
+#include "aggregator/server/sqlcipher_store.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/reasons.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace consilium {
+namespace {
+
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto kek = Kek::Random();
+    ASSERT_THAT(kek, IsOk());
+    kek_ = std::make_unique<Kek>(*std::move(kek));
+    auto store = SqlcipherStore::Create(*kek_, folder_.File("store"));
+    ASSERT_THAT(store, IsOk());
+    store_ = *std::move(store);
+  }
+  void Reopen() {
+    store_.reset();
+    auto store = SqlcipherStore::Open(*kek_, folder_.File("store"));
+    ASSERT_THAT(store, IsOk());
+    store_ = *std::move(store);
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Kek> kek_;
+  std::unique_ptr<SqlcipherStore> store_;
+};
+
+TEST_F(StoreTest, KeepsValues) {
+  const auto absent = store_->Value("name");
+  ASSERT_THAT(absent, IsOk());
+  EXPECT_FALSE(absent->has_value());
+  ASSERT_THAT(store_->PutValue("name", "one"), IsOk());
+  ASSERT_THAT(store_->PutValue("name", std::string("t\0o", 3)), IsOk());
+  Reopen();
+  EXPECT_EQ(store_->Value("name")->value(), std::string("t\0o", 3));
+}
+
+TEST_F(StoreTest, TokensEndWithTheirTimeAndWithTheirUse) {
+  const Digest token = Sha256Of(absl::string_view("token"));
+  const SiteId site("north");
+  ASSERT_THAT(store_->Invite({.site = site, .token_hash = token, .expires = kNow}), IsOk());
+  EXPECT_EQ(store_->SiteOfToken(token, kNow - absl::Seconds(1))->value(), "north");
+  EXPECT_EQ(DetailOf(store_->SiteOfToken(token, kNow).status()).reason(), v1::TOKEN_REFUSED);
+  EnrolledSite enrolled{.token_hash = token, .site = site, .certificate_ends = kNow};
+  enrolled.certificate_fingerprint[0] = 1;
+  ASSERT_THAT(store_->Enrol(enrolled), IsOk());
+  enrolled.certificate_fingerprint[0] = 2;
+  EXPECT_EQ(DetailOf(store_->Enrol(enrolled)).reason(), v1::TOKEN_REFUSED);
+  // The try that was refused left nothing.
+  EXPECT_EQ(store_->Certificates()->size(), 1);
+}
+
+TEST_F(StoreTest, EnrollingAgainRevokesOlderCertificates) {
+  for (uint8_t i = 1; i <= 2; ++i) {
+    Digest token{};
+    token[0] = i;
+    ASSERT_THAT(store_->Invite({.site = SiteId("north"), .token_hash = token, .expires = kNow}),
+                IsOk());
+    EnrolledSite enrolled{
+        .token_hash = token, .site = SiteId("north"), .certificate_ends = kNow + absl::Hours(i)};
+    enrolled.certificate_fingerprint[0] = i;
+    ASSERT_THAT(store_->Enrol(enrolled), IsOk());
+  }
+  const auto certificates = store_->Certificates();
+  ASSERT_EQ(certificates->size(), 2);
+  EXPECT_EQ((*certificates)[0].state, CertificateRecord::State::kRevoked);
+  EXPECT_EQ((*certificates)[1].state, CertificateRecord::State::kGood);
+}
+
+TEST_F(StoreTest, JournalIsReadFromAnyPlaceAndVerifies) {
+  ASSERT_THAT(store_->Append(std::vector<std::string>{"one", "two"}), IsOk());
+  ASSERT_THAT(store_->Append(std::vector<std::string>{"three"}), IsOk());
+  Reopen();
+  std::vector<std::string> read;
+  ASSERT_THAT(store_->ReadJournal(Sequence(2),
+                                  [&read](const ChainRow& row) {
+                                    read.emplace_back(row.payload.begin(), row.payload.end());
+                                    return absl::OkStatus();
+                                  }),
+              IsOk());
+  EXPECT_THAT(read, ::testing::ElementsAre("two", "three"));
+}
+
+TEST_F(StoreTest, SignedHeadRevealsAnotherSigner) {
+  const auto key = SigningKey::Generate();
+  const auto other = SigningKey::Generate();
+  ASSERT_THAT(store_->Append(std::vector<std::string>{"one"}), IsOk());
+  ASSERT_THAT(KeepHead(*store_, *key), IsOk());
+  const auto known = KnownHeads(*store_, key->public_key());
+  ASSERT_THAT(known, IsOk());
+  ASSERT_EQ(known->size(), 1);
+  EXPECT_EQ((*known)[0], *store_->Head());
+  EXPECT_THAT(KnownHeads(*store_, other->public_key()),
+              IsError(absl::StatusCode::kDataLoss, "signed head"));
+}
+
+TEST_F(StoreTest, PurgedBlobsAreGoneWithTheirKey) {
+  const RunId run("run-1");
+  const Digest name = Sha256Of(absl::string_view("blob"));
+  {
+    const auto blobs = store_->Blobs(run);
+    ASSERT_THAT(blobs, IsOk());
+    auto writer = (*blobs)->NewWriter();
+    ASSERT_THAT(writer, IsOk());
+    ASSERT_THAT((*blobs)->Seal(*writer, name), IsOk());
+    ASSERT_THAT(writer->Sync(), IsOk());
+    ASSERT_THAT((*blobs)->Commit(*std::move(writer)), IsOk());
+  }
+  Reopen();
+  EXPECT_TRUE((*store_->Blobs(run))->Has(name));
+  EXPECT_EQ(*store_->RemoveBlobs(run), 1);
+  EXPECT_EQ(*store_->RemoveBlobs(run), 0);
+  EXPECT_FALSE((*store_->Blobs(run))->Has(name));
+}
+
+TEST_F(StoreTest, DirectoryAdmitsWhatIsOnRecordOnly) {
+  auto directory = SiteDirectory::Load(*store_);
+  ASSERT_THAT(directory, IsOk());
+  PeerIdentity peer;
+  peer.name = {.federation = "f", .kind = PeerKind::kSite, .id = "north"};
+  peer.fingerprint[0] = 1;
+  EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_UNKNOWN);
+  const auto token = (*directory)->Invite(SiteId("north"), kNow);
+  ASSERT_THAT(token, IsOk());
+  EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_REVOKED);
+  EnrolledSite enrolled{.token_hash = JoinTokenHash(*token),
+                        .site = SiteId("north"),
+                        .certificate_fingerprint = peer.fingerprint,
+                        .certificate_ends = kNow};
+  ASSERT_THAT((*directory)->Enrol(enrolled), IsOk());
+  EXPECT_THAT((*directory)->Admit(peer), IsOk());
+  PeerIdentity other = peer;
+  other.name.id = "south";
+  EXPECT_EQ(DetailOf((*directory)->Admit(other)).reason(), v1::SITE_UNKNOWN);
+  ASSERT_THAT((*directory)->Revoke(SiteId("north")), IsOk());
+  EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_REVOKED);
+  // The same from the disk.
+  EXPECT_EQ(DetailOf((*SiteDirectory::Load(*store_))->Admit(peer)).reason(), v1::SITE_REVOKED);
+  EXPECT_EQ(
+      DetailOf((*directory)->AddCertificate({.site = SiteId("north"), .ends = kNow})).reason(),
+      v1::SITE_REVOKED);
+}
+
+}  // namespace
+}  // namespace consilium
