@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <string>
+#include <thread>
 
 #include "aggregator/server/aggregator.h"
 #include "protocol/rpc/credentials.h"
@@ -103,6 +105,8 @@ int main(int argc, char** argv) {
 
   consilium::Aggregator::ServeOptions serve_options;
   serve_options.software_version = CONSILIUM_VERSION;
+  serve_options.compute_threads =
+      std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 8);
   std::string arrival_order;
   bool allow_test_gates = false;
   CLI::App* serve = app.add_subcommand("serve", "Run until SIGTERM.");
@@ -111,7 +115,7 @@ int main(int argc, char** argv) {
   serve->add_option("--key-file", serve_options.key_file, "As given to init");
   serve
       ->add_option("--compute-threads", serve_options.compute_threads,
-                   "Threads that merge vectors; default 2")
+                   "Threads that merge vectors; default: one a processor, at most 8")
       ->check(CLI::Range(1, 1024));
   serve->add_option("--test-arrival-order", arrival_order,
                     "FOR TESTS: file with a site id a line; updates are taken in this order");

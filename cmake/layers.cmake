@@ -36,7 +36,7 @@ consilium_layer(site_agent_train   site_agent/train     USES site_agent_core sit
 consilium_layer(site_agent_runtime site_agent/runtime   USES site_agent_core site_agent_ingest protocol_rpc privacy_at_rest
                                                         OUTSIDE absl spdlog protobuf openssl grpc json)
 consilium_layer(sim                sim                  USES aggregator_core aggregator_merge site_agent_core site_agent_ingest site_agent_train
-                                                        OUTSIDE absl spdlog protobuf torch json)
+                                                        OUTSIDE absl spdlog protobuf torch json cli11)
 consilium_layer(cli                cli                  USES aggregator_core protocol_rpc privacy_at_rest
                                                         OUTSIDE absl spdlog protobuf openssl grpc json cli11)
 

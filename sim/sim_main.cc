@@ -31,7 +31,8 @@ constexpr char kRunExamples[] = R"(Examples:
 
 constexpr char kReplayExamples[] = R"(Examples:
   consilium-sim replay run.export --key recipient.key
-  consilium-sim replay run.export --key recipient.key --retrain --data north=north.csv --data east=east.csv)";
+  consilium-sim replay run.export --key recipient.key --retrain \
+    --data north=north.csv --data east=east.csv)";
 
 constexpr char kSplitExamples[] = R"(Example:
   consilium-sim data split run.textproto scenario.textproto --out hospitals)";

@@ -64,19 +64,22 @@ absl::StatusOr<v1::ModelHeader> RunIndex::FindModel(const RunId& run, Version ve
 
 uint64_t RunIndex::Changes(const RunId& run) const {
   absl::MutexLock lock(&mu_);
-  const auto it = runs_.find(run);
-  return it == runs_.end() ? 0 : it->second.changes;
+  return Count(run);
 }
 
 uint64_t RunIndex::AwaitChange(const RunId& run, uint64_t seen, absl::Duration timeout) const {
   absl::MutexLock lock(&mu_);
-  const auto count = [this, &run]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    const auto it = runs_.find(run);
-    return it == runs_.end() ? 0 : it->second.changes;
+  const auto changed = [this, &run, seen] {
+    mu_.AssertReaderHeld();
+    return Count(run) != seen;
   };
-  const auto changed = [&count, seen] { return count() != seen; };
   mu_.AwaitWithTimeout(absl::Condition(&changed), timeout);
-  return count();
+  return Count(run);
+}
+
+uint64_t RunIndex::Count(const RunId& run) const {
+  const auto it = runs_.find(run);
+  return it == runs_.end() ? 0 : it->second.changes;
 }
 
 }  // namespace consilium

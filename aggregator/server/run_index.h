@@ -57,6 +57,7 @@ class RunIndex {
     std::vector<Model> models;  // Index = version.
     uint64_t changes = 0;
   };
+  uint64_t Count(const RunId& run) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;
   std::map<RunId, Entry> runs_ ABSL_GUARDED_BY(mu_);

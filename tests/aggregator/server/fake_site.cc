@@ -199,7 +199,10 @@ absl::Status FakeSite::Attach() {
   link_ = std::make_unique<CoordinationLink>(control_, hello, this);
   {
     absl::MutexLock lock(&mu_);
-    const auto answered = [this] { return !directives_.empty() || closed_.has_value(); };
+    const auto answered = [this] {
+      mu_.AssertReaderHeld();
+      return !directives_.empty() || closed_.has_value();
+    };
     if (!mu_.AwaitWithTimeout(absl::Condition(&answered), kPatience)) {
       return absl::DeadlineExceededError("no Welcome");
     }
@@ -216,7 +219,10 @@ absl::Status FakeSite::Attach() {
 
 absl::Status FakeSite::AwaitClosed() {
   absl::MutexLock lock(&mu_);
-  const auto closed = [this] { return closed_.has_value(); };
+  const auto closed = [this] {
+    mu_.AssertReaderHeld();
+    return closed_.has_value();
+  };
   if (!mu_.AwaitWithTimeout(absl::Condition(&closed), kPatience)) {
     return absl::DeadlineExceededError("the stream does not end");
   }
@@ -238,7 +244,10 @@ void FakeSite::OnClosed(const absl::Status& why) {
 
 v1::Directive FakeSite::AwaitDirective(const std::function<bool(const v1::Directive&)>& wanted) {
   absl::MutexLock lock(&mu_);
-  const auto is_there = [&] { return std::any_of(directives_.begin(), directives_.end(), wanted); };
+  const auto is_there = [&] {
+    mu_.AssertReaderHeld();
+    return std::any_of(directives_.begin(), directives_.end(), wanted);
+  };
   if (!mu_.AwaitWithTimeout(absl::Condition(&is_there), kPatience)) {
     ADD_FAILURE() << name_ << ": the directive did not come";
     return {};

@@ -156,11 +156,14 @@ TEST(LiveRun, FencesAClone) {
   // While the original is there, whoever was first stays.
   EXPECT_EQ(DetailOf(clone.Attach()).reason(), v1::LEASE_IN_USE);
   site.Detach();
-  // The original confirms another lease; the one that the clone has is dead from then on.
-  absl::Status attached = site.Attach();
-  while (DetailOf(attached).reason() == v1::LEASE_IN_USE) attached = site.Attach();
-  ASSERT_THAT(attached, IsOk());
-  site.Detach();
+  // The original moves on to another lease; the one that the clone has is dead from then on. Twice,
+  // because a confirmation may be lost with its stream: presenting the new lease confirms it too.
+  for (int i = 0; i < 2; ++i) {
+    absl::Status attached = site.Attach();
+    while (DetailOf(attached).reason() == v1::LEASE_IN_USE) attached = site.Attach();
+    ASSERT_THAT(attached, IsOk());
+    site.Detach();
+  }
   absl::Status refused = clone.Attach();
   while (DetailOf(refused).reason() == v1::LEASE_IN_USE) refused = clone.Attach();
   EXPECT_EQ(DetailOf(refused).reason(), v1::LEASE_FENCED) << refused;
