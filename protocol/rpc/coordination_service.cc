@@ -102,14 +102,15 @@ class CoordinationService::AttachCall final
   }
   void OnCancel() override { End(absl::CancelledError("the site is gone")); }
   void OnDone() override {
-    shared_->streams.Leave(this);
+    std::shared_ptr<AttachCall> self;
     absl::Status why;
     {
       absl::MutexLock lock(&mu_);
+      self = std::move(self_);
       why = closing_.value_or(absl::CancelledError("the site is gone"));
       queue_.clear();
     }
-    const std::shared_ptr<AttachCall> self = std::move(self_);
+    shared_->streams.Leave(this);
     if (greeted_) shared_->handler->OnDetach(self, why);
   }
 

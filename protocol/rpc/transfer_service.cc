@@ -96,8 +96,8 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   // Without this, a call whose answer is still owed would keep the server from closing.
   void OnCancel() override { FinishWith(Refusal(v1::TRUNCATED, "the peer is gone")); }
   void OnDone() override {
+    const std::shared_ptr<UploadCall> self = TakeSelf();
     shared_->uploads.Leave(this);
-    self_.reset();
   }
 
   // Of StreamRegistry. A read that is under way ends without a message then, and Take cleans up.
@@ -203,6 +203,11 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     sink_.reset();
   }
 
+  std::shared_ptr<UploadCall> TakeSelf() ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return std::move(self_);
+  }
+
   const std::shared_ptr<TransferShared> shared_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
@@ -241,8 +246,8 @@ class DownloadCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     Schedule([](DownloadCall* call) { call->SendNext(); });
   }
   void OnDone() override {
+    const std::shared_ptr<DownloadCall> self = TakeSelf();
     shared_->downloads.Leave(this);
-    self_.reset();
   }
 
   // Of StreamRegistry. Without the cancellation, a status waits behind data that the peer does not
@@ -317,6 +322,11 @@ class DownloadCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     if (finished_) return;
     finished_ = true;
     Finish(ToGrpcStatus(status));
+  }
+
+  std::shared_ptr<DownloadCall> TakeSelf() ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return std::move(self_);
   }
 
   const std::shared_ptr<TransferShared> shared_;

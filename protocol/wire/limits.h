@@ -49,6 +49,7 @@ inline constexpr size_t kMerkleLeafBytes = 1 << 20;
 // One control message: a run plan with its contract is the largest.
 inline constexpr size_t kControlMessageBytesMax = 4 << 20;
 inline constexpr size_t kMetadataBytesMax = 16 << 10;
+inline constexpr size_t kAddressCharsMax = 300;  // host:port
 
 // Statistics and evaluation.
 inline constexpr size_t kFeaturesMax = 65536;

@@ -60,12 +60,12 @@ v1::Reason ReasonOf(const absl::Status& status) { return DetailOf(status).reason
 
 // What the sinks of one test do and have seen.
 struct SinkScript {
-  absl::Status at_header, at_data;
   std::function<void()> during_data = [] {};
   // Otherwise the receipt is given at once.
   std::function<void(std::function<void(absl::StatusOr<v1::Receipt>)>)> answer;
 
   absl::Mutex mu;
+  absl::Status at_header ABSL_GUARDED_BY(mu), at_data ABSL_GUARDED_BY(mu);
   int opened ABSL_GUARDED_BY(mu) = 0;
   int completed ABSL_GUARDED_BY(mu) = 0;
   std::vector<absl::Status> cancelled ABSL_GUARDED_BY(mu);
@@ -90,11 +90,13 @@ class ScriptedSink final : public UploadSink {
     receipt_.set_kind(v1::Receipt::ACCEPTED);
     receipt_.set_site_id(peer.site().value());
     receipt_.set_task_id(header.task_id());
+    absl::MutexLock lock(&script_->mu);
     return script_->at_header;
   }
   absl::Status OnData(ByteSpans data) override {
     for (const auto& piece : data) hasher_.Update(piece);
     script_->during_data();
+    absl::MutexLock lock(&script_->mu);
     return script_->at_data;
   }
   void OnComplete(std::function<void(absl::StatusOr<v1::Receipt>)> answer) override {
@@ -375,12 +377,16 @@ TEST_F(TransferTest, ASilentStreamIsGivenUp) {
 
 TEST_F(TransferTest, ErrorsOfTheSinkReachThePeer) {
   Start();
-  script_.at_header = Refusal(v1::TASK_UNKNOWN, "no such task");
+  const auto script = [this](const absl::Status& at_header, const absl::Status& at_data) {
+    absl::MutexLock lock(&script_.mu);
+    script_.at_header = at_header;
+    script_.at_data = at_data;
+  };
+  script(Refusal(v1::TASK_UNKNOWN, "no such task"), absl::OkStatus());
   EXPECT_EQ(ReasonOf(Upload("a", 4 << 20).status()), v1::TASK_UNKNOWN);
-  script_.at_header = absl::OkStatus();
-  script_.at_data = Refusal(v1::NOT_FINITE, "a NaN");
+  script(absl::OkStatus(), Refusal(v1::NOT_FINITE, "a NaN"));
   EXPECT_EQ(ReasonOf(Upload("a", 64 << 20).status()), v1::NOT_FINITE);
-  script_.at_data = absl::OkStatus();
+  script(absl::OkStatus(), absl::OkStatus());
   script_.answer = [](auto answer) { answer(Refusal(v1::HASH_MISMATCH, "other bytes")); };
   EXPECT_EQ(ReasonOf(Upload("a", 1024).status()), v1::HASH_MISMATCH);
   absl::MutexLock lock(&script_.mu);
