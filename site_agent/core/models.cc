@@ -77,24 +77,25 @@ void WantEvaluation(StepContext& step, RunState& run, const ModelAvailable& even
   }
 }
 
+bool MayBeFetched(const StepContext& step, const ModelState& model) {
+  return model.where == Where::kAnnounced && model.retry_at <= step.now();
+}
+
+// The newest version first: training waits for it. Then the oldest that is to be evaluated.
 std::optional<Version> NextToFetch(const StepContext& step, const RunState& run) {
   std::optional<Version> next;
-  size_t awaiting = 0;
-  const auto may_be_fetched = [&step](const ModelState& model) {
-    return model.where == Where::kAnnounced && model.retry_at <= step.now();
-  };
-  if (run.newest.has_value() && !run.ended()) {
-    const auto newest = run.models.find(*run.newest);
-    if (newest != run.models.end() && may_be_fetched(newest->second)) next = newest->first;
-  }
+  size_t awaiting = 0;  // Models here whose evaluation is not done, up to `next`.
   for (const auto& [version, model] : run.models) {
     if (model.where == Where::kFetching) return std::nullopt;
+    if (next.has_value()) continue;
     if (model.where == Where::kHere && HasEvaluation(model)) ++awaiting;
-    if (!next.has_value() && may_be_fetched(model) && IsWanted(run, version, model)) next = version;
+    if (MayBeFetched(step, model) && IsWanted(run, version, model)) next = version;
   }
-  const bool for_training = next.has_value() && !run.ended() && next == run.newest;
-  if (!for_training && awaiting >= kModelsAwaitingEvaluationMax) return std::nullopt;
-  return next;
+  if (run.newest.has_value() && !run.ended()) {
+    const auto newest = run.models.find(*run.newest);
+    if (newest != run.models.end() && MayBeFetched(step, newest->second)) return newest->first;
+  }
+  return awaiting < kModelsAwaitingEvaluationMax ? next : std::nullopt;
 }
 
 void StartFetch(StepContext& step, const RunId& id, RunState& run) {
@@ -106,14 +107,20 @@ void StartFetch(StepContext& step, const RunId& id, RunState& run) {
   step.Emit(Fetch{id, *next, model.model_id, model.payload_bytes});
 }
 
+// One at a time and older versions first: a report then says that all before it are in, and which
+// version is chosen as the result does not hang on how fast a site was.
 void StartEvaluations(StepContext& step, const RunId& id, RunState& run) {
+  for (const auto& [version, model] : run.models) {
+    if (!model.evaluations_running.empty()) return;
+  }
   for (auto& [version, model] : run.models) {
-    if (model.where != Where::kHere) continue;
-    for (const v1::Split split : model.evaluations_wanted) {
-      step.Emit(Evaluate{id, version, split});
-      model.evaluations_running.insert(split);
-    }
-    model.evaluations_wanted.clear();
+    if (model.evaluations_wanted.empty()) continue;
+    if (model.where != Where::kHere) return;
+    const v1::Split split = *model.evaluations_wanted.begin();
+    model.evaluations_wanted.erase(split);
+    model.evaluations_running.insert(split);
+    step.Emit(Evaluate{id, version, split});
+    return;
   }
 }
 

@@ -2,7 +2,8 @@
 //
 // Fetched, one at a time: the newest announced version, to train on, and those that an evaluation
 // was asked for. Kept: the newest that is here, the base of the task in training, those with an
-// evaluation to come, and the result. Evaluation never waits for training.
+// evaluation to come, and the result. Evaluation never waits for training; it goes from old
+// versions to new.
 //
 // Threads: the engine's.
 

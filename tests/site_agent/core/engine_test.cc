@@ -158,6 +158,26 @@ TEST_F(SiteEngineTest, EvaluationDoesNotWaitForTraining) {
   EXPECT_EQ(std::get<ReportEvaluation>(again[0]).report, reports[0].report);
 }
 
+TEST_F(SiteEngineTest, OlderVersionsAreEvaluatedFirst) {
+  StartRun(kRun, {});
+  Step(LinkDown{});
+  for (uint64_t v = 0; v < 3; ++v) {
+    Step(Announcement(kRun, {.version = v, .evaluate = v1::VALIDATION}));
+  }
+  // Fetched for training before the others, but not evaluated before them.
+  ASSERT_EQ(Of<Fetch>(Step(LinkUp{})).at(0).version, Version(2));
+  const auto newest = Step(ModelFetched{kRun, Version(2)});
+  EXPECT_THAT(Of<Evaluate>(newest), IsEmpty());
+  ASSERT_EQ(Of<Fetch>(newest).at(0).version, Version(0));
+  ASSERT_EQ(Of<Evaluate>(Step(ModelFetched{kRun, Version(0)})).at(0).version, Version(0));
+  EXPECT_THAT(Of<Evaluate>(Step(ModelFetched{kRun, Version(1)})), IsEmpty());
+  for (uint64_t v = 0; v < 2; ++v) {
+    const auto next =
+        Of<Evaluate>(Step(EvaluationComputed{kRun, Version(v), v1::VALIDATION, SomeMetrics()}));
+    ASSERT_EQ(next.at(0).version, Version(v + 1));
+  }
+}
+
 TEST_F(SiteEngineTest, ASupersededVersionThatNobodyWantsIsNotFetched) {
   StartRun(kRun, {});
   ASSERT_THAT(Of<Fetch>(Step(Announcement(kRun, {.version = 0}))), SizeIs(1));
