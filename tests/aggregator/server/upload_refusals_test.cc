@@ -39,15 +39,19 @@ class UploadRefusals : public ::testing::Test {
   }
   // The run takes good updates as before, and only those that were accepted lie on disk.
   void ExpectRunGoesOn(const v1::TaskOffer& task) {
-    const uint64_t version = aggregator_.Report(run_).current_version();
     EXPECT_THAT(site_.Upload(site_.MakeUpdate(task, model_)), IsOk());
+    // Each accepted update makes a version.
     const v1::RunReport report = aggregator_.Await(
-        run_, [version](const v1::RunReport& r) { return r.current_version() > version; });
-    uint64_t accepted = 0;
-    for (const auto& participant : report.participants())
-      accepted += participant.updates_accepted();
+        run_, [](const v1::RunReport& r) { return r.current_version() == Accepted(r); });
     // A blob each for the accepted updates and for the models.
-    EXPECT_EQ(aggregator_.BlobFiles(run_), accepted + report.current_version() + 1);
+    EXPECT_EQ(aggregator_.BlobFiles(run_), Accepted(report) + report.current_version() + 1);
+  }
+  static uint64_t Accepted(const v1::RunReport& report) {
+    uint64_t accepted = 0;
+    for (const auto& participant : report.participants()) {
+      accepted += participant.updates_accepted();
+    }
+    return accepted;
   }
 
   LiveAggregator aggregator_;
