@@ -227,7 +227,8 @@ void VirtualFederation::CheckAgent(const Agent& agent) const {
 
 std::string VirtualFederation::Outcome() const {
   const fed::RunState& run = *AggregatorRun();
-  std::string text = absl::StrCat("result ", run.result.value_or(Version(0)).value(), "\n");
+  // Not run.result: which version is the best hangs on which evaluations came before the deadline.
+  std::string text;
   for (const fed::VersionState& version : run.versions) {
     absl::StrAppend(&text, "version ", version.version.value(), " ", ToHex(version.model_id), "\n");
     for (const fed::Contribution& part : version.contributions) {
