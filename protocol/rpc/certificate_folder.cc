@@ -71,9 +71,20 @@ absl::Status InstallCertificate(const std::string& folder, const TlsKey& key,
 }
 
 absl::StatusOr<InstalledCertificate> ReadInstalledCertificate(const std::string& folder) {
-  CONSILIUM_ASSIGN_OR_RETURN(TlsKey key, TlsKey::Read(InstalledKeyPath(folder)));
-  CONSILIUM_ASSIGN_OR_RETURN(std::string chain,
-                             ReadFile(InstalledChainPath(folder), limits::kCertificateBytesMax));
+  // The link is followed once: between two looks at it, a new pair may have come in.
+  const std::string link = absl::StrCat(folder, "/", kLink);
+  std::error_code error;
+  const std::string pair = std::filesystem::read_symlink(link, error).string();
+  if (error) {
+    return error == std::errc::no_such_file_or_directory
+               ? absl::NotFoundError(absl::StrCat("no certificate is installed in ", folder))
+               : absl::UnavailableError(
+                     absl::StrCat("can not follow ", link, ": ", error.message()));
+  }
+  const std::string pair_folder = absl::StrCat(folder, "/", pair);
+  CONSILIUM_ASSIGN_OR_RETURN(TlsKey key, TlsKey::Read(absl::StrCat(pair_folder, "/key.pem")));
+  CONSILIUM_ASSIGN_OR_RETURN(std::string chain, ReadFile(absl::StrCat(pair_folder, "/chain.pem"),
+                                                         limits::kCertificateBytesMax));
   CONSILIUM_ASSIGN_OR_RETURN(Certificate certificate, Certificate::FromPem(chain));
   if (!certificate.Matches(key)) {
     return absl::FailedPreconditionError(

@@ -75,6 +75,8 @@ json DescribeSite(SiteStore& store, const SiteIdentity& identity) {
   if (installed.ok()) {
     site["certificate_not_after"] = TimeText(installed->certificate.not_after());
     site["certificate_sha256"] = ToHex(installed->certificate.Fingerprint());
+  } else {
+    site["certificate_error"] = std::string(installed.status().message());
   }
   return site;
 }

@@ -15,7 +15,8 @@
 
 namespace consilium::site {
 
-// {"site", "federation", "aggregator", "certificate_not_after"}
+// {"site", "federation", "aggregator", "certificate_not_after", "certificate_sha256"}; in place of
+// the last two "certificate_error" where the certificate can not be read.
 nlohmann::json DescribeSite(SiteStore& store, const SiteIdentity& identity);
 
 // [{"run", "plan_sha256", "state", "tasks": {phase: count}, "receipts": [...], ...}]; a receipt is

@@ -5,8 +5,10 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -229,6 +231,30 @@ TEST(CertificateFolder, KeysArePrivateAndPairsAreExchangedWhole) {
   ASSERT_EQ(chmod(InstalledKeyPath(folder).c_str(), 0644), 0);
   EXPECT_EQ(ReadInstalledCertificate(folder).status().code(),
             absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(CertificateFolder, AReaderInTheMiddleOfAnExchangeGetsOnePairWhole) {
+  const TestFederation federation;
+  const std::string folder = federation.InstallSite("a");
+  std::atomic<int> reads{0};
+  std::atomic<bool> over{false};
+  absl::Status first_failure;
+  std::thread reader([&] {
+    for (; !over; ++reads) first_failure.Update(ReadInstalledCertificate(folder).status());
+  });
+  // One exchange a read: a reader that two of them overtake may find its pair removed.
+  for (int i = 0; i < 50; ++i) {
+    for (const int seen = reads; reads == seen;) std::this_thread::yield();
+    federation.InstallSite("a");
+  }
+  over = true;
+  reader.join();
+  EXPECT_TRUE(first_failure.ok()) << first_failure;
+}
+
+TEST(CertificateFolder, SaysThatNothingIsInstalled) {
+  const TemporaryFolder empty;
+  EXPECT_EQ(ReadInstalledCertificate(empty.path()).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(TlsKey, RefusesWhatIsNoUnencryptedP256Key) {
