@@ -53,7 +53,7 @@ function(consilium_layer_closure name out)
 endfunction()
 
 # Whether one of `names`, or what they may use, needs LibTorch in a build that does without it
-# (CONSILIUM_TORCH=OFF: sanitizers, clang). Such targets are left out of that build.
+# (CONSILIUM_TORCH=OFF: asan, tsan). Such targets are left out of that build.
 function(consilium_needs_absent_torch out)
   set(${out} FALSE PARENT_SCOPE)
   if(CONSILIUM_TORCH)

@@ -11,6 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 
+// ThreadSanitizer's runtime has these; no header of it declares them.
+extern "C" void AnnotateIgnoreSyncBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreSyncEnd(const char* file, int line);
+
 #define REAL(name) __real__ZN4absl7debian3##name
 #define WRAP(name) __wrap__ZN4absl7debian3##name
 #define REAL_CONST(name) __real__ZNK4absl7debian3##name
@@ -182,7 +186,11 @@ constexpr size_t kNotifiedFlag = sizeof(intptr_t);
 void REAL(12Notification6NotifyEv)(void* notification);
 void WRAP(12Notification6NotifyEv)(void* notification) {
   __tsan_release(static_cast<char*>(notification) + kNotifiedFlag);
+  // The library evaluates the waiter's condition, that inline function, in this thread; the waiter
+  // may be gone, and its stack used again, before this thread has said that it is done.
+  AnnotateIgnoreSyncBegin(__FILE__, __LINE__);
   REAL(12Notification6NotifyEv)(notification);
+  AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
 }
 
 void REAL_CONST(12Notification19WaitForNotificationEv)(void* notification);

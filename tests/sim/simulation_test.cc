@@ -16,6 +16,7 @@
 #include "sim/engine/replay.h"
 #include "sim/report/scores.h"
 #include "site_agent/train/cpu_trainer.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace consilium {
 namespace {
@@ -30,9 +31,9 @@ struct Study {
 
 class SimulationTest : public testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    const std::string command = absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ",
-                                             testing::TempDir(), "/wdbc.csv");
+  void SetUp() override {
+    const std::string command =
+        absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder_.File("wdbc.csv"));
     ASSERT_EQ(system(command.c_str()), 0);
   }
 
@@ -47,7 +48,7 @@ class SimulationTest : public testing::Test {
         ReadTextFormatFile(absl::StrCat(kScenarioFolder, "/scenario.textproto"), study.scenario)
             .ok());
     study.scenario.set_seed(seed);
-    auto data = LoadScenarioData(study.scenario, study.plan, testing::TempDir());
+    auto data = LoadScenarioData(study.scenario, study.plan, folder_.path());
     EXPECT_TRUE(data.ok()) << data.status();
     study.data = *std::move(data);
     return study;
@@ -73,6 +74,7 @@ class SimulationTest : public testing::Test {
     return ids;
   }
 
+  TempFolder folder_;
   CpuTrainer trainer_;
 };
 

@@ -124,7 +124,7 @@ TEST(HostilePlans, MutatedText) {
   RandomStream random(SeedPath{1, "hostile_plan_text", "", 0});
   int parsed = 0;
   int passed = 0;
-  for (int i = 0; i < 20000 && !testing::Test::HasFatalFailure(); ++i) {
+  for (int i = 0; i < 5000 && !testing::Test::HasFatalFailure(); ++i) {
     const std::string text = Mutated(kPlanText, random);
     SCOPED_TRACE(testing::Message() << "mutation " << i << ":\n" << text);
     v1::RunPlan plan;
@@ -139,9 +139,9 @@ TEST(HostilePlans, MutatedText) {
     ExpectTrustworthy(*resolved);
   }
   // The mutations reach every depth: parser, checks and beyond.
-  EXPECT_GT(parsed, 1500);
-  EXPECT_GT(passed, 500);
-  EXPECT_GT(parsed - passed, 300);
+  EXPECT_GT(parsed, 350);
+  EXPECT_GT(passed, 120);
+  EXPECT_GT(parsed - passed, 70);
 }
 
 TEST(HostilePlans, MutatedWireBytes) {
@@ -151,7 +151,7 @@ TEST(HostilePlans, MutatedWireBytes) {
   google::protobuf::LogSilencer silencer;  // It logs every string that is not UTF-8.
   RandomStream random(SeedPath{1, "hostile_plan_bytes", "", 0});
   int parsed = 0;
-  for (int i = 0; i < 20000 && !testing::Test::HasFatalFailure(); ++i) {
+  for (int i = 0; i < 5000 && !testing::Test::HasFatalFailure(); ++i) {
     SCOPED_TRACE(testing::Message() << "mutation " << i);
     std::string mutated = bytes;
     const uint64_t changes = 1 + random.NextBelow(3);
@@ -164,7 +164,7 @@ TEST(HostilePlans, MutatedWireBytes) {
     const auto resolved = ResolvePlan(plan);
     if (resolved.ok()) ExpectTrustworthy(*resolved);
   }
-  EXPECT_GT(parsed, 1000);
+  EXPECT_GT(parsed, 250);
 }
 
 TEST(HostilePlans, RandomBytes) {

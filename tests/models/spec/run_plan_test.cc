@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "models/spec/field_checks.h"
 #include "protocol/wire/text_format.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/models/spec/plan_text.h"
 
 namespace consilium {
@@ -424,9 +425,8 @@ TEST(Zoo, ItsContractsAndModelsFit) {
 
 class LoadRunPlanTest : public testing::Test {
  protected:
-  LoadRunPlanTest() : folder_(testing::TempDir() + "consilium_load_run_plan") {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_ + "/zoo");
+  LoadRunPlanTest() {
+    std::filesystem::create_directories(folder_.File("zoo"));
     const v1::RunPlan plan = Parse(kPlanText);
     Write("zoo/m.textproto", plan.spec().DebugString());
     Write("c.textproto", plan.contract().DebugString());
@@ -434,18 +434,17 @@ class LoadRunPlanTest : public testing::Test {
     config.mutable_model()->set_spec_file("zoo/m.textproto");
     Write("run.textproto", config.DebugString());
   }
-  ~LoadRunPlanTest() override { std::filesystem::remove_all(folder_); }
 
   void Write(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ + "/" + name) << text;
+    std::ofstream(folder_.File(name)) << text;
   }
-  absl::Status Load() const { return LoadRunPlan(folder_ + "/run.textproto").status(); }
+  absl::Status Load() const { return LoadRunPlan(folder_.File("run.textproto")).status(); }
 
-  const std::string folder_;
+  const TempFolder folder_;
 };
 
 TEST_F(LoadRunPlanTest, ReadsTheFilesThatTheConfigNames) {
-  const auto plan = LoadRunPlan(folder_ + "/run.textproto");
+  const auto plan = LoadRunPlan(folder_.File("run.textproto"));
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->spec().name(), "logistic");
   EXPECT_EQ(plan->contract().name(), "heart-disease");
@@ -461,7 +460,7 @@ TEST_F(LoadRunPlanTest, ErrorsNameFileLineAndColumn) {
 }
 
 TEST_F(LoadRunPlanTest, AMissingFileNamesTheFieldThatNamesIt) {
-  std::filesystem::remove(folder_ + "/c.textproto");
+  std::filesystem::remove(folder_.File("c.textproto"));
   EXPECT_EQ(Load().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(Load().message()), StartsWith("data.contract_file: "));
   Write("run.textproto", "name: \"heart\"");

@@ -283,10 +283,16 @@ TEST_F(CoordinationTest, ASiteThatDoesNotReadIsDisconnected) {
 
 TEST_F(CoordinationTest, AnEventBeyondTheLimitEndsTheStream) {
   Start();
+  grpc::ClientContext context;
+  const auto stub = v1::Coordination::NewStub(Control("a"));
+  const auto stream = stub->Attach(&context);
   v1::SiteEvent hello, large;
   *hello.mutable_hello() = Hello();
+  stream->Write(hello);
+  recorder_.AwaitStream("a");  // Else what comes after may end the stream before Hello is read.
   large.mutable_run_decision()->set_message(std::string(limits::kControlMessageBytesMax + 1, 'x'));
-  EXPECT_FALSE(SendRaw("a", {hello, large}).ok());
+  stream->Write(large);
+  EXPECT_FALSE(stream->Finish().ok());
   recorder_.AwaitDetach("a").IgnoreError();
   absl::MutexLock lock(&recorder_.mu);
   EXPECT_EQ(recorder_.events["a"].size(), 1u);

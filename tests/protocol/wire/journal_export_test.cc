@@ -4,8 +4,8 @@
 
 #include <fstream>
 
-#include "absl/strings/str_cat.h"
 #include "protocol/core/files.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace consilium {
 namespace {
@@ -15,10 +15,7 @@ class JournalExportTest : public testing::Test {
   void SetUp() override {
     signer_.emplace(*SigningKey::Generate());
     recipient_.emplace(*GenerateRecipientKey());
-    path_ = absl::StrCat(testing::TempDir(), "/journal_export_test.",
-                         testing::UnitTest::GetInstance()->current_test_info()->name());
   }
-  void TearDown() override { remove(path_.c_str()); }
 
   std::string Export(size_t update_bytes) {
     v1::ExportHeader header;
@@ -44,13 +41,14 @@ class JournalExportTest : public testing::Test {
   }
 
   absl::StatusOr<JournalExport> Read(const std::string& file, ReadExportOptions options = {}) {
-    std::ofstream(path_, std::ios::binary) << file;
-    return ReadJournalExport(path_, *recipient_, options);
+    const std::string path = folder_.File("export");
+    std::ofstream(path, std::ios::binary) << file;
+    return ReadJournalExport(path, *recipient_, options);
   }
 
   std::optional<SigningKey> signer_;
   std::optional<RecipientKey> recipient_;
-  std::string path_;
+  TempFolder folder_;
 };
 
 TEST_F(JournalExportTest, RoundTripAcrossRecords) {
@@ -105,9 +103,7 @@ TEST_F(JournalExportTest, LargerThanAllowedIsNotRead) {
 }
 
 TEST_F(JournalExportTest, RecipientKeyFile) {
-  const std::string folder = absl::StrCat(testing::TempDir(), "/recipient_key_folder");
-  ASSERT_TRUE(MakeFolders(folder, 0700).ok());
-  const std::string path = absl::StrCat(folder, "/recipient.key");
+  const std::string path = folder_.File("recipient.key");
   ASSERT_TRUE(WriteRecipientKey(*recipient_, path).ok());
   const auto read = ReadRecipientKey(path);
   ASSERT_TRUE(read.ok()) << read.status();

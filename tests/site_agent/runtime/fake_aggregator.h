@@ -265,7 +265,7 @@ class FakeAggregator final : public v1::Coordination::Service,
       v1::Directive next;
       {
         absl::MutexLock lock(&mu_);
-        const auto ready = [this, context]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        const auto ready = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
           return stopping_ || !directives_.empty();
         };
         // Looks every so often whether the peer has gone, which nothing else tells.
