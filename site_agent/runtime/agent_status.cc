@@ -50,7 +50,7 @@ json DescribeRun(const RunId& id, const RunState& run) {
               {"receipts", json::array()}};
   if (run.decision != nullptr) {
     out["train_examples"] = run.decision->train_examples();
-    if (!run.decision->approved()) out["refusal"] = run.decision->message();
+    if (!run.decision->approved()) out["refusal"] = run.refusal;
   }
   if (run.newest.has_value()) out["newest_version"] = run.newest->value();
   if (run.result.has_value()) out["result_version"] = run.result->value();

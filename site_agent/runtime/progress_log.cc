@@ -28,6 +28,7 @@ struct Describer {
     }
     return "";
   }
+  std::string operator()(const RunWithdrawn& event) { return Of(event.run, "withdrawn here"); }
   std::string operator()(const StatisticsComputed& event) {
     return Of(event.run, "statistics computed");
   }
