@@ -72,9 +72,11 @@ struct RunEnded {
   std::string why;
 };
 
-// A person at this site has taken the run's approval back, or has refused it.
+// This site takes its part in the run back: a person says so, or its statistics must not leave.
+inline constexpr char kWithdrawnByPerson[] = "a person at this site has withdrawn from the run";
 struct RunWithdrawn {
   RunId run;
+  std::string why = {};  // For this site's people.
 };
 
 // Answers of the shell to the engine's actions.

@@ -148,7 +148,7 @@ void OnRunWithdrawn(StepContext& step, const RunWithdrawn& event) {
   PlanChecked why;
   why.run = event.run;
   why.reason = v1::NOT_APPROVED;
-  why.message = "a person at this site has withdrawn from the run";
+  why.message = event.why;
   Refuse(step, *run, why);
 }
 

@@ -13,15 +13,6 @@
 namespace consilium::site {
 namespace {
 
-// A run of so many versions, each of so many updates, has no use for more of one site, even if all
-// of them are this site's and every other one comes too late.
-size_t TasksMax(const v1::RunPlan& plan) {
-  const v1::Trigger& trigger = plan.config().aggregation().trigger();
-  const uint64_t updates = trigger.has_buffer() ? uint64_t{trigger.buffer().updates()} : 1;
-  const uint64_t useful = 2 * updates * plan.config().stop().versions_max();
-  return std::min(uint64_t{limits::kSiteTasksPerRunMax}, useful + limits::kSiteGrantsOpenMax);
-}
-
 // What stands against a task that was not known before.
 v1::Reason ReasonAgainst(const RunState& run, const TaskOffered& event) {
   if (event.task == TaskId()) return v1::MALFORMED;
@@ -87,6 +78,13 @@ void Start(StepContext& step, const TaskRef& ref) {
 }
 
 }  // namespace
+
+size_t TasksMax(const v1::RunPlan& plan) {
+  const v1::Trigger& trigger = plan.config().aggregation().trigger();
+  const uint64_t updates = trigger.has_buffer() ? uint64_t{trigger.buffer().updates()} : 1;
+  const uint64_t useful = 2 * updates * plan.config().stop().versions_max();
+  return std::min(uint64_t{limits::kSiteTasksPerRunMax}, useful + limits::kSiteGrantsOpenMax);
+}
 
 void OnTaskOffered(StepContext& step, const TaskOffered& event) {
   RunState* const run = step.ExpectApproved(event.run);

@@ -43,15 +43,15 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(const AgentParts& parts,
                              EngineLoop::Recover(store, self.site, options.site));
   CONSILIUM_RETURN_IF_ERROR(agent->RemoveOrphanBlobs(engine));
   CONSILIUM_ASSIGN_OR_RETURN(agent->incarnation_, store->NextIncarnation());
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t minimum_count, store->MinimumCount());
   CONSILIUM_ASSIGN_OR_RETURN(agent->gate_, EgressGate::Open(store, self, options.egress));
 
   Agent* const a = agent.get();
-  agent->work_ =
-      std::make_unique<SiteWork>(store, parts.trainer,
-                                 SiteWorkOptions{.site = self.site,
-                                                 .incarnation = agent->incarnation_,
-                                                 .minimum_count = options.egress.minimum_count},
-                                 [a](Event event) { a->loop_->Post(std::move(event)); });
+  agent->work_ = std::make_unique<SiteWork>(
+      store, parts.trainer,
+      SiteWorkOptions{
+          .site = self.site, .incarnation = agent->incarnation_, .minimum_count = minimum_count},
+      [a](Event event) { a->loop_->Post(std::move(event)); });
   agent->link_ = std::make_unique<Link>(
       store, agent->gate_.get(), self,
       LinkHooks{.post = [a](Event event) { return a->loop_->Post(std::move(event)); },
@@ -203,16 +203,25 @@ void Agent::OnFailed(const absl::Status& why) {
 
 // --- a person's commands ------------------------------------------------------------------------
 
-absl::Status Agent::ApprovePlan(const Digest& plan_hash) {
-  CONSILIUM_RETURN_IF_ERROR(store_->ApprovePlan(plan_hash));
+absl::Status Agent::ApproveRun(const RunId& run, const Digest& plan_hash) {
+  CONSILIUM_RETURN_IF_ERROR(store_->ApproveRun(run, plan_hash));
   LookAgainAtWaitingRuns();
   return absl::OkStatus();
 }
 
-absl::Status Agent::ApproveAllRuns() {
-  CONSILIUM_RETURN_IF_ERROR(store_->ApproveAllRuns());
+absl::Status Agent::SetAllRuns(AllRuns all_runs) {
+  CONSILIUM_RETURN_IF_ERROR(store_->SetAllRuns(all_runs));
   LookAgainAtWaitingRuns();
   return absl::OkStatus();
+}
+
+absl::Status Agent::WithdrawRun(const RunId& run) {
+  // The engine first: it is what sends. A question is answered after what came before is durable.
+  if (!loop_->Post(RunWithdrawn{run, kWithdrawnByPerson}) ||
+      !loop_->Ask([](const SiteEngine&) {})) {
+    return absl::UnavailableError("the agent is stopping");
+  }
+  return store_->WithdrawRun(run);
 }
 
 void Agent::LookAgainAtWaitingRuns() {

@@ -200,6 +200,7 @@ struct Writer {
   }
   void operator()(const RunWithdrawn& event) {
     entry.mutable_run_withdrawn()->set_run_id(event.run.value());
+    entry.mutable_run_withdrawn()->set_why(event.why);
   }
   void operator()(const TimerFired& event) {
     Entry::TimerFired& fired = *entry.mutable_timer_fired();
@@ -306,6 +307,7 @@ absl::StatusOr<Event> FromEntry(const Entry::TimerFired& fired) {
 absl::StatusOr<Event> FromEntry(const Entry::RunWithdrawn& withdrawn) {
   RunWithdrawn event;
   CONSILIUM_ASSIGN_OR_RETURN(event.run, RunOf(withdrawn.run_id()));
+  event.why = withdrawn.why();
   return event;
 }
 

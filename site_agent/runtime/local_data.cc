@@ -84,6 +84,14 @@ absl::StatusOr<TrainingPart> LocalData::Training(const v1::RunPlan& plan) {
   return part;
 }
 
+absl::StatusOr<std::vector<MeasuredSet>> LocalData::MeasuredSets(const v1::RunPlan& plan,
+                                                                 uint64_t minimum_count) {
+  CONSILIUM_RETURN_IF_ERROR(Load(plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const SecretBytes key, store_->StatisticsKey());
+  return MeasuredSetsOf(plan.contract(), {.rows = rows_->rows, .parts = rows_->parts}, key.span(),
+                        minimum_count);
+}
+
 absl::StatusOr<v1::StatisticsReport> LocalData::Statistics(const v1::RunPlan& plan,
                                                            uint64_t minimum_count) {
   CONSILIUM_RETURN_IF_ERROR(Load(plan));

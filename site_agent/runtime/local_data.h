@@ -20,6 +20,7 @@
 #include "protocol/core/ids.h"
 #include "site_agent/ingest/raw_row.h"
 #include "site_agent/runtime/site_store.h"
+#include "site_agent/runtime/statistics_sets.h"
 
 namespace consilium::site {
 
@@ -38,6 +39,10 @@ class LocalData {
   // What the run would train on here. Refusal NO_DATASET where nothing, or more than one data set,
   // was imported under the run's contract.
   absl::StatusOr<TrainingPart> Training(const v1::RunPlan& plan);
+
+  // Over whom Statistics() would be.
+  absl::StatusOr<std::vector<MeasuredSet>> MeasuredSets(const v1::RunPlan& plan,
+                                                        uint64_t minimum_count);
 
   // n, Σx and Σx² over it; a feature that fewer patients than that have is withheld.
   absl::StatusOr<v1::StatisticsReport> Statistics(const v1::RunPlan& plan, uint64_t minimum_count);

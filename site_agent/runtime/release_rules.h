@@ -35,6 +35,8 @@ namespace consilium::site {
 
 // Numbers over fewer patients than this do not leave. A patient with many rows counts once.
 inline constexpr uint64_t kMinimumCountDefault = 5;
+// A lower one would say what single patients have.
+inline constexpr uint64_t kMinimumCountMin = 2;
 
 enum class ReleaseKind : uint8_t {
   kEnrolment,

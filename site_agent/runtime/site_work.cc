@@ -119,6 +119,11 @@ absl::StatusOr<TrainingPart> SiteWork::FitNow(const v1::RunPlan& plan) {
                      ": training.batch_examples times training.local_steps is too "
                      "small"));
   }
+  if (plan.config().data().standardise() != v1::DataConfig::NONE) {
+    CONSILIUM_ASSIGN_OR_RETURN(const std::vector<MeasuredSet> sets,
+                               data_.MeasuredSets(plan, options_.minimum_count));
+    CONSILIUM_RETURN_IF_ERROR(store_->CheckStatistics(sets, options_.minimum_count));
+  }
   return part;
 }
 
@@ -128,7 +133,7 @@ absl::StatusOr<PlanChecked> SiteWork::AnswerTo(const CheckPlan& action) {
   CONSILIUM_RETURN_IF_ERROR(CheckSound(action));
   PlanChecked checked;
   checked.run = action.run;
-  CONSILIUM_ASSIGN_OR_RETURN(const bool approved, store_->IsApproved(action.plan_hash));
+  CONSILIUM_ASSIGN_OR_RETURN(const bool approved, store_->IsApproved(action.run, action.plan_hash));
   if (!approved) {
     checked.answer = PlanChecked::Answer::kWaitsForPerson;
     return checked;
@@ -151,13 +156,20 @@ PlanChecked SiteWork::CheckNow(const CheckPlan& action) {
   return refused;
 }
 
+absl::StatusOr<v1::StatisticsReport> SiteWork::StatisticsNow(const v1::RunPlan& plan) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<MeasuredSet> sets,
+                             data_.MeasuredSets(plan, options_.minimum_count));
+  CONSILIUM_ASSIGN_OR_RETURN(v1::StatisticsReport report,
+                             data_.Statistics(plan, options_.minimum_count));
+  CONSILIUM_RETURN_IF_ERROR(store_->RecordStatistics(sets, options_.minimum_count));
+  return report;
+}
+
 void SiteWork::Compute(const ComputeStatistics& action, RunContext run) {
   Queue({.run = action.run, .work = [this, action, run = std::move(run)] {
-           absl::StatusOr<v1::StatisticsReport> report =
-               data_.Statistics(*run.plan, options_.minimum_count);
+           absl::StatusOr<v1::StatisticsReport> report = StatisticsNow(*run.plan);
            if (!report.ok()) {
-             spdlog::error("run {}: no statistics: {}", action.run.value(),
-                           std::string(report.status().message()));
+             post_(RunWithdrawn{action.run, PrintableText(report.status().message())});
              return;
            }
            report->set_run_id(action.run.value());

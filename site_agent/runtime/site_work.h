@@ -59,7 +59,8 @@ class SiteWork {
   // PlanChecked follows: approved only where the plan is sound, a person has approved it, and its
   // data and enough of them are here; looked at in this order.
   void Check(const CheckPlan& action);
-  // StatisticsComputed follows.
+  // StatisticsComputed follows, and over whom they are is on record; or RunWithdrawn, where they
+  // can not be computed or must not leave.
   void Compute(const ComputeStatistics& action, RunContext run);
   // TrainDone or TrainFailed follows. The update is sealed and synced in the outbox before
   // TrainDone; passes the failpoint agent.outbox_blob_synced.
@@ -84,6 +85,7 @@ class SiteWork {
   PlanChecked CheckNow(const CheckPlan& action);
   static absl::Status CheckSound(const CheckPlan& action);
   absl::StatusOr<TrainingPart> FitNow(const v1::RunPlan& plan);
+  absl::StatusOr<v1::StatisticsReport> StatisticsNow(const v1::RunPlan& plan);
   absl::StatusOr<PlanChecked> AnswerTo(const CheckPlan& action);
   absl::StatusOr<TrainDone> TrainNow(const Train& action, const RunContext& run);
   absl::StatusOr<v1::MetricSums> EvaluateNow(const Evaluate& action, const Digest& model_id,

@@ -18,6 +18,7 @@
 #include "models/spec/standardisation.h"
 #include "protocol/core/files.h"
 #include "protocol/rpc/certificate_folder.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
 #include "site_agent/runtime/commands.h"
 #include "site_agent/runtime/control_socket.h"
@@ -411,6 +412,116 @@ TEST_F(AgentTest, NothingIsSaidOfItsDataBeforeAPersonApproved) {
   const nlohmann::json status = WaitForStatus(
       [](const nlohmann::json& now) { return At(now, "/runs/0/state") == "refused"; });
   EXPECT_THAT(At(status, "/runs/0/refusal").dump(), HasSubstr("minimum of 5"));
+}
+
+TEST_F(AgentTest, AnApprovalIsOfOneRun) {
+  Enrol();
+  ImportPatients(60);
+  StartAgent();
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_approval";
+  });
+  const nlohmann::json shown = Must(ShowRun(place_, kRun));
+  EXPECT_EQ(shown.at("plan_sha256"), ToHex(plan_hash_));
+  EXPECT_THAT(shown.at("plan").get<std::string>(), HasSubstr("local_steps: 3"));
+  EXPECT_THAT(shown.at("releases").dump(), HasSubstr("after 3 steps of 32 rows"));
+  EXPECT_THAT(ShowRun(place_, "ghost"), IsError(StatusCode::kNotFound, "no such run"));
+  EXPECT_THAT(ApproveRun(place_, kRun, Sha256Of("another plan")),
+              IsError(StatusCode::kNotFound, "plan"));
+  ASSERT_THAT(ApproveRun(place_, kRun, plan_hash_), IsOk());
+  EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  // The same plan again is another question, and its hash alone does not say which one is meant.
+  OfferRun("small-2");
+  OfferRun("small-3");
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/1/state") == "waits_for_approval" &&
+           At(status, "/runs/2/state") == "waits_for_approval";
+  });
+  EXPECT_THAT(Approve(place_, plan_hash_), IsError(StatusCode::kFailedPrecondition, "more than"));
+  const nlohmann::json audit = Must(VerifyAudit(place_));
+  ASSERT_EQ(audit.at("policy").size(), 1u);
+  EXPECT_EQ(At(audit, "/policy/0/change"), "RUN_APPROVED");
+  EXPECT_EQ(At(audit, "/policy/0/run"), kRun);
+}
+
+TEST_F(AgentTest, AWithdrawnRunGetsNothingMore) {
+  BringToRunning();
+  ASSERT_THAT(Withdraw(place_, kRun), IsOk());
+  EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  GrantTask(1);
+  AnnounceModel();
+  WaitForStatus(
+      [](const nlohmann::json& status) { return At(status, "/runs/0/state") == "refused"; });
+  // In spite of the approval of all runs, and after a restart.
+  StopAgent();
+  StartAgent();
+  EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  EXPECT_EQ(trainer_.trainings, 0);
+}
+
+TEST_F(AgentTest, ARunCanBeWithdrawnWhileNoAgentRuns) {
+  BringToRunning();
+  StopAgent();
+  ASSERT_THAT(Withdraw(place_, kRun), IsOk());
+  EXPECT_EQ(At(Must(ListRuns(place_)), "/runs/0/state"), "refused");
+  StartAgent();
+  EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+}
+
+TEST_F(AgentTest, AllRunsCanBeTakenBack) {
+  Enrol();
+  ImportPatients(60);
+  ASSERT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  ASSERT_THAT(ApproveOneByOne(place_), IsOk());
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_approval";
+  });
+}
+
+TEST_F(AgentTest, TheMinimumCountIsPolicyAndHoldsFromTheNextStart) {
+  Enrol();
+  ImportPatients(60);
+  ASSERT_THAT(Approve(place_, std::nullopt), IsOk());
+  EXPECT_THAT(SitePolicy(place_, 1), IsError(StatusCode::kInvalidArgument, "at least 2"));
+  EXPECT_EQ(Must(SitePolicy(place_, 50)).at("minimum_count"), 50);
+  EXPECT_EQ(Must(SitePolicy(place_, std::nullopt)).at("minimum_count"), 50);
+  StartAgent();
+  OfferRun();
+  EXPECT_EQ(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().reason(),
+            v1::TOO_FEW_EXAMPLES);
+}
+
+// The same patients but one: the difference of the sums would be that patient's value.
+TEST_F(AgentTest, SumsThatDifferInOnePatientDoNotLeave) {
+  BringToRunning();
+  StopAgent();
+  const auto offer_over = [this](int patients, const std::string& run) {
+    ImportPatients(patients);
+    StartAgent();
+    OfferRun(run);
+    v1::RunDecision decision;
+    do {
+      decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+    } while (decision.run_id() != run);
+    StopAgent();
+    return decision;
+  };
+  EXPECT_TRUE(offer_over(60, "same").approved());
+  int refused = 0;
+  int approved = 0;
+  for (int patients = 61; patients <= 64; ++patients) {
+    const v1::RunDecision decision = offer_over(patients, absl::StrCat("plus-", patients));
+    ++(decision.approved() ? approved : refused);
+    if (decision.approved()) continue;
+    EXPECT_EQ(decision.reason(), v1::NOT_APPROVED);
+    EXPECT_THAT(decision.message(), Not(HasSubstr("x")));
+  }
+  // One that falls into another part of the split changes nothing about the sums.
+  EXPECT_GT(refused, 0);
+  EXPECT_TRUE(offer_over(90, "plus-many").approved());
 }
 
 // One row of logistic regression can be read off its update.

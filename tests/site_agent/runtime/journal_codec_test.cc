@@ -63,7 +63,7 @@ std::vector<Event> OneOfEach() {
                          Message<v1::MetricSums>("examples: 9 correct: 8")},
       SendFailed{run, TaskId(4), error, 0.75},
       TimerFired{{run, Timer::Kind::kRetryFetch, 7}},
-      RunWithdrawn{run},
+      RunWithdrawn{run, "a person"},
   };
 }
 
