@@ -13,6 +13,7 @@
 
 #include "absl/time/time.h"
 #include "models/torch/torch_model.h"
+#include "protocol/core/process_memory.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/commands.h"
 #include "site_agent/train/cpu_trainer.h"
@@ -374,6 +375,7 @@ void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
 }
 
 int Main(int argc, char** argv) {
+  KeepMemoryToItself();
   // Answers go to stdout; what happens goes to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_mt("agent"));
   CLI::App app("The agent of one hospital in a Consilium federation.", "consilium-agent");
