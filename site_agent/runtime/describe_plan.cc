@@ -14,6 +14,9 @@
 namespace consilium::site {
 namespace {
 
+// An answer on the control socket has room for it (control_socket.h).
+constexpr size_t kPlanTextBytesMax = size_t{2} << 20;
+
 std::string ReadsOf(const v1::DataContract& contract) {
   std::vector<std::string> columns;
   for (const v1::Column& column : contract.columns()) columns.push_back(column.name());
@@ -69,6 +72,10 @@ nlohmann::json DescribePlan(const RunId& id, const RunState& run, uint64_t minim
   // The printer writes out whatever is not printable ASCII.
   std::string text;
   google::protobuf::TextFormat::PrintToString(*run.plan, &text);
+  if (text.size() > kPlanTextBytesMax) {
+    text = absl::StrCat(text.substr(0, kPlanTextBytesMax), "\n# cut here: the whole plan has ",
+                        text.size(), " bytes, more than anyone reads\n");
+  }
   out["plan"] = std::move(text);
   return out;
 }
