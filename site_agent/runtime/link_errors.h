@@ -17,6 +17,13 @@ namespace consilium::site {
 // `address` is the aggregator's host:port.
 std::string ExplainLinkError(const absl::Status& status, const std::string& address);
 
+// What a person can do about a refusal for good, in a sentence; empty where the refusal says it.
+struct Stranded {
+  std::string site;
+  std::string store_folder;
+};
+std::string AdviceFor(v1::Reason reason, const Stranded& whom);
+
 // Trying again as it is can not help: a person has to look.
 bool IsRefusalForGood(v1::Reason reason);
 

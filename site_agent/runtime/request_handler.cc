@@ -3,10 +3,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/agent_status.h"
+#include "site_agent/runtime/data_import.h"
 #include "site_agent/runtime/engine_loop.h"
 
 namespace consilium::site {
@@ -37,6 +39,13 @@ absl::Status ApprovePlan(SiteStore& store, Agent* agent, const json& request) {
   return agent != nullptr ? agent->ApprovePlan(*hash) : store.ApprovePlan(*hash);
 }
 
+absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(const ImportOptions options, ImportOptionsOf(request));
+  return ImportInto(store, options, [agent](const std::vector<Digest>& contracts) {
+    return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
+  });
+}
+
 absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request) {
   const auto command = request.find("command");
   const std::string name =
@@ -52,6 +61,7 @@ absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request)
     CONSILIUM_RETURN_IF_ERROR(ApprovePlan(store, agent, request));
     return json::object();
   }
+  if (name == "import") return Import(store, agent, request);
   return absl::InvalidArgumentError("the agent knows no such command");
 }
 

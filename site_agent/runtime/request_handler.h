@@ -2,6 +2,8 @@
 //
 //   {"command": "status" | "data_list" | "audit" | "approve_all"}
 //   {"command": "approve", "plan_sha256": 64 hex digits}
+//   {"command": "import", "contract_file": path, "csv_file": path, "dataset": "", "report_file":
+//   ""}
 //
 //   {"ok": true, "result": ...}  or  {"ok": false, "code": number, "message": sentence}
 //

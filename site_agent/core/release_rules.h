@@ -14,8 +14,8 @@
 //
 // Threads: any.
 
-#ifndef CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
-#define CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
+#ifndef CONSILIUM_SITE_AGENT_CORE_RELEASE_RULES_H_
+#define CONSILIUM_SITE_AGENT_CORE_RELEASE_RULES_H_
 
 #include <cstdint>
 
@@ -56,4 +56,4 @@ void WithholdSmallCounts(uint64_t minimum_count, v1::MetricSums& metrics);
 
 }  // namespace consilium::site
 
-#endif  // CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
+#endif  // CONSILIUM_SITE_AGENT_CORE_RELEASE_RULES_H_
