@@ -42,6 +42,19 @@ Timer ClosingDeadlineOf(const RunState& run) {
           .number = run.phase == RunPhase::kClosingValidation ? 1u : 2u};
 }
 
+// Older versions are asked for too: the result is chosen among them, and a report on the last one
+// can overtake one that a broken stream lost and that is asked for again.
+bool IsValidated(const RunState& run) {
+  const uint64_t current = run.current().value();
+  for (uint64_t v = current - std::min(current, kEvaluationsAskedAgainMax - 1); v <= current; ++v) {
+    if (run.versions[v].stored == VersionState::Stored::kKept &&
+        !IsComplete(run, Version(v), v1::VALIDATION)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 void End(StepContext& step, RunState& run) {
   run.phase = RunPhase::kEnded;
   run.ended_at = step.now();
@@ -382,10 +395,8 @@ void StopRun(StepContext& step, RunState& run, std::string why) {
 }
 
 void AdvanceClosing(StepContext& step, RunState& run) {
-  const auto over = [&run](v1::Split split, Version version) {
-    return !run.timers.contains(ClosingDeadlineOf(run)) || IsComplete(run, version, split);
-  };
-  if (run.phase == RunPhase::kClosingValidation && over(v1::VALIDATION, run.current())) {
+  const auto is_late = [&run] { return !run.timers.contains(ClosingDeadlineOf(run)); };
+  if (run.phase == RunPhase::kClosingValidation && (is_late() || IsValidated(run))) {
     run.timers.erase(ClosingDeadlineOf(run));
     run.result = ChooseResult(step, run);
     run.phase = RunPhase::kClosingTest;
@@ -393,7 +404,10 @@ void AdvanceClosing(StepContext& step, RunState& run) {
     step.Arm(run, Timer::Kind::kClosingDeadline, 2, step.now() + absl::Milliseconds(wait_ms));
     AnnounceToAll(step, run, *run.result, v1::TEST);
   }
-  if (run.phase == RunPhase::kClosingTest && over(v1::TEST, *run.result)) End(step, run);
+  if (run.phase == RunPhase::kClosingTest &&
+      (is_late() || IsComplete(run, *run.result, v1::TEST))) {
+    End(step, run);
+  }
 }
 
 }  // namespace consilium::federation

@@ -231,6 +231,25 @@ TEST(Run, IsChosenWithoutAHospitalThatHasBeenGoneForLong) {
   EXPECT_EQ(f.run().result, Version(1));
 }
 
+TEST(Run, IsChosenWhenTheReportsOnItsLastVersionsAreInAndNotThatOnTheLastOneAlone) {
+  TestFederation f({10});
+  f.StartRun(MakePlan(
+      {.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } }", .versions_max = 2}));
+  for (int v = 1; v <= 2; ++v) {
+    f.Deliver(kA);
+    f.Answer();
+  }
+  f.Evaluate(kA, Version(0), v1::VALIDATION, 0.5);
+  // The report on version 1 was lost with its stream; that on version 2 was said on the next one.
+  f.Step(SiteLost{kA, Incarnation(1)});
+  f.Attach(kA);
+  f.Evaluate(kA, Version(2), v1::VALIDATION, 0.4);
+  EXPECT_EQ(f.run().phase, RunPhase::kClosingValidation);
+  f.Evaluate(kA, Version(1), v1::VALIDATION, 0.3);
+  EXPECT_EQ(f.run().phase, RunPhase::kClosingTest);
+  EXPECT_EQ(f.run().result, Version(1));
+}
+
 TEST(Run, RefusesEvaluationsThatCanNotBe) {
   TestFederation f({10});
   f.StartRun(MakePlan({}));
