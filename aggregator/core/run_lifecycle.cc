@@ -160,10 +160,14 @@ void TryBegin(StepContext& step, RunState& run) {
   }
 }
 
-void TellRunning(StepContext& step, RunState& run, const SiteId& site) {
+void TellStarted(StepContext& step, const RunState& run, const SiteId& site) {
   step.Emit(StartRun{site, run.run, run.layout_hash, run.standardisation});
   AnnounceMissed(step, run, site);
-  OfferOpenTasks(step, run, site);
+}
+
+// A member that has no grant yet.
+void BeginTraining(StepContext& step, RunState& run, const SiteId& site) {
+  if (step.IsAttached(site)) TellStarted(step, run, site);
   GrantTasks(step, run, site);
 }
 
@@ -182,7 +186,7 @@ void Approves(StepContext& step, RunState& run, const RunDecided& event) {
   run.members.insert(event.site);
   if (run.phase == RunPhase::kRunning) {
     JoinRound(run, event.site);
-    if (step.IsAttached(event.site)) TellRunning(step, run, event.site);
+    BeginTraining(step, run, event.site);
   }
   TryBegin(step, run);
 }
@@ -313,7 +317,7 @@ void ResumeRun(StepContext& step, RunState& run) {
   }
 }
 
-void TellRun(StepContext& step, RunState& run, const SiteId& site) {
+void TellRun(StepContext& step, const RunState& run, const SiteId& site) {
   const auto found = run.participants.find(site);
   if (found == run.participants.end() || IsOver(run)) return;
   const Participant& participant = found->second;
@@ -323,7 +327,9 @@ void TellRun(StepContext& step, RunState& run, const SiteId& site) {
   if ((undecided && run.phase <= RunPhase::kRunning) || unready) {
     step.Emit(OfferRun{site, run.run, run.plan, run.plan_hash});
   }
-  if (run.members.contains(site) && run.phase >= RunPhase::kRunning) TellRunning(step, run, site);
+  if (!run.members.contains(site) || run.phase < RunPhase::kRunning) return;
+  TellStarted(step, run, site);
+  OfferOpenTasks(step, run, site);
 }
 
 void AnswerProgress(StepContext& step, const SiteId& site, const SiteAttached::Progress& progress) {
@@ -373,9 +379,7 @@ void BeginRunning(StepContext& step, RunState& run) {
     return;
   }
   BeginRound(step, run);
-  for (const SiteId& site : run.members) {
-    if (step.IsAttached(site)) TellRunning(step, run, site);
-  }
+  for (const SiteId& site : run.members) BeginTraining(step, run, site);
 }
 
 void StopRun(StepContext& step, RunState& run, std::string why) {

@@ -32,9 +32,7 @@ size_t OpenTasksMax(const RunState& run) {
 }
 
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site) {
-  if (run.phase != RunPhase::kRunning || !run.members.contains(site) || !step.IsAttached(site)) {
-    return;
-  }
+  if (run.phase != RunPhase::kRunning || !run.members.contains(site)) return;
   Participant& participant = run.participants.find(site)->second;
   while (MayHaveMore(run, site, participant)) {
     participant.newest_task = participant.newest_task.next();

@@ -103,7 +103,8 @@ void GoOn(StepContext& step, RunState& run) {
   BeginRound(step, run);
   AnnounceToAll(step, run, run.current(), v1::VALIDATION);
   ForgetOldModels(step, run);
-  GrantToAll(step, run);
+  // Without a barrier each member has had its next grant with its last answer.
+  if (run.stages.trigger == TriggerStage::kBarrier) GrantToAll(step, run);
   TryFold(step, run);
 }
 

@@ -368,6 +368,37 @@ TEST(Update, ArrivingWhileAProgramRunsWaitsForTheNextVersion) {
   EXPECT_THAT(StalenessHistogram(f.run()), ElementsAre(2, 2));
 }
 
+TEST(Update, TakenAfterItsSenderDiedGrantsTheNextTaskAsIfItLived) {
+  for (const bool dies : {false, true}) {
+    TestFederation f({10, 20});
+    f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } } "
+                                        "limits { staleness_versions_max: 1 }",
+                         .config = "training { tasks_in_flight_max: 1 }"}));
+    if (dies) f.Step(SiteLost{kA, Incarnation(1)});
+    EXPECT_THAT(Receipts(f.Deliver(kA), v1::Receipt::ACCEPTED), SizeIs(1));
+    f.Answer();
+    for (int i = 0; i < 2; ++i) {
+      f.Deliver(kB);
+      f.Answer();
+    }
+    if (!dies) f.Step(SiteLost{kA, Incarnation(1)});
+    const auto offers = Of<OfferTask>(f.Attach(kA));
+    ASSERT_THAT(offers, SizeIs(1));
+    EXPECT_EQ(offers[0].task, TaskId(2));
+    EXPECT_EQ(offers[0].base_min, Version(0));
+  }
+}
+
+TEST(Run, GrantsToWhoIsGoneWhenItBegins) {
+  TestFederation f({10, 20});
+  f.Step(RunSubmitted{f.run_id, MakePlan({})});
+  for (const SiteId& site : f.sites) f.Decide(site, RunDecided::Answer::kApproved);
+  f.Step(SiteLost{kA, Incarnation(1)});
+  f.Answer();
+  EXPECT_THAT(f.participant(kA).open, SizeIs(2));
+  EXPECT_THAT(Of<OfferTask>(f.Attach(kA)), SizeIs(2));
+}
+
 TEST(Program, IsAskedForAgainAfterAStartAndCountsOnce) {
   TestFederation f({10, 20});
   f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 2 } } "
