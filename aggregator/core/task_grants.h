@@ -34,6 +34,9 @@ void JoinRound(RunState& run, const SiteId& site);
 // Barrier: whether the round can be folded: all have delivered (or been refused) and somebody
 // has delivered, or the deadline is over and enough have.
 bool IsRoundOver(const RunState& run);
+// Barrier, of a round that is not over: where nobody will bring it further otherwise, because those
+// who answered were refused and the others are late or none, the refused may try again.
+void RetryRefused(StepContext& step, RunState& run);
 
 }  // namespace consilium::federation
 

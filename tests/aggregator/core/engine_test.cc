@@ -447,6 +447,16 @@ TEST(Barrier, TriesARoundAgainOfWhichNothingCameThrough) {
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
 }
 
+TEST(Barrier, LetsARefusedSiteTryAgainWhereTheRestIsLate) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 } }"}));
+  UpdateStaged bad = f.Update(kA);
+  bad.norm = INFINITY;
+  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), IsEmpty());  // b may still come.
+  EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
 // ---- Retention
 
 TEST(Retention, ForgetsWhatNoVersionToComeNeeds) {

@@ -118,7 +118,7 @@ void RandomFederation::CheckEnd() {
       if (!task.accepted) continue;
       const TaskPhase phase = state.participants.at(id).tasks.at(task_id).phase;
       const bool good =
-          site.removed ||
+          site.removed || site.gone ||
           (task.end == FakeSite::Task::End::kIncluded && phase == TaskPhase::kIncluded) ||
           (task.end == FakeSite::Task::End::kNotIncluded && phase == TaskPhase::kNotIncluded);
       if (!good) Complain(absl::StrCat(id.value(), "/", task_id.value(), " has a wrong end"));
