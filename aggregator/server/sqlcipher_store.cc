@@ -6,14 +6,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/errors.pb.h"
+#include "privacy/at_rest/key_ring.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 
 namespace consilium {
 namespace {
 
 constexpr int32_t kApplicationId = 0x434F4147;  // "COAG"
+// Each run that is not purged has a key, the database and others have a few: no run that was
+// taken lacks its own.
+static_assert(kKeyRingKeysMax >= limits::kRunsMax + 16);
 
 DatabaseOptions OptionsOf(const std::string& folder) {
   DatabaseOptions options;
