@@ -61,6 +61,9 @@ void AddRun(CLI::App& app, RunCommand& command) {
 void AddRecording(CLI::App* sub, RecordingSource& source) {
   sub->add_option("EXPORT", source.export_file, "What `consilium run export` wrote")->required();
   sub->add_option("--key", source.key_file, "The recipient's private key")->required();
+  sub->add_option("--aggregator-key", source.aggregator_key,
+                  "The aggregator's signing key, as `consilium status` shows it; without it nobody "
+                  "vouches for the export");
   sub->add_option("--data", source.data, "SITE=CSV, the hospital's table; repeatable");
 }
 

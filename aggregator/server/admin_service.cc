@@ -310,6 +310,7 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext*, const v1::GetStatusRe
   response->set_journal_head(ToBytes(head->digest));
   response->set_main_address(parts_.main_address);
   response->set_enrolment_address(parts_.enrolment_address);
+  response->set_signing_key(ToBytes(parts_.identity.signing_key().public_key()));
   return ToGrpcStatus(parts_.engine.Inspect([response](const FederationEngine& engine) {
     uint64_t attached = 0;
     uint64_t live = 0;

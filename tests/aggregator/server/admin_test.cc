@@ -183,6 +183,7 @@ TEST_F(Admin, StatusCountsWhatLives) {
   EXPECT_EQ(status.sites_attached(), 1);
   EXPECT_EQ(status.runs_live(), 1);
   EXPECT_EQ(status.main_address(), aggregator_.aggregator().main_address());
+  EXPECT_EQ(status.signing_key(), site_.store().aggregator_key);
 }
 
 }  // namespace
