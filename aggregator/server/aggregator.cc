@@ -10,10 +10,12 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "aggregator/server/admin_service.h"
@@ -94,11 +96,12 @@ absl::StatusOr<Addresses> ReadAddresses(Store& store) {
 
 KekLocation KekOf(const std::string& data, const std::string& key_file) {
   KekLocation location;
-  location.file = key_file.empty() ? data + "/keys/kek" : key_file;
+  location.file = key_file.empty() ? Aggregator::DefaultKeyFile(data) : key_file;
   if (const char* folder = getenv("CREDENTIALS_DIRECTORY"); folder != nullptr) {
     location.credentials_folder = folder;
   }
-  location.store_folder = data + "/store";
+  // "data/" is "data".
+  location.store_folder = std::string(absl::StripSuffix(data, "/"));
   return location;
 }
 
@@ -124,6 +127,16 @@ void Shutdown(std::unique_ptr<grpc::Server>& server) {
 }
 
 }  // namespace
+
+std::string Aggregator::DefaultKeyFile(const std::string& data) {
+  std::error_code error;
+  std::filesystem::path folder = std::filesystem::absolute(data, error).lexically_normal();
+  // Where the system does not say which folder it is in, the path as it was given.
+  if (error) folder = data;
+  // "data/" is "data".
+  if (!folder.has_filename()) folder = folder.parent_path();
+  return folder.string() + "-key/aggregator.kek";
+}
 
 absl::Status Aggregator::Init(const InitOptions& options) {
   CONSILIUM_RETURN_IF_ERROR(ParseAddresses(options).status());
