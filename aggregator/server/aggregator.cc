@@ -231,7 +231,7 @@ class Aggregator::Impl {
                                                   .staged = staged_,
                                                   .compute_threads = options_.compute_threads,
                                                   .gate = std::move(options_.gate)}));
-    return KeepHead(*store_, identity_->signing_key());
+    return absl::OkStatus();
   }
 
   absl::Status StartMainListener() {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/server/journal_head.h"
 #include "protocol/core/failpoint.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
@@ -209,6 +210,7 @@ void EngineLoop::Step(std::shared_ptr<EngineInput> input, Batch& batch) {
   const federation::Event& event = input->event;
   std::vector<Effect> effects;
   effects.push_back({std::nullopt, input, VersionMadeBy(event)});
+  batch.made_version |= effects.back().made.has_value();
   if (parts_.gate.has_value()) parts_.gate->BeforeStep(engine_, event);
   // As the journal will tell it: a replay must see the same instant.
   const absl::Time now = absl::FromUnixNanos(absl::ToUnixNanos(parts_.clock.Now()));
@@ -235,7 +237,10 @@ void EngineLoop::Step(std::shared_ptr<EngineInput> input, Batch& batch) {
 bool EngineLoop::Commit(Batch& batch) {
   for (;;) {
     const absl::StatusOr<ChainHead> head = parts_.store.Append(batch.entries);
-    if (head.ok()) return true;
+    if (head.ok()) {
+      SignHead(*head, batch);
+      return true;
+    }
     spdlog::critical("the journal can not be written, nothing is acknowledged until it can: {}",
                      head.status().ToString());
     for (const std::shared_ptr<EngineInput>& upload : batch.uploads) {
@@ -245,6 +250,21 @@ bool EngineLoop::Commit(Batch& batch) {
     }
     if (stopped_.WaitForNotificationWithTimeout(kCommitRetryDelay)) return false;
   }
+}
+
+void EngineLoop::SignHead(const ChainHead& head, const Batch& batch) {
+  unsigned_entries_ += batch.entries.size();
+  const absl::Time now = parts_.clock.Now();
+  const bool is_time = batch.made_version && now - head_signed_ >= kHeadPause;
+  if (unsigned_entries_ < kHeadEntriesMax && !is_time) return;
+  const absl::Status kept = KeepHead(parts_.store, parts_.receipts.key(), head);
+  if (!kept.ok()) {
+    // What was committed stands; the next batch tries again.
+    spdlog::error("the journal's head was not signed: {}", kept.ToString());
+    return;
+  }
+  unsigned_entries_ = 0;
+  head_signed_ = now;
 }
 
 void EngineLoop::Publish(const Batch& batch) {

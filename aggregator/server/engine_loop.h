@@ -103,6 +103,7 @@ class EngineLoop {
   };
   struct Batch {
     std::vector<std::string> entries;
+    bool made_version = false;
     std::vector<Inspection> inspections;
     std::vector<std::shared_ptr<EngineInput>> uploads;
     std::set<RunId> touched;
@@ -121,6 +122,7 @@ class EngineLoop {
   void Offer(std::shared_ptr<EngineInput> input, Batch& batch);
   void Step(std::shared_ptr<EngineInput> input, Batch& batch);
   bool Commit(Batch& batch);
+  void SignHead(const ChainHead& head, const Batch& batch);
   void Publish(const Batch& batch);
   void Release(Batch& batch);
   void NoteCommitted(const Effect& effect);
@@ -141,6 +143,8 @@ class EngineLoop {
     std::vector<Version> made;
   };
   std::map<RunId, ReplayedPrograms> replayed_;
+  uint64_t unsigned_entries_ = 0;
+  absl::Time head_signed_ = absl::InfinitePast();
   std::unique_ptr<Timers> timers_;
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<Effects> effects_;

@@ -22,6 +22,8 @@ absl::Status EngineLoop::Recover() {
         return Replay(row);
       }));
   CONSILIUM_RETURN_IF_ERROR(verifier.Finish());
+  // Before anything is appended: from here on there is a head.
+  CONSILIUM_RETURN_IF_ERROR(KeepHead(parts_.store, parts_.receipts.key()));
   CONSILIUM_RETURN_IF_ERROR(RestoreVectors());
   spdlog::info("recovered {} journal entries, {} sites, {} runs", engine_.sequence().value(),
                engine_.sites().size(), engine_.runs().size());

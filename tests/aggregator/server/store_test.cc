@@ -30,6 +30,11 @@ class StoreTest : public ::testing::Test {
     ASSERT_THAT(store, IsOk());
     store_ = *std::move(store);
   }
+  void SetUpAnotherStore() {
+    auto store = SqlcipherStore::Create(*kek_, folder_.File("another"));
+    ASSERT_THAT(store, IsOk());
+    store_ = *std::move(store);
+  }
   void Reopen() {
     store_.reset();
     auto store = SqlcipherStore::Open(*kek_, folder_.File("store"));
@@ -96,6 +101,17 @@ TEST_F(StoreTest, JournalIsReadFromAnyPlaceAndVerifies) {
                                   }),
               IsOk());
   EXPECT_THAT(read, ::testing::ElementsAre("two", "three"));
+}
+
+TEST_F(StoreTest, EntriesWithoutASignedHeadAreDamage) {
+  const auto key = SigningKey::Generate();
+  EXPECT_TRUE(KnownHeads(*store_, key->public_key())->empty());
+  ASSERT_THAT(KeepHead(*store_, *key), IsOk());
+  EXPECT_TRUE(KnownHeads(*store_, key->public_key())->empty());
+  SetUpAnotherStore();
+  ASSERT_THAT(store_->Append(std::vector<std::string>{"one"}), IsOk());
+  EXPECT_THAT(KnownHeads(*store_, key->public_key()),
+              IsError(absl::StatusCode::kDataLoss, "is missing"));
 }
 
 TEST_F(StoreTest, SignedHeadRevealsAnotherSigner) {
