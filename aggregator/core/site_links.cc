@@ -67,12 +67,18 @@ void OnSiteAdded(StepContext& step, const SiteAdded& event) {
     step.federation.sites[event.site].lease_current = event.lease_hash;
     return;
   }
-  if (found->second.link != SiteState::Link::kNeverSeen) {
+  SiteState& site = found->second;
+  const bool again =
+      event.occasion == SiteAdded::Occasion::kAgain && site.link == SiteState::Link::kLost;
+  if (site.link != SiteState::Link::kNeverSeen && !again) {
     step.Emit(Alarm{v1::LEASE_FENCED, event.site, RunId(),
                     "a site of this name has attached before; a new store needs a new name"});
     return;
   }
-  found->second.lease_current = event.lease_hash;
+  site.lease_current = event.lease_hash;
+  site.lease_pending = kNoLease;
+  // Of a store that came from a backup it may be an older one.
+  site.incarnation = Incarnation();
 }
 
 void OnSiteRemoved(StepContext& step, const SiteRemoved& event) {

@@ -102,6 +102,23 @@ TEST_F(Lease, AnIdIsUsedOnce) {
   EXPECT_THAT(Of<Alarm>(Step(SiteAdded{kA, TestFederation::Lease(kA, 3)})), SizeIs(1));
 }
 
+TEST_F(Lease, BeginsAnewWhereAnOperatorSaysSo) {
+  const SiteAdded again{kA, TestFederation::Lease(kA, 7), SiteAdded::Occasion::kAgain};
+  Step(Attach(kA, 5, 0, 1));
+  // Not while it is there.
+  EXPECT_THAT(Of<Alarm>(Step(again)), SizeIs(1));
+  Step(SiteLost{kA, Incarnation(5)});
+  EXPECT_THAT(Of<Alarm>(Step(again)), IsEmpty());
+  // Neither of the leases that it had is good any more, and an older store may have the new one.
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 6, 0, 8))), v1::LEASE_FENCED);
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 6, 1, 8))), v1::LEASE_FENCED);
+  EXPECT_THAT(Of<Welcome>(Step(Attach(kA, 3, 7, 8))), SizeIs(1));
+  Step(SiteLost{kA, Incarnation(3)});
+  Step(SiteRemoved{kA});
+  EXPECT_THAT(Of<Alarm>(Step(again)), SizeIs(1));
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 9, 7, 9))), v1::SITE_REVOKED);
+}
+
 TEST(Attach, SaysEverythingAgain) {
   TestFederation f({10, 20});
   f.StartRun(MakePlan({}));
