@@ -70,6 +70,31 @@ v1::SiteReport ReportOf(const SiteDirectory::Entry& entry, const FederationEngin
   return report;
 }
 
+// Whether a join file may be made for a site with such a link, and what for.
+absl::StatusOr<Invitation::Joining> JoiningOf(const v1::AddSiteRequest& request,
+                                              federation::SiteState::Link link) {
+  const std::string& site = request.site_id();
+  switch (link) {
+    case federation::SiteState::Link::kNeverSeen:
+      return Invitation::Joining::kFirst;
+    case federation::SiteState::Link::kRemoved:
+      return absl::FailedPreconditionError(
+          absl::StrCat("the site ", site, " was revoked, which is for good: add it by a new name"));
+    case federation::SiteState::Link::kAttached:
+      if (!request.again()) break;
+      return absl::FailedPreconditionError(
+          absl::StrCat("the site ", site, " is attached, so it needs no new join file"));
+    case federation::SiteState::Link::kLost:
+      if (!request.again()) break;
+      return Invitation::Joining::kAgain;
+  }
+  return absl::AlreadyExistsError(
+      absl::StrCat("the site ", site,
+                   " has attached before: a new store of it needs a new name. Where it keeps its "
+                   "store and only its certificate has ended: consilium site add --again ",
+                   site));
+}
+
 }  // namespace
 
 AdminService::AdminService(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.Now()) {}
@@ -82,19 +107,14 @@ grpc::Status AdminService::AddSite(grpc::ServerContext*, const v1::AddSiteReques
 absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckSiteId(request.site_id()));
   const SiteId site(request.site_id());
-  bool has_attached = false;
+  auto link = federation::SiteState::Link::kNeverSeen;
   CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([&](const FederationEngine& engine) {
     const auto it = engine.sites().find(site);
-    has_attached =
-        it != engine.sites().end() && it->second.link != federation::SiteState::Link::kNeverSeen;
+    if (it != engine.sites().end()) link = it->second.link;
   }));
-  if (has_attached) {
-    return absl::AlreadyExistsError(absl::StrCat("the site ", site.value(),
-                                                 " has attached before: a new store of it needs a "
-                                                 "new name"));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(const Invitation::Joining joining, JoiningOf(request, link));
   const absl::Time expires = parts_.clock.Now() + limits::kJoinTokenLifetime;
-  CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires));
+  CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires, joining));
   spdlog::info("site {} invited", site.value());
   v1::JoinFile join;
   join.set_federation(parts_.identity.federation());

@@ -46,6 +46,12 @@ constexpr int kWorkThreads = 4;
 constexpr size_t kWorkQueueMax = 4096;
 // Of the admin socket: a long run's report is large, and its reader is the operator.
 constexpr int kAdminMessageBytesMax = 256 << 20;
+// Of the enrolment listener.
+constexpr size_t kEnrolmentBytesMax = 64 << 20;
+constexpr int kEnrolmentThreadsMax = 32;
+constexpr int kEnrolmentMessageBytesMax = 64 << 10;
+constexpr absl::Duration kEnrolmentIdleMax = absl::Seconds(10);
+constexpr absl::Duration kEnrolmentAgeMax = absl::Minutes(1);
 
 // What `init` was told, kept in the store as JSON.
 struct Addresses {
@@ -119,6 +125,21 @@ struct Listener {
     return server;
   }
 };
+
+// Anyone may connect there: what all of them together may take, far below what the main listener
+// has. A site's enrolment takes a second, on a connection of its own.
+void ApplyEnrolmentLimits(grpc::ServerBuilder& builder) {
+  grpc::ResourceQuota quota("consilium-enrolment");
+  quota.Resize(kEnrolmentBytesMax);
+  quota.SetMaxThreads(kEnrolmentThreadsMax);
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(kEnrolmentMessageBytesMax);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(kEnrolmentIdleMax)));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(kEnrolmentAgeMax)));
+}
 
 void Shutdown(std::unique_ptr<grpc::Server>& server) {
   if (server == nullptr) return;
@@ -276,6 +297,7 @@ class Aggregator::Impl {
         EnrolmentServerCredentials({.certificate_folder = identity_->certificate_folder()}));
     Listener listener;
     ApplyServerLimits(listener.builder);
+    ApplyEnrolmentLimits(listener.builder);
     const std::string address = ToText(addresses_.enrolment_listen);
     listener.builder.AddListeningPort(address, credentials, &listener.port);
     listener.builder.RegisterService(enrolment_.get());

@@ -181,6 +181,11 @@ bool SiteSession::Welcome() {
     stage_ = Stage::kAttached;
     welcome = WelcomeDirective(lease_next_, wire_version_);
   }
+  parts_.work.Run([parts = parts_, site = peer_.site()] {
+    // A join file that was made and not used must not let another one in its place.
+    const absl::Status dropped = parts.directory.DropToken(site);
+    if (!dropped.ok()) spdlog::error("site {}: {}", site.value(), dropped.ToString());
+  });
   stream_->Send(std::move(welcome));
   return true;
 }

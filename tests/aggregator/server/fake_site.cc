@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "consilium/v1/enrolment.grpc.pb.h"
+#include "privacy/at_rest/key_file.h"
 #include "protocol/core/files.h"
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/rpc/channels.h"
@@ -79,6 +80,11 @@ void LiveAggregator::Restart(Aggregator::ServeOptions options) {
   aggregator_ = Must(Aggregator::Start(std::move(options)));
   admin_ = v1::Admin::NewStub(
       grpc::CreateChannel("unix:" + data_ + "/admin.sock", grpc::InsecureChannelCredentials()));
+}
+
+std::unique_ptr<SqlcipherStore> LiveAggregator::OpenStore() const {
+  const Kek kek = Must(LoadKek({.file = Aggregator::DefaultKeyFile(data_), .store_folder = data_}));
+  return Must(SqlcipherStore::Open(kek, data_ + "/store"));
 }
 
 std::string LiveAggregator::root_pem() const {

@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "aggregator/server/aggregator.h"
+#include "aggregator/server/sqlcipher_store.h"
 #include "consilium/v1/admin.grpc.pb.h"
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/enrolment.pb.h"
@@ -46,6 +47,9 @@ class LiveAggregator {
   // Stops it if it runs, and starts it on the same data folder.
   void Restart(Aggregator::ServeOptions options = {});
   void Stop() { aggregator_.reset(); }
+
+  // Of one that is stopped.
+  std::unique_ptr<SqlcipherStore> OpenStore() const;
 
   v1::Admin::Stub& admin() { return *admin_; }
   Aggregator& aggregator() { return *aggregator_; }
