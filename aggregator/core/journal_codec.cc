@@ -362,6 +362,16 @@ v1::JournalEntry EncodeJournalEntry(const JournalledEvent& input) {
   return entry;
 }
 
+absl::StatusOr<std::string> SerializeJournalEntry(const JournalledEvent& input) {
+  std::string bytes = EncodeJournalEntry(input).SerializeAsString();
+  v1::JournalEntry read;
+  if (!read.ParseFromString(bytes)) {
+    return absl::InvalidArgumentError("a text of it is not UTF-8, or it is too long");
+  }
+  CONSILIUM_RETURN_IF_ERROR(DecodeJournalEntry(std::move(read)).status());
+  return bytes;
+}
+
 absl::StatusOr<JournalledEvent> DecodeJournalEntry(v1::JournalEntry entry) {
   JournalledEvent out;
   out.sequence = Sequence(entry.sequence());

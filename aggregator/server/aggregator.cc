@@ -267,11 +267,14 @@ class Aggregator::Impl {
                                                                         .runs = runs_,
                                                                         .vectors = *vectors_,
                                                                         .staged = staged_,
-                                                                        .directory = *directory_}),
+                                                                        .directory = *directory_,
+                                                                        .budget = budget_}),
                                                   work_.get());
     sessions_ = std::make_unique<SiteSessions>(SiteSession::Parts{.engine = *engine_,
                                                                   .links = links_,
                                                                   .directory = *directory_,
+                                                                  .runs = runs_,
+                                                                  .budget = budget_,
                                                                   .clock = clock_,
                                                                   .work = *work_});
     coordination_ = std::make_unique<CoordinationService>(sessions_.get());
@@ -360,6 +363,7 @@ class Aggregator::Impl {
   LinkTable links_;
   RunIndex runs_;
   StagedBlobs staged_;
+  InputBudget budget_;
   std::unique_ptr<RunVectors> vectors_;
   std::unique_ptr<EngineLoop> engine_;
   std::unique_ptr<Executor> work_;

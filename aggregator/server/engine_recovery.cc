@@ -64,7 +64,7 @@ absl::Status EngineLoop::Replay(const ChainRow& row) {
 
 absl::Status EngineLoop::RestoreVectors() {
   for (const auto& [id, run] : engine_.runs()) {
-    parts_.runs.Refresh(run);
+    parts_.runs.Refresh(run, {});
     if (run.phase == federation::RunPhase::kPurged) {
       // Again, in case that a crash came between the record and the files.
       CONSILIUM_RETURN_IF_ERROR(parts_.vectors.Purge(id).status());

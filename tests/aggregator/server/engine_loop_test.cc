@@ -216,6 +216,25 @@ TEST_F(EngineLoopTest, AFullDiskAcknowledgesNothingAndTheRunGoesOn) {
   EXPECT_EQ(Blobs(), 2);  // Version 0 and the update.
 }
 
+TEST_F(EngineLoopTest, HoldsOnlySoManyBytesThatWait) {
+  BeginRun();
+  parts_.store().full = true;
+  // From here on the engine waits for the disk, and takes nothing.
+  EXPECT_EQ(DetailOf(Deliver(Stage({0.1F, 0.2F, 0.3F, 0.4F}, 100)).status()).reason(), v1::STORAGE);
+  const auto waiting = [](size_t bytes) {
+    EngineInput input;
+    input.event = federation::LeaseConfirmed{kSite, Lease(9)};
+    input.bytes = bytes;
+    return input;
+  };
+  EXPECT_TRUE(parts_.loop().TryPost(waiting(kEngineQueueBytesMax - 10)));
+  EXPECT_FALSE(parts_.loop().TryPost(waiting(11)));
+  EXPECT_TRUE(parts_.loop().TryPost(waiting(10)));
+  parts_.store().full = false;
+  ASSERT_THAT(parts_.loop().Inspect([](const federation::FederationEngine&) {}), IsOk());
+  EXPECT_TRUE(parts_.loop().TryPost(waiting(kEngineQueueBytesMax)));
+}
+
 TEST_F(EngineLoopTest, HowAnUploadIsCutChangesNothing) {
   BeginRun();
   const std::vector<float> values = {0.1F, -2, 3e10F, 1e-20F};

@@ -187,7 +187,7 @@ void FakeSite::Connect() {
   bulk_ = MakeChannel(address, credentials, ChannelKind::kBulk);
 }
 
-absl::Status FakeSite::Attach() {
+absl::Status FakeSite::Attach(const HelloOptions& options) {
   link_.reset();
   Connect();
   {
@@ -201,7 +201,7 @@ absl::Status FakeSite::Attach() {
   hello.set_incarnation(++store_.incarnation);
   hello.set_lease_presented(store_.lease);
   hello.set_lease_next(RandomLease());
-  hello.set_software_version("fake");
+  hello.set_software_version(options.software_version);
   link_ = std::make_unique<CoordinationLink>(control_, hello, this);
   {
     absl::MutexLock lock(&mu_);

@@ -92,8 +92,12 @@ class FakeSite final : public CoordinationLink::Handler {
   FakeSite(LiveAggregator& aggregator, const std::string& site, SiteStore store);
   ~FakeSite() override;
 
+  struct HelloOptions {
+    std::string software_version = "fake";
+  };
   // Opens the control stream and confirms the lease; the refusal where it is not welcome.
-  absl::Status Attach();
+  absl::Status Attach(const HelloOptions& options);
+  absl::Status Attach() { return Attach(HelloOptions()); }
   void Detach() { link_.reset(); }
   // The status with which the stream ended; waits for that.
   absl::Status AwaitClosed();
