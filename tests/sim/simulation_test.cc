@@ -24,6 +24,7 @@
 #include "sim/report/scores.h"
 #include "site_agent/train/cpu_trainer.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace consilium {
 namespace {
@@ -171,10 +172,10 @@ TEST(OpenRecording, ChecksWhoSigned) {
   const auto recipient = GenerateRecipientKey();
   ASSERT_TRUE(signer.ok() && recipient.ok());
   const auto hex_of = [](const PublicKey& key) { return ToHex(std::span<const uint8_t>(key)); };
+  const TempFolder folder;
   RecordingSource source;
-  source.export_file = testing::TempDir() + "/signed.export";
-  source.key_file = testing::TempDir() + "/recipient.key";
-  std::remove(source.key_file.c_str());
+  source.export_file = folder.File("signed.export");
+  source.key_file = folder.File("recipient.key");
   ASSERT_TRUE(WriteRecipientKey(*recipient, source.key_file).ok());
   v1::ExportHeader header;
   header.set_run_id("run-1");
