@@ -47,8 +47,15 @@ sigset_t BlockStopSignals() {
 int Init(const consilium::Aggregator::InitOptions& options) {
   const absl::Status status = consilium::Aggregator::Init(options);
   if (!status.ok()) return Fail(status);
-  printf("The aggregator of '%s' is ready in %s: consilium-aggregator serve --data %s\n",
-         options.federation.c_str(), options.data.c_str(), options.data.c_str());
+  const std::string key_file = options.key_file.empty()
+                                   ? consilium::Aggregator::DefaultKeyFile(options.data)
+                                   : options.key_file;
+  printf(
+      "The aggregator of '%s' is ready in %s: consilium-aggregator serve --data %s\n"
+      "  %s opens its store: keep a copy, apart from that of %s/store\n"
+      "  %s/intermediate.key is in the store now: take it off this machine with root.key\n",
+      options.federation.c_str(), options.data.c_str(), options.data.c_str(), key_file.c_str(),
+      options.data.c_str(), options.pki.c_str());
   return kDone;
 }
 
@@ -103,7 +110,8 @@ int main(int argc, char** argv) {
   init->add_option("--enrolment-listen", init_options.enrolment_listen,
                    "host:port to listen on for enrolment; default: --enrolment-address itself");
   init->add_option("--key-file", init_options.key_file,
-                   "Where the key that opens the store lies; default: DATA/keys/kek");
+                   "Where the key that opens the store lies, outside DATA; default: "
+                   "DATA-key/aggregator.kek");
 
   consilium::Aggregator::ServeOptions serve_options;
   serve_options.software_version = CONSILIUM_VERSION;

@@ -15,17 +15,25 @@
 namespace consilium {
 namespace {
 
-absl::Status Add(const CommandLine& line, const std::string& site, const std::string& out) {
+struct AddOptions {
+  std::string site;
+  std::string out;
+  bool again = false;
+};
+
+absl::Status Add(const CommandLine& line, const AddOptions& options) {
+  const std::string& site = options.site;
   CONSILIUM_ASSIGN_OR_RETURN(AdminClient admin, AdminClient::Connect(line.data));
   v1::AddSiteRequest request;
   request.set_site_id(site);
+  request.set_again(options.again);
   CONSILIUM_ASSIGN_OR_RETURN(const v1::JoinFile join,
                              admin.Call(&v1::Admin::Stub::AddSite, request));
   std::string text;
   if (!google::protobuf::TextFormat::PrintToString(join, &text)) {
     return absl::InternalError("the join file can not be written as text");
   }
-  const std::string path = out.empty() ? absl::StrCat(site, ".join") : out;
+  const std::string path = options.out.empty() ? absl::StrCat(site, ".join") : options.out;
   CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(path, text, 0600));
   Print(
       line,
@@ -68,13 +76,18 @@ void AddSiteCommands(CLI::App& app, CommandLine& line) {
   CLI::App* site = app.add_subcommand("site", "Hospitals of the federation.");
   site->require_subcommand(1);
   auto id = std::make_shared<std::string>();
-  auto out = std::make_shared<std::string>();
+  auto options = std::make_shared<AddOptions>();
   CLI::App* add = site->add_subcommand("add", "Register a site and write its join file.");
-  add->footer("Example:\n  consilium site add st-mary --out st-mary.join");
-  add->add_option("SITE", *id, "Site id: a-z, 0-9 and '-'")->required();
-  add->add_option("--out", *out, "Join file; default SITE.join");
+  add->footer(
+      "Examples:\n  consilium site add st-mary --out st-mary.join\n"
+      "  consilium site add st-mary --again --out st-mary.join");
+  add->add_option("SITE", options->site, "Site id: a-z, 0-9 and '-'")->required();
+  add->add_option("--out", options->out, "Join file; default SITE.join");
+  add->add_flag("--again", options->again,
+                "For a site whose certificate ended while it was away: it keeps its store; the "
+                "certificates that it has are revoked");
   add->callback(
-      [&line, id, out] { line.chosen = [&line, id, out] { return Add(line, *id, *out); }; });
+      [&line, options] { line.chosen = [&line, options] { return Add(line, *options); }; });
   CLI::App* list = site->add_subcommand("list", "Sites and their state.");
   list->footer("Example:\n  consilium site list --json");
   list->callback([&line] { line.chosen = [&line] { return List(line); }; });

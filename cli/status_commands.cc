@@ -19,11 +19,13 @@ absl::Status Status(const CommandLine& line) {
         absl::StrFormat("federation %s, consilium %s, up since %s\n"
                         "listening on %s (sites), %s (enrolment)\n"
                         "%d sites attached, %d live runs\n"
-                        "journal: %d entries, head %s\n",
+                        "journal: %d entries, head %s\n"
+                        "signing key: %s\n",
                         status.federation(), status.software_version(),
                         TimeText(status.started_unix_s()), status.main_address(),
                         status.enrolment_address(), status.sites_attached(), status.runs_live(),
-                        status.journal_entries(), absl::BytesToHexString(status.journal_head())));
+                        status.journal_entries(), absl::BytesToHexString(status.journal_head()),
+                        absl::BytesToHexString(status.signing_key())));
   return absl::OkStatus();
 }
 

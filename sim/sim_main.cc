@@ -70,6 +70,9 @@ void AddRecording(CLI::App* sub, RecordingSource& source) {
   sub->add_option("--key", source.key_file, "The recipient's private key")
       ->required()
       ->check(CLI::ExistingFile);
+  sub->add_option("--aggregator-key", source.aggregator_key,
+                  "The aggregator's signing key, as `consilium status` shows it; without it nobody "
+                  "vouches for the export");
   sub->add_option("--data", source.data, "SITE=CSV, the hospital's table; repeatable");
 }
 

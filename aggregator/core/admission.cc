@@ -1,5 +1,6 @@
 #include "aggregator/core/admission.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -10,7 +11,9 @@ namespace {
 constexpr uint64_t kStalenessMaxDefault = 50;
 
 double NormMax(const RunState& run) {
-  return run.plan->config().aggregation().limits().update_norm_max();
+  const double possible = kUpdateRmsMax * std::sqrt(static_cast<double>(run.elements));
+  const double limit = run.plan->config().aggregation().limits().update_norm_max();
+  return limit > 0 ? std::min(limit, possible) : possible;
 }
 
 }  // namespace
@@ -33,7 +36,7 @@ v1::Reason ReasonAgainst(const RunState& run, const TaskState& task, const Updat
       !std::isfinite(update.training_loss)) {
     return v1::NOT_FINITE;
   }
-  if (NormMax(run) > 0 && update.norm > NormMax(run)) return v1::NORM_TOO_LARGE;
+  if (update.norm > NormMax(run)) return v1::NORM_TOO_LARGE;
   if (update.examples == 0) return v1::TOO_FEW_EXAMPLES;
   return v1::REASON_UNSPECIFIED;
 }

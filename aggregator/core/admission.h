@@ -14,6 +14,10 @@
 
 namespace consilium::federation {
 
+// Whatever a plan says: no sum of updates below this, nor their squares in an optimizer's moments,
+// comes near the largest f32, so that no site can end a run with finite numbers.
+inline constexpr double kUpdateRmsMax = 1e6;
+
 // limits.staleness_versions_max, or its default.
 uint64_t StalenessMax(const RunState& run);
 
@@ -23,7 +27,8 @@ uint64_t StalenessMax(const RunState& run);
 //   BASE_UNKNOWN      the base version does not exist, or is not the one named
 //   TOO_STALE         the base is older than the grant or the limit allows
 //   NOT_FINITE        a NaN or an infinity, in the values, the norm or the loss
-//   NORM_TOO_LARGE    ‖Δ‖₂ is above limits.update_norm_max
+//   NORM_TOO_LARGE    ‖Δ‖₂ is above limits.update_norm_max, or the root mean square of Δ above
+//                     kUpdateRmsMax
 //   TOO_FEW_EXAMPLES  trained on no example
 v1::Reason ReasonAgainst(const RunState& run, const TaskState& task, const UpdateStaged& update);
 

@@ -30,6 +30,9 @@ struct Started {};
 struct SiteAdded {
   SiteId site;
   Digest lease_hash = {};  // SHA-256 of the lease; the journal holds no secret.
+  // kAgain: an operator lets a site that has attached before begin anew with the store that it has,
+  // because its certificate ended while it was away.
+  enum class Occasion : uint8_t { kFirst, kAgain } occasion = Occasion::kFirst;
 };
 struct SiteRemoved {
   SiteId site;

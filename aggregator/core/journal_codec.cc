@@ -22,6 +22,7 @@ struct Encode {
     auto& out = *entry.mutable_site_added();
     out.set_site_id(e.site.value());
     out.set_initial_lease_hash(ToBytes(e.lease_hash));
+    out.set_again(e.occasion == SiteAdded::Occasion::kAgain);
   }
   void operator()(const SiteRemoved& e) const {
     entry.mutable_site_removed()->set_site_id(e.site.value());
@@ -158,6 +159,7 @@ absl::StatusOr<Event> Decode(const v1::SiteAdded& in) {
   CONSILIUM_RETURN_IF_ERROR(ReadSite(in.site_id(), out.site));
   CONSILIUM_RETURN_IF_ERROR(
       ReadDigest(in.initial_lease_hash(), "site_added.initial_lease_hash", out.lease_hash));
+  out.occasion = in.again() ? SiteAdded::Occasion::kAgain : SiteAdded::Occasion::kFirst;
   return out;
 }
 
@@ -358,6 +360,16 @@ v1::JournalEntry EncodeJournalEntry(const JournalledEvent& input) {
   entry.set_time_unix_ns(absl::ToUnixNanos(input.now));
   std::visit(Encode{entry}, input.event);
   return entry;
+}
+
+absl::StatusOr<std::string> SerializeJournalEntry(const JournalledEvent& input) {
+  std::string bytes = EncodeJournalEntry(input).SerializeAsString();
+  v1::JournalEntry read;
+  if (!read.ParseFromString(bytes)) {
+    return absl::InvalidArgumentError("a text of it is not UTF-8, or it is too long");
+  }
+  CONSILIUM_RETURN_IF_ERROR(DecodeJournalEntry(std::move(read)).status());
+  return bytes;
 }
 
 absl::StatusOr<JournalledEvent> DecodeJournalEntry(v1::JournalEntry entry) {

@@ -6,6 +6,8 @@
 #ifndef CONSILIUM_AGGREGATOR_CORE_JOURNAL_CODEC_H_
 #define CONSILIUM_AGGREGATOR_CORE_JOURNAL_CODEC_H_
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregator/core/events.h"
@@ -21,6 +23,10 @@ struct JournalledEvent {
 };
 
 v1::JournalEntry EncodeJournalEntry(const JournalledEvent& input);
+
+// The entry's bytes, read back once, as the next start will: INVALID_ARGUMENT where it could not (a
+// text that is not UTF-8, an id that is none). Nothing else may be appended to a journal.
+absl::StatusOr<std::string> SerializeJournalEntry(const JournalledEvent& input);
 
 // Takes the entry's large parts over. INVALID_ARGUMENT names the field that can not be: no input,
 // a digest of another size than 32 bytes, an id that is none, an enum without such a value.

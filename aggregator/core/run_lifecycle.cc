@@ -332,23 +332,18 @@ void TellRun(StepContext& step, const RunState& run, const SiteId& site) {
   OfferOpenTasks(step, run, site);
 }
 
-void AnswerProgress(StepContext& step, const SiteId& site, const SiteAttached::Progress& progress) {
+v1::Reason AnswerProgress(StepContext& step, const SiteId& site,
+                          const SiteAttached::Progress& progress) {
   const RunState* run = step.FindRun(progress.run);
-  if (run == nullptr) {
-    step.Emit(Alarm{v1::RUN_UNKNOWN, site, progress.run,
-                    "a site knows a run that this aggregator does not: was its store restored?"});
-    return;
-  }
+  if (run == nullptr) return v1::RUN_UNKNOWN;
   const auto found = run->participants.find(site);
-  if (found == run->participants.end()) return;
-  if (progress.newest_task > found->second.newest_task) {
-    step.Emit(Alarm{v1::TASK_UNKNOWN, site, progress.run,
-                    "a site knows a task that was never granted: was this store restored?"});
-  }
+  if (found == run->participants.end()) return v1::REASON_UNSPECIFIED;
   if (IsOver(*run)) {
     step.Emit(EndRun{site, run->run, run->current(), run->result.value_or(run->current()),
                      run->why_ended});
   }
+  return progress.newest_task > found->second.newest_task ? v1::TASK_UNKNOWN
+                                                          : v1::REASON_UNSPECIFIED;
 }
 
 void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason reason) {

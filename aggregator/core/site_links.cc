@@ -40,6 +40,32 @@ std::string SentenceFor(v1::Reason reason) {
   }
 }
 
+// What a site claims to have that this aggregator never gave it: one alarm for all of it, since a
+// site may claim thousands of things.
+struct Unknown {
+  uint64_t count = 0;
+  v1::Reason first = v1::REASON_UNSPECIFIED;
+  RunId run;
+  void Count(v1::Reason reason, const RunId& of) {
+    if (count++ > 0) return;
+    first = reason;
+    run = of;
+  }
+};
+
+std::string SentenceFor(const Unknown& unknown) {
+  std::string sentence = "a site knows a task that was never granted";
+  if (unknown.first == v1::RUN_UNKNOWN) {
+    sentence = "a site knows a run that this aggregator does not";
+  } else if (unknown.first == v1::TASK_CONFLICT) {
+    sentence = "a site holds a receipt for an update that was never accepted here";
+  }
+  if (unknown.count > 1) {
+    absl::StrAppend(&sentence, " (and ", unknown.count - 1, " such things more)");
+  }
+  return sentence + ": was this store restored from a backup?";
+}
+
 void Refuse(StepContext& step, const SiteAttached& event, v1::Reason reason) {
   std::string sentence = SentenceFor(reason);
   if (reason == v1::LEASE_FENCED || reason == v1::LEASE_IN_USE) {
@@ -72,6 +98,11 @@ void OnSiteAdded(StepContext& step, const SiteAdded& event) {
     step.Emit(Alarm{v1::SITE_REVOKED, event.site, RunId(), SentenceFor(v1::SITE_REVOKED)});
     return;
   }
+  if (site.link != SiteState::Link::kNeverSeen && event.occasion != SiteAdded::Occasion::kAgain) {
+    step.Emit(Alarm{v1::LEASE_FENCED, event.site, RunId(),
+                    "a site of this name has attached before; a new store needs a new name"});
+    return;
+  }
   // Its store joins again. Whoever held the old lease is a copy from now on, a live stream too.
   if (site.link == SiteState::Link::kAttached) {
     step.Emit(Detach{event.site, v1::LEASE_FENCED, SentenceFor(v1::LEASE_FENCED)});
@@ -79,7 +110,8 @@ void OnSiteAdded(StepContext& step, const SiteAdded& event) {
   }
   site.lease_current = event.lease_hash;
   site.lease_pending = kNoLease;
-  // A copy may have been started more often than the store that goes on.
+  // Of a store that came from a backup it may be an older one, and a copy may have been started
+  // more often than the store that goes on.
   site.incarnation = Incarnation();
 }
 
@@ -109,11 +141,16 @@ void OnSiteAttached(StepContext& step, const SiteAttached& event) {
   site->lease_current = event.lease_presented_hash;
   site->lease_pending = event.lease_next_hash;
   step.Emit(Welcome{event.site, event.incarnation});
+  Unknown unknown;
   for (const SiteAttached::Held& held : event.held_receipts) {
-    AnswerHeldReceipt(step, event.site, held);
+    if (!AnswerHeldReceipt(step, event.site, held)) unknown.Count(v1::TASK_CONFLICT, held.run);
   }
   for (const SiteAttached::Progress& progress : event.runs) {
-    AnswerProgress(step, event.site, progress);
+    const v1::Reason reason = AnswerProgress(step, event.site, progress);
+    if (reason != v1::REASON_UNSPECIFIED) unknown.Count(reason, progress.run);
+  }
+  if (unknown.count > 0) {
+    step.Emit(Alarm{unknown.first, event.site, unknown.run, SentenceFor(unknown)});
   }
   for (auto& [id, run] : step.federation.runs) TellRun(step, run, event.site);
 }

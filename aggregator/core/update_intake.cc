@@ -128,7 +128,7 @@ void OnUpdateStaged(StepContext& step, const UpdateStaged& update) {
   }
 }
 
-void AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached::Held& held) {
+bool AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached::Held& held) {
   const RunState* run = step.FindRun(held.run);
   const TaskState* state = nullptr;
   if (run != nullptr) {
@@ -139,14 +139,12 @@ void AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached
     }
   }
   if (state == nullptr || !WasAccepted(state->phase) || state->update != held.update) {
-    step.Emit(Alarm{v1::TASK_CONFLICT, site, held.run,
-                    "a site holds a receipt for an update that was never accepted here: was this "
-                    "store restored from a backup?"});
-    return;
+    return false;
   }
   if (HasTerminalReceipt(state->phase)) {
     step.Emit(TerminalReceipt(site, *run, held.task, *state));
   }
+  return true;
 }
 
 SendReceipt AcceptanceReceipt(const SiteId& site, const RunState& run, TaskId task,

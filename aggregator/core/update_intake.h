@@ -17,9 +17,8 @@ namespace consilium::federation {
 void OnUpdateStaged(StepContext& step, const UpdateStaged& update);
 
 // An accepted update that the site has not heard the end of: its terminal receipt, where it has
-// one. Alarm TASK_CONFLICT where it was never accepted here: an aggregator's store that is older
-// than its receipts.
-void AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached::Held& held);
+// one. False where it was never accepted here.
+bool AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached::Held& held);
 
 // The receipt of a task that was accepted: ACCEPTED, or the one that ended it.
 SendReceipt AcceptanceReceipt(const SiteId& site, const RunState& run, TaskId task,

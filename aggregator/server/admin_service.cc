@@ -71,6 +71,28 @@ v1::SiteReport ReportOf(const SiteDirectory::Entry& entry, const FederationEngin
   return report;
 }
 
+// Whether a join file may be made for a site with such a link, and what for.
+absl::StatusOr<Invitation::Joining> JoiningOf(const v1::AddSiteRequest& request,
+                                              federation::SiteState::Link link) {
+  const std::string& site = request.site_id();
+  switch (link) {
+    case federation::SiteState::Link::kNeverSeen:
+      return Invitation::Joining::kFirst;
+    case federation::SiteState::Link::kRemoved:
+      return absl::FailedPreconditionError(
+          absl::StrCat("the site ", site, " was revoked, which is for good: add it by a new name"));
+    case federation::SiteState::Link::kAttached:  // By a copy of its store, the operator says.
+    case federation::SiteState::Link::kLost:
+      if (!request.again()) break;
+      return Invitation::Joining::kAgain;
+  }
+  return absl::AlreadyExistsError(
+      absl::StrCat("the site ", site,
+                   " has attached before: a new store of it needs a new name. Where it keeps its "
+                   "store and only its certificate has ended: consilium site add --again ",
+                   site));
+}
+
 }  // namespace
 
 AdminService::AdminService(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.Now()) {}
@@ -83,18 +105,14 @@ grpc::Status AdminService::AddSite(grpc::ServerContext*, const v1::AddSiteReques
 absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckSiteId(request.site_id()));
   const SiteId site(request.site_id());
-  bool removed = false;
+  auto link = federation::SiteState::Link::kNeverSeen;
   CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([&](const FederationEngine& engine) {
     const auto it = engine.sites().find(site);
-    removed =
-        it != engine.sites().end() && it->second.link == federation::SiteState::Link::kRemoved;
+    if (it != engine.sites().end()) link = it->second.link;
   }));
-  if (removed) {
-    return Refusal(v1::SITE_REVOKED, absl::StrCat("the site ", site.value(),
-                                                  " was revoked for good: a new name is needed"));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(const Invitation::Joining joining, JoiningOf(request, link));
   const absl::Time expires = parts_.clock.Now() + limits::kJoinTokenLifetime;
-  CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires));
+  CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires, joining));
   spdlog::info("site {} invited", site.value());
   v1::JoinFile join;
   join.set_federation(parts_.identity.federation());
@@ -310,6 +328,7 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext*, const v1::GetStatusRe
   response->set_journal_head(ToBytes(head->digest));
   response->set_main_address(parts_.main_address);
   response->set_enrolment_address(parts_.enrolment_address);
+  response->set_signing_key(ToBytes(parts_.identity.signing_key().public_key()));
   return ToGrpcStatus(parts_.engine.Inspect([response](const FederationEngine& engine) {
     uint64_t attached = 0;
     uint64_t live = 0;

@@ -10,10 +10,12 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "aggregator/server/admin_service.h"
@@ -44,6 +46,12 @@ constexpr int kWorkThreads = 4;
 constexpr size_t kWorkQueueMax = 4096;
 // Of the admin socket: a long run's report is large, and its reader is the operator.
 constexpr int kAdminMessageBytesMax = 256 << 20;
+// Of the enrolment listener.
+constexpr size_t kEnrolmentBytesMax = 64 << 20;
+constexpr int kEnrolmentThreadsMax = 32;
+constexpr int kEnrolmentMessageBytesMax = 64 << 10;
+constexpr absl::Duration kEnrolmentIdleMax = absl::Seconds(10);
+constexpr absl::Duration kEnrolmentAgeMax = absl::Minutes(1);
 
 // What `init` was told, kept in the store as JSON.
 struct Addresses {
@@ -94,11 +102,12 @@ absl::StatusOr<Addresses> ReadAddresses(Store& store) {
 
 KekLocation KekOf(const std::string& data, const std::string& key_file) {
   KekLocation location;
-  location.file = key_file.empty() ? data + "/keys/kek" : key_file;
+  location.file = key_file.empty() ? Aggregator::DefaultKeyFile(data) : key_file;
   if (const char* folder = getenv("CREDENTIALS_DIRECTORY"); folder != nullptr) {
     location.credentials_folder = folder;
   }
-  location.store_folder = data + "/store";
+  // "data/" is "data".
+  location.store_folder = std::string(absl::StripSuffix(data, "/"));
   return location;
 }
 
@@ -117,6 +126,21 @@ struct Listener {
   }
 };
 
+// Anyone may connect there: what all of them together may take, far below what the main listener
+// has. A site's enrolment takes a second, on a connection of its own.
+void ApplyEnrolmentLimits(grpc::ServerBuilder& builder) {
+  grpc::ResourceQuota quota("consilium-enrolment");
+  quota.Resize(kEnrolmentBytesMax);
+  quota.SetMaxThreads(kEnrolmentThreadsMax);
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(kEnrolmentMessageBytesMax);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(kEnrolmentIdleMax)));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(kEnrolmentAgeMax)));
+}
+
 void Shutdown(std::unique_ptr<grpc::Server>& server) {
   if (server == nullptr) return;
   server->Shutdown(absl::ToChronoTime(absl::Now() + kShutdownGrace));
@@ -124,6 +148,16 @@ void Shutdown(std::unique_ptr<grpc::Server>& server) {
 }
 
 }  // namespace
+
+std::string Aggregator::DefaultKeyFile(const std::string& data) {
+  std::error_code error;
+  std::filesystem::path folder = std::filesystem::absolute(data, error).lexically_normal();
+  // Where the system does not say which folder it is in, the path as it was given.
+  if (error) folder = data;
+  // "data/" is "data".
+  if (!folder.has_filename()) folder = folder.parent_path();
+  return folder.string() + "-key/aggregator.kek";
+}
 
 absl::Status Aggregator::Init(const InitOptions& options) {
   CONSILIUM_RETURN_IF_ERROR(ParseAddresses(options).status());
@@ -222,7 +256,7 @@ class Aggregator::Impl {
                                                   .staged = staged_,
                                                   .compute_threads = options_.compute_threads,
                                                   .gate = std::move(options_.gate)}));
-    return KeepHead(*store_, identity_->signing_key());
+    return absl::OkStatus();
   }
 
   absl::Status StartMainListener() {
@@ -237,11 +271,14 @@ class Aggregator::Impl {
                                                                         .runs = runs_,
                                                                         .vectors = *vectors_,
                                                                         .staged = staged_,
-                                                                        .directory = *directory_}),
+                                                                        .directory = *directory_,
+                                                                        .budget = budget_}),
                                                   work_.get());
     sessions_ = std::make_unique<SiteSessions>(SiteSession::Parts{.engine = *engine_,
                                                                   .links = links_,
                                                                   .directory = *directory_,
+                                                                  .runs = runs_,
+                                                                  .budget = budget_,
                                                                   .clock = clock_,
                                                                   .work = *work_});
     coordination_ = std::make_unique<CoordinationService>(sessions_.get());
@@ -267,6 +304,7 @@ class Aggregator::Impl {
         EnrolmentServerCredentials({.certificate_folder = identity_->certificate_folder()}));
     Listener listener;
     ApplyServerLimits(listener.builder);
+    ApplyEnrolmentLimits(listener.builder);
     const std::string address = ToText(addresses_.enrolment_listen);
     listener.builder.AddListeningPort(address, credentials, &listener.port);
     listener.builder.RegisterService(enrolment_.get());
@@ -329,6 +367,7 @@ class Aggregator::Impl {
   LinkTable links_;
   RunIndex runs_;
   StagedBlobs staged_;
+  InputBudget budget_;
   std::unique_ptr<RunVectors> vectors_;
   std::unique_ptr<EngineLoop> engine_;
   std::unique_ptr<Executor> work_;

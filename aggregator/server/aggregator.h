@@ -2,11 +2,11 @@
 // tests run it in their own process.
 //
 // The data folder (0700):
-//   keys/kek          opens the store; keep a copy apart from it
-//   store/            encrypted database and sealed blobs
+//   store/            encrypted database and sealed blobs: all that a backup needs
 //   tls/              the servers' key and certificate; they renew themselves
 //   admin.sock        who may open it is the operator (0600)
 //   addresses.json    {"main": "host:port", "enrolment": "host:port"}: where it listens now
+// The key that opens the store lies outside, so that no copy of the folder opens itself.
 //
 // Ownership: holds all parts. Threads: any; see docs/architecture.md for those it starts.
 
@@ -38,9 +38,11 @@ class Aggregator {
     // Where it listens; empty: at the addresses above. For a machine behind another name.
     std::string listen = "";
     std::string enrolment_listen = "";
-    // Outside the data folder, or empty for <data>/keys/kek.
+    // Outside the data folder; empty: DefaultKeyFile(data).
     std::string key_file = "";
   };
+  // <data>-key/aggregator.kek, beside the data folder.
+  static std::string DefaultKeyFile(const std::string& data);
   // Makes the data folder. INVALID_ARGUMENT for an address or name; ALREADY_EXISTS;
   // FAILED_PRECONDITION where the keys do not fit together; the disk's errors.
   static absl::Status Init(const InitOptions& options);

@@ -6,7 +6,9 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "aggregator/server/directives.h"
+#include "aggregator/server/site_log.h"
 #include "protocol/core/failpoint.h"
 #include "protocol/wire/reasons.h"
 
@@ -70,8 +72,8 @@ void Effects::Do(const federation::Welcome& welcome, EngineInput& cause) {
   if (cause.link == nullptr) return;
   parts_.links.Put(welcome.site, cause.link);
   if (cause.link->Welcome()) {
-    spdlog::info("site {} attached (incarnation {})", welcome.site.value(),
-                 welcome.incarnation.value());
+    LogOfSite(SiteLine::kInfo, welcome.site,
+              absl::StrCat("attached (incarnation ", welcome.incarnation.value(), ")"));
     return;
   }
   // The stream ended while its attach was on the way to the journal, and could not say so.
@@ -82,14 +84,15 @@ void Effects::Do(const federation::Welcome& welcome, EngineInput& cause) {
 }
 
 void Effects::Do(const federation::RefuseAttach& refusal, EngineInput& cause) {
-  spdlog::warn("site {} refused to attach: {}: {}", refusal.site.value(),
-               v1::Reason_Name(refusal.reason), refusal.message);
+  LogOfSite(
+      SiteLine::kWarning, refusal.site,
+      absl::StrCat("refused to attach: ", v1::Reason_Name(refusal.reason), ": ", refusal.message));
   if (cause.link != nullptr) cause.link->End(Refusal(refusal.reason, refusal.message));
 }
 
 void Effects::Do(const federation::Detach& detach, EngineInput&) {
-  spdlog::warn("site {} detached: {}: {}", detach.site.value(), v1::Reason_Name(detach.reason),
-               detach.message);
+  LogOfSite(SiteLine::kWarning, detach.site,
+            absl::StrCat("detached: ", v1::Reason_Name(detach.reason), ": ", detach.message));
   const auto link = parts_.links.Find(detach.site);
   if (link == nullptr) return;
   parts_.links.Remove(detach.site, link.get());
@@ -126,9 +129,9 @@ void Effects::Do(const federation::SendReceipt& receipt, EngineInput& cause) {
 }
 
 void Effects::Do(const federation::RefuseUpdate& refusal, EngineInput& cause) {
-  spdlog::warn("run {}: update of {} for task {} refused: {}: {}", refusal.run.value(),
-               refusal.site.value(), refusal.task.value(), v1::Reason_Name(refusal.reason),
-               refusal.message);
+  LogOfSite(SiteLine::kWarning, refusal.site,
+            absl::StrCat("run ", refusal.run.value(), ": update for task ", refusal.task.value(),
+                         " refused: ", v1::Reason_Name(refusal.reason), ": ", refusal.message));
   if (Answers(refusal, cause)) {
     Answer(cause, Refusal(refusal.reason, refusal.message));
   } else {
@@ -163,9 +166,9 @@ void Effects::Do(const federation::PurgeRun& purge, EngineInput&) {
 }
 
 void Effects::Do(const federation::Alarm& alarm, EngineInput&) {
-  spdlog::error("ALARM {}: site {} run {}: {}", v1::Reason_Name(alarm.reason),
-                alarm.site.empty() ? "-" : alarm.site.value(),
-                alarm.run.empty() ? "-" : alarm.run.value(), alarm.message);
+  LogOfSite(SiteLine::kAlarm, alarm.site,
+            absl::StrCat(v1::Reason_Name(alarm.reason), ": run ",
+                         alarm.run.empty() ? "-" : alarm.run.value(), ": ", alarm.message));
 }
 
 }  // namespace consilium

@@ -6,6 +6,7 @@
 #ifndef CONSILIUM_AGGREGATOR_SERVER_ENGINE_INPUT_H_
 #define CONSILIUM_AGGREGATOR_SERVER_ENGINE_INPUT_H_
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 
@@ -19,6 +20,8 @@ namespace consilium {
 
 struct EngineInput {
   federation::Event event;
+  // Of the message that it came in; 0 for what no peer sent.
+  size_t bytes = 0;
   // Of UpdateStaged: called once, with the acceptance receipt or the refusal. `hold` keeps the
   // blob until then.
   std::function<void(absl::StatusOr<v1::Receipt>)> answer;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/server/journal_head.h"
 #include "protocol/core/failpoint.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
@@ -40,7 +41,7 @@ class Ticket {
 absl::Status Await(const Ticket::State& state) {
   state.settled.WaitForNotification();
   if (state.ran) return absl::OkStatus();
-  return absl::UnavailableError("the aggregator is stopping");
+  return absl::UnavailableError("the aggregator is stopping, or could not keep this input");
 }
 
 // The run that an event is of; nothing for those of sites.
@@ -57,6 +58,18 @@ struct RunOf {
     return RunId(event.report->run_id());
   }
   RunId operator()(const federation::TimerFired& event) const { return event.timer.run; }
+};
+
+// The site that an event is of; nothing for those of runs and of the process.
+struct SiteOf {
+  template <typename E>
+  SiteId operator()(const E& event) const {
+    if constexpr (requires { event.site; }) {
+      return event.site;
+    } else {
+      return SiteId();
+    }
+  }
 };
 
 }  // namespace
@@ -107,9 +120,13 @@ void EngineLoop::Stop() {
 }
 
 bool EngineLoop::TryPost(EngineInput&& input) {
-  Item item = std::move(input);
-  if (queue_.TryPush(std::move(item))) return true;
-  input = std::get<EngineInput>(std::move(item));
+  const size_t bytes = input.bytes;
+  if (waiting_bytes_.fetch_add(bytes) + bytes <= kEngineQueueBytesMax) {
+    Item item = std::move(input);
+    if (queue_.TryPush(std::move(item))) return true;
+    input = std::get<EngineInput>(std::move(item));
+  }
+  waiting_bytes_.fetch_sub(bytes);
   return false;
 }
 
@@ -174,7 +191,9 @@ void EngineLoop::Take(Item item, Batch& batch) {
     batch.inspections.push_back(std::move(*inspection));
     return;
   }
-  Offer(std::make_shared<EngineInput>(std::get<EngineInput>(std::move(item))), batch);
+  auto input = std::make_shared<EngineInput>(std::get<EngineInput>(std::move(item)));
+  waiting_bytes_.fetch_sub(input->bytes);
+  Offer(std::move(input), batch);
 }
 
 // Steps the input, or holds it at the gate; then whatever the gate lets through because of it.
@@ -207,35 +226,53 @@ std::optional<Version> EngineLoop::VersionMadeBy(const federation::Event& event)
 
 void EngineLoop::Step(std::shared_ptr<EngineInput> input, Batch& batch) {
   const federation::Event& event = input->event;
-  std::vector<Effect> effects;
-  effects.push_back({std::nullopt, input, VersionMadeBy(event)});
-  if (parts_.gate.has_value()) parts_.gate->BeforeStep(engine_, event);
   // As the journal will tell it: a replay must see the same instant.
   const absl::Time now = absl::FromUnixNanos(absl::ToUnixNanos(parts_.clock.Now()));
+  absl::StatusOr<std::string> entry = federation::SerializeJournalEntry(
+      {.sequence = engine_.sequence().next(), .now = now, .event = event});
+  if (!entry.ok()) return Reject(*input, entry.status());
+  std::vector<Effect> effects;
+  effects.push_back({std::nullopt, input, VersionMadeBy(event)});
+  batch.made_version |= effects.back().made.has_value();
+  if (parts_.gate.has_value()) parts_.gate->BeforeStep(engine_, event);
   std::vector<federation::Action> actions = engine_.Step(now, event);
   if (parts_.gate.has_value()) parts_.gate->AfterStep(engine_, actions);
-  batch.entries.push_back(
-      federation::EncodeJournalEntry({.sequence = engine_.sequence(), .now = now, .event = event})
-          .SerializeAsString());
+  batch.entries.push_back(*std::move(entry));
   for (federation::Action& action : actions) {
+    if (const auto* offer = std::get_if<federation::OfferTask>(&action)) {
+      batch.touched[offer->run].insert(offer->site);
+    }
     effects.push_back({std::move(action), input, std::nullopt});
   }
   barrier_.Hold(engine_.sequence(), std::move(effects));
   if (input->answer != nullptr) batch.uploads.push_back(input);
   const RunId run = std::visit(RunOf(), event);
+  const SiteId site = std::visit(SiteOf(), event);
   if (!run.empty()) {
-    batch.touched.insert(run);
+    batch.touched[run].insert(site);
   } else {
     for (const auto& [id, state] : engine_.runs()) {
-      if (state.phase < federation::RunPhase::kEnded) batch.touched.insert(id);
+      if (state.phase < federation::RunPhase::kEnded) batch.touched[id].insert(site);
     }
   }
+}
+
+// An input that a later start could not read must not reach the journal, so nothing may follow from
+// it either.
+void EngineLoop::Reject(EngineInput& input, const absl::Status& why) {
+  spdlog::error("ALARM an input that the journal can not keep was dropped: {}", why.ToString());
+  const absl::Status refusal = Refusal(v1::MALFORMED, why.message());
+  if (input.answer != nullptr) std::exchange(input.answer, nullptr)(refusal);
+  if (input.link != nullptr) input.link->End(refusal);
 }
 
 bool EngineLoop::Commit(Batch& batch) {
   for (;;) {
     const absl::StatusOr<ChainHead> head = parts_.store.Append(batch.entries);
-    if (head.ok()) return true;
+    if (head.ok()) {
+      SignHead(*head, batch);
+      return true;
+    }
     spdlog::critical("the journal can not be written, nothing is acknowledged until it can: {}",
                      head.status().ToString());
     for (const std::shared_ptr<EngineInput>& upload : batch.uploads) {
@@ -247,11 +284,26 @@ bool EngineLoop::Commit(Batch& batch) {
   }
 }
 
+void EngineLoop::SignHead(const ChainHead& head, const Batch& batch) {
+  unsigned_entries_ += batch.entries.size();
+  const absl::Time now = parts_.clock.Now();
+  const bool is_time = batch.made_version && now - head_signed_ >= kHeadPause;
+  if (unsigned_entries_ < kHeadEntriesMax && !is_time) return;
+  const absl::Status kept = KeepHead(parts_.store, parts_.receipts.key(), head);
+  if (!kept.ok()) {
+    // What was committed stands; the next batch tries again.
+    spdlog::error("the journal's head was not signed: {}", kept.ToString());
+    return;
+  }
+  unsigned_entries_ = 0;
+  head_signed_ = now;
+}
+
 void EngineLoop::Publish(const Batch& batch) {
-  for (const RunId& id : batch.touched) {
+  for (const auto& [id, sites] : batch.touched) {
     const auto run = engine_.runs().find(id);
     if (run == engine_.runs().end()) continue;
-    parts_.runs.Refresh(run->second);
+    parts_.runs.Refresh(run->second, sites);
     parts_.runs.NoteChange(id);
   }
 }

@@ -12,6 +12,8 @@
 #ifndef CONSILIUM_AGGREGATOR_SERVER_ENGINE_LOOP_H_
 #define CONSILIUM_AGGREGATOR_SERVER_ENGINE_LOOP_H_
 
+#include <atomic>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <map>
@@ -44,6 +46,9 @@
 namespace consilium {
 
 inline constexpr absl::Duration kCommitRetryDelay = absl::Seconds(1);
+// Of what sites sent and the engine has not taken yet (BUSY): limits::kEngineQueueMax inputs may be
+// large ones.
+inline constexpr size_t kEngineQueueBytesMax = size_t{64} << 20;
 
 class EngineLoop {
  public:
@@ -71,11 +76,13 @@ class EngineLoop {
   // From then on posting says that the loop is stopping. Once, and not on the engine thread.
   void Stop();
 
-  // False where the queue is full, or the loop is stopping; `input` is untouched then.
+  // False where the queue is full, by number or by bytes, or the loop is stopping; `input` is
+  // untouched then.
   bool TryPost(EngineInput&& input);
   // Waits for room. False where the loop is stopping. Not for the engine thread.
   bool Post(EngineInput input);
-  // Posts and waits until the input is durable. UNAVAILABLE where the loop stops before.
+  // Posts and waits until the input is durable. UNAVAILABLE where the loop stops before, or where
+  // the input is none that a journal can keep.
   absl::Status PostAndWait(federation::Event event);
 
   // Runs `look` on the engine thread, between two batches, and waits for it. UNAVAILABLE where the
@@ -103,9 +110,11 @@ class EngineLoop {
   };
   struct Batch {
     std::vector<std::string> entries;
+    bool made_version = false;
     std::vector<Inspection> inspections;
     std::vector<std::shared_ptr<EngineInput>> uploads;
-    std::set<RunId> touched;
+    // Runs that may have changed, and in each the sites whose part in it may have.
+    std::map<RunId, std::set<SiteId>> touched;
   };
 
   explicit EngineLoop(Parts parts);
@@ -120,7 +129,9 @@ class EngineLoop {
   void Take(Item item, Batch& batch);
   void Offer(std::shared_ptr<EngineInput> input, Batch& batch);
   void Step(std::shared_ptr<EngineInput> input, Batch& batch);
+  static void Reject(EngineInput& input, const absl::Status& why);
   bool Commit(Batch& batch);
+  void SignHead(const ChainHead& head, const Batch& batch);
   void Publish(const Batch& batch);
   void Release(Batch& batch);
   void NoteCommitted(const Effect& effect);
@@ -131,6 +142,7 @@ class EngineLoop {
   Parts parts_;
   federation::FederationEngine engine_;
   BoundedQueue<Item> queue_;
+  std::atomic<size_t> waiting_bytes_ = 0;  // Of the inputs in it.
   absl::Notification stopped_;
   CommitBarrier<Effect> barrier_;
   std::deque<EngineInput> own_;  // Inputs that the engine thread itself has.
@@ -141,6 +153,8 @@ class EngineLoop {
     std::vector<Version> made;
   };
   std::map<RunId, ReplayedPrograms> replayed_;
+  uint64_t unsigned_entries_ = 0;
+  absl::Time head_signed_ = absl::InfinitePast();
   std::unique_ptr<Timers> timers_;
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<Effects> effects_;

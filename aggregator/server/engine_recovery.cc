@@ -22,6 +22,8 @@ absl::Status EngineLoop::Recover() {
         return Replay(row);
       }));
   CONSILIUM_RETURN_IF_ERROR(verifier.Finish());
+  // Before anything is appended: from here on there is a head.
+  CONSILIUM_RETURN_IF_ERROR(KeepHead(parts_.store, parts_.receipts.key()));
   CONSILIUM_RETURN_IF_ERROR(RestoreVectors());
   spdlog::info("recovered {} journal entries, {} sites, {} runs", engine_.sequence().value(),
                engine_.sites().size(), engine_.runs().size());
@@ -62,7 +64,7 @@ absl::Status EngineLoop::Replay(const ChainRow& row) {
 
 absl::Status EngineLoop::RestoreVectors() {
   for (const auto& [id, run] : engine_.runs()) {
-    parts_.runs.Refresh(run);
+    parts_.runs.Refresh(run, {});
     if (run.phase == federation::RunPhase::kPurged) {
       // Again, in case that a crash came between the record and the files.
       CONSILIUM_RETURN_IF_ERROR(parts_.vectors.Purge(id).status());

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "aggregator/server/site_log.h"
 #include "privacy/at_rest/aead.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/rpc/peer_identity.h"
@@ -39,7 +41,7 @@ grpc::Status EnrolmentService::Enrol(grpc::ServerContext* context, const v1::Enr
                                      v1::EnrolResponse* response) {
   absl::StatusOr<v1::EnrolResponse> answer = Enrol(*request);
   if (!answer.ok()) {
-    spdlog::warn("enrolment from {} refused: {}", context->peer(), answer.status().ToString());
+    LogRefused(context->peer(), answer.status());
     return ToGrpcStatus(answer.status());
   }
   spdlog::info("site {} enrolled from {}", request->site_id(), context->peer());
@@ -69,22 +71,51 @@ absl::Status EnrolmentService::CheckStore(const v1::EnrolRequest& request) const
                               "again; a new one needs a new site name"));
 }
 
+void EnrolmentService::LogRefused(const std::string& peer, const absl::Status& why) {
+  int64_t skipped = 0;
+  if (!refusals_.Allow(absl::Now(), skipped)) return;
+  if (skipped > 0) spdlog::warn("enrolment refused: {} more, not listed one by one", skipped);
+  spdlog::warn("enrolment from {} refused: {}", peer, why.ToString());
+}
+
+// Whether the engine knows the site by `lease`, and by it alone.
+absl::Status EnrolmentService::CheckMayAttach(const SiteId& site, const Digest& lease) {
+  bool may = false;
+  CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([&](const federation::FederationEngine& engine) {
+    const auto found = engine.sites().find(site);
+    may = found != engine.sites().end() && found->second.lease_current == lease &&
+          found->second.link != federation::SiteState::Link::kRemoved;
+  }));
+  if (may) return absl::OkStatus();
+  return Refusal(v1::TOKEN_REFUSED,
+                 "the site has attached with another join file: if it can not attach any more, the "
+                 "operator makes a new one (consilium site add --again)");
+}
+
 absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckRequest(request));
   const SiteId site(request.site_id());
   const absl::Time now = parts_.clock.Now();
+  // Who has no token is sent away here, where nothing waits and nothing is read from the disk.
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.CheckToken(request.token(), site, now).status());
   // Two that spend one token meet here.
   absl::MutexLock lock(&one_at_a_time_);
-  CONSILIUM_RETURN_IF_ERROR(parts_.directory.CheckToken(request.token(), site, now));
-  CONSILIUM_RETURN_IF_ERROR(CheckStore(request));
+  CONSILIUM_ASSIGN_OR_RETURN(const Invitation::Joining joining,
+                             parts_.directory.CheckToken(request.token(), site, now));
+  if (joining == Invitation::Joining::kAgain) CONSILIUM_RETURN_IF_ERROR(CheckStore(request));
   CONSILIUM_ASSIGN_OR_RETURN(const std::string chain,
                              parts_.identity.authority().IssueSite(request.csr_pem(), site, now));
   CONSILIUM_ASSIGN_OR_RETURN(const CertificateRecord certificate, RecordOf(site, chain));
   std::string lease(sizeof(Digest), '\0');
   CONSILIUM_RETURN_IF_ERROR(
       RandomFill(std::span<uint8_t>(reinterpret_cast<uint8_t*>(lease.data()), lease.size())));
-  CONSILIUM_RETURN_IF_ERROR(
-      parts_.engine.PostAndWait(federation::SiteAdded{site, Sha256Of(absl::string_view(lease))}));
+  const Digest lease_hash = Sha256Of(absl::string_view(lease));
+  CONSILIUM_RETURN_IF_ERROR(parts_.engine.PostAndWait(federation::SiteAdded{
+      site, lease_hash,
+      joining == Invitation::Joining::kAgain ? federation::SiteAdded::Occasion::kAgain
+                                             : federation::SiteAdded::Occasion::kFirst}));
+  // The engine may know better: then the certificate that the site has stays as good as it was.
+  CONSILIUM_RETURN_IF_ERROR(CheckMayAttach(site, lease_hash));
   EnrolledSite enrolled{.token_hash = JoinTokenHash(request.token()),
                         .site = site,
                         .certificate_fingerprint = certificate.fingerprint,
@@ -103,9 +134,6 @@ absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest
 grpc::Status RenewalService::Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
                                    v1::RenewResponse* response) {
   const absl::Status status = Renew(*context, *request, *response);
-  if (!status.ok()) {
-    spdlog::warn("renewal from {} refused: {}", context->peer(), status.ToString());
-  }
   return ToGrpcStatus(status);
 }
 
@@ -113,13 +141,26 @@ absl::Status RenewalService::Renew(const grpc::ServerContext& context,
                                    const v1::RenewRequest& request, v1::RenewResponse& response) {
   CONSILIUM_ASSIGN_OR_RETURN(const PeerIdentity peer, IdentifySite(context));
   CONSILIUM_RETURN_IF_ERROR(parts_.directory.Admit(peer));
-  CONSILIUM_ASSIGN_OR_RETURN(
-      const std::string chain,
-      parts_.identity.authority().IssueSite(request.csr_pem(), peer.site(), parts_.clock.Now()));
+  const absl::Status status = RenewFor(peer, request, response);
+  if (!status.ok()) {
+    LogOfSite(SiteLine::kWarning, peer.site(),
+              absl::StrCat("its certificate is not renewed: ", status.ToString()));
+  }
+  return status;
+}
+
+absl::Status RenewalService::RenewFor(const PeerIdentity& peer, const v1::RenewRequest& request,
+                                      v1::RenewResponse& response) {
+  const absl::Time now = parts_.clock.Now();
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.CheckRenewal(peer, now));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::string chain, parts_.identity.authority().IssueSite(
+                                                          request.csr_pem(), peer.site(), now));
   CONSILIUM_ASSIGN_OR_RETURN(const CertificateRecord certificate, RecordOf(peer.site(), chain));
-  CONSILIUM_RETURN_IF_ERROR(parts_.directory.AddCertificate(certificate));
-  spdlog::info("site {} renewed its certificate until {}", peer.site().value(),
-               absl::FormatTime(absl::RFC3339_sec, certificate.ends, absl::UTCTimeZone()));
+  CONSILIUM_RETURN_IF_ERROR(parts_.directory.AddCertificate(certificate, peer, now));
+  LogOfSite(
+      SiteLine::kInfo, peer.site(),
+      absl::StrCat("has a new certificate until ",
+                   absl::FormatTime(absl::RFC3339_sec, certificate.ends, absl::UTCTimeZone())));
   response.set_certificate_chain_pem(chain);
   return absl::OkStatus();
 }

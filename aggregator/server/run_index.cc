@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/errors.pb.h"
+#include "models/spec/run_plan.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/reasons.h"
 
@@ -12,15 +13,32 @@ absl::Status RunUnknown(const RunId& run) {
   return Refusal(v1::RUN_UNKNOWN, absl::StrCat("there is no run \"", run.value(), "\" here"));
 }
 
+RunIndex::Standing StandingOf(const federation::Participant& participant) {
+  return {.decision = participant.decision, .newest_task = participant.newest_task};
+}
+
 }  // namespace
 
-void RunIndex::Refresh(const federation::RunState& run) {
+void RunIndex::Refresh(const federation::RunState& run, const std::set<SiteId>& sites) {
   absl::MutexLock lock(&mu_);
-  Entry& entry = runs_[run.run];
-  entry.facts = {.layout_hash = run.layout_hash,
-                 .elements = run.elements,
-                 .payload_bytes = run.elements * sizeof(float),
-                 .phase = run.phase};
+  const auto [found, is_new] = runs_.try_emplace(run.run);
+  Entry& entry = found->second;
+  if (is_new) {
+    entry.facts = {.layout_hash = run.layout_hash,
+                   .elements = run.elements,
+                   .payload_bytes = run.elements * sizeof(float),
+                   .features = FeatureCount(run.plan->contract())};
+    for (const auto& [site, participant] : run.participants) {
+      entry.participants[site] = StandingOf(participant);
+    }
+  }
+  entry.facts.phase = run.phase;
+  for (const SiteId& site : sites) {
+    const auto participant = run.participants.find(site);
+    if (participant != run.participants.end()) {
+      entry.participants[site] = StandingOf(participant->second);
+    }
+  }
   for (size_t i = entry.models.size(); i < run.versions.size(); ++i) {
     entry.models.push_back({run.versions[i].model_id, run.versions[i].payload_root});
   }
@@ -36,6 +54,16 @@ absl::StatusOr<RunIndex::Facts> RunIndex::Find(const RunId& run) const {
   const auto it = runs_.find(run);
   if (it == runs_.end()) return RunUnknown(run);
   return it->second.facts;
+}
+
+absl::StatusOr<RunIndex::Standing> RunIndex::FindParticipant(const RunId& run,
+                                                             const SiteId& site) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = runs_.find(run);
+  if (it == runs_.end()) return RunUnknown(run);
+  const auto participant = it->second.participants.find(site);
+  if (participant == it->second.participants.end()) return RunUnknown(run);
+  return participant->second;
 }
 
 absl::StatusOr<v1::ModelHeader> RunIndex::FindModel(const RunId& run, Version version) const {

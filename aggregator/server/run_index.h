@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -23,8 +24,10 @@ namespace consilium {
 
 class RunIndex {
  public:
-  // Takes over what is new in `run`. The engine thread, after a commit.
-  void Refresh(const federation::RunState& run) ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes over what is new in `run`, of the run itself and of these participants; of all of them
+  // where the run was not known. The engine thread, after a commit.
+  void Refresh(const federation::RunState& run, const std::set<SiteId>& sites)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Something of the run may have changed: wakes who waits for that.
   void NoteChange(const RunId& run) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -32,10 +35,19 @@ class RunIndex {
     Digest layout_hash = {};
     uint64_t elements = 0;
     uint64_t payload_bytes = 0;
+    size_t features = 0;  // Of its contract.
     federation::RunPhase phase = federation::RunPhase::kOffered;
   };
   // Refusal RUN_UNKNOWN.
   absl::StatusOr<Facts> Find(const RunId& run) const ABSL_LOCKS_EXCLUDED(mu_);
+  // What the run knows of a site.
+  struct Standing {
+    federation::Participant::Decision decision = federation::Participant::Decision::kPending;
+    TaskId newest_task;
+  };
+  // Refusal RUN_UNKNOWN, also where the run is there and was not offered to the site.
+  absl::StatusOr<Standing> FindParticipant(const RunId& run, const SiteId& site) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // What a fetched model begins with. Refusals RUN_UNKNOWN, VERSION_UNKNOWN; RUN_ENDED where the
   // run was purged.
   absl::StatusOr<v1::ModelHeader> FindModel(const RunId& run, Version version) const
@@ -55,6 +67,7 @@ class RunIndex {
   struct Entry {
     Facts facts;
     std::vector<Model> models;  // Index = version.
+    std::map<SiteId, Standing> participants;
     uint64_t changes = 0;
   };
   uint64_t Count(const RunId& run) const ABSL_SHARED_LOCKS_REQUIRED(mu_);

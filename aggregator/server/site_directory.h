@@ -26,6 +26,10 @@
 
 namespace consilium {
 
+// A site has the certificate that it uses, and perhaps newer ones that never reached it.
+inline constexpr size_t kCertificatesPerSiteMax = 3;
+inline constexpr absl::Duration kRenewalPause = absl::Hours(1);
+
 class SiteDirectory {
  public:
   // The store's errors.
@@ -35,16 +39,28 @@ class SiteDirectory {
   // on the disk.
   absl::Status Admit(const PeerIdentity& peer) const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A new token for the site: 32 random bytes, which are kept nowhere. RESOURCE_EXHAUSTED beyond
-  // limits::kSitesMax sites; the store's errors.
-  absl::StatusOr<std::string> Invite(const SiteId& site, absl::Time expires)
-      ABSL_LOCKS_EXCLUDED(mu_);
-  // Refusal TOKEN_REFUSED unless `token` is good now and `site`'s.
-  absl::Status CheckToken(absl::string_view token, const SiteId& site, absl::Time now) const;
+  // A new token for the site: 32 random bytes, which are kept nowhere. kAgain revokes the site's
+  // certificates. RESOURCE_EXHAUSTED beyond limits::kSitesMax sites; the store's errors.
+  absl::StatusOr<std::string> Invite(const SiteId& site, absl::Time expires,
+                                     Invitation::Joining joining) ABSL_LOCKS_EXCLUDED(mu_);
+  // What `token` was made for. Refusal TOKEN_REFUSED unless it is good now and `site`'s. Never
+  // blocks on the disk: who knows no token costs no more than a look into a table.
+  absl::StatusOr<Invitation::Joining> CheckToken(absl::string_view token, const SiteId& site,
+                                                 absl::Time now) const ABSL_LOCKS_EXCLUDED(mu_);
+  // The site's token, where it has one: it has attached, and needs none any more.
+  absl::Status DropToken(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Enrol(const EnrolledSite& enrolled) ABSL_LOCKS_EXCLUDED(mu_);
   // All zero where it has not enrolled.
   PublicKey SigningKeyOf(const SiteId& site) const ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status AddCertificate(const CertificateRecord& certificate) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a new certificate may be made in place of the one that `peer` shows. Refusal BUSY, with
+  // the time to come again: where less than a third of that one's life is over, or the site got
+  // another one less than kRenewalPause ago.
+  absl::Status CheckRenewal(const PeerIdentity& peer, absl::Time now) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Also forgets the site's ended and revoked ones, and beyond kCertificatesPerSiteMax the oldest,
+  // but for the one that `shown` is.
+  absl::Status AddCertificate(const CertificateRecord& certificate, const PeerIdentity& shown,
+                              absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Revoke(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status NoteSeen(const SiteId& site, absl::Time when, absl::string_view software_version)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -59,6 +75,10 @@ class SiteDirectory {
  private:
   explicit SiteDirectory(Store& store) : store_(store) {}
   void RevokeCertificates(const SiteId& site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ForgetToken(const SiteId& site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Oldest first.
+  std::vector<CertificateRecord> CertificatesOf(const SiteId& site) const
+      ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   Store& store_;
   // Held over a whole change, the store's part included; `mu_` only over that of the memory, so
@@ -67,6 +87,7 @@ class SiteDirectory {
   mutable absl::Mutex mu_;
   std::map<SiteId, Entry> sites_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<Digest, CertificateRecord> certificates_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<Digest, Invitation> tokens_ ABSL_GUARDED_BY(mu_);  // At most one a site.
 };
 
 // As tokens are stored.

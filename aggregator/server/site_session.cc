@@ -4,9 +4,13 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "aggregator/server/directives.h"
+#include "aggregator/server/site_log.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/core/utf8.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
 #include "protocol/wire/limits.h"
@@ -16,8 +20,9 @@ namespace consilium {
 namespace {
 
 constexpr size_t kLeaseBytes = 32;
-// Of what a site says about itself or a refusal; longer text is cut.
-constexpr size_t kTextCharsMax = 400;
+// Of what a site says about a refusal; longer text is cut.
+constexpr size_t kTextBytesMax = 400;
+constexpr size_t kVersionCharsMax = 64;
 
 absl::Status Malformed(absl::string_view what) { return Refusal(v1::MALFORMED, what); }
 
@@ -38,6 +43,16 @@ absl::Status CheckHello(const v1::Hello& hello) {
     return Malformed("Hello: more held receipts or runs than there can be");
   }
   return absl::OkStatus();
+}
+
+// A person reads it in a terminal: nothing but what a version is written with.
+std::string SoftwareVersionOf(const v1::Hello& hello) {
+  const std::string& version = hello.software_version();
+  const bool is_one = !version.empty() && version.size() <= kVersionCharsMax &&
+                      std::all_of(version.begin(), version.end(), [](char c) {
+                        return absl::ascii_isalnum(c) || c == '.' || c == '+' || c == '-';
+                      });
+  return is_one ? version : "unknown";
 }
 
 absl::StatusOr<federation::SiteAttached> AttachOf(const SiteId& site, const v1::Hello& hello) {
@@ -63,9 +78,8 @@ absl::StatusOr<federation::SiteAttached> AttachOf(const SiteId& site, const v1::
 
 absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::RunDecision& decision) {
   const auto plan_hash = DigestFromBytes(decision.plan_hash());
-  if (!CheckRunId(decision.run_id()).ok() || !plan_hash.has_value() ||
-      !v1::Reason_IsValid(decision.reason())) {
-    return Malformed("RunDecision: without run, plan hash or known reason");
+  if (!plan_hash.has_value() || !v1::Reason_IsValid(decision.reason())) {
+    return Malformed("RunDecision: without plan hash or known reason");
   }
   federation::RunDecided decided;
   decided.site = site;
@@ -74,31 +88,33 @@ absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::RunDecis
   decided.answer = decision.approved() ? federation::RunDecided::Answer::kApproved
                                        : federation::RunDecided::Answer::kRefused;
   decided.reason = decision.reason();
-  decided.message = decision.message().substr(0, kTextCharsMax);
+  decided.message = std::string(CutAtCharacter(decision.message(), kTextBytesMax));
   decided.train_examples = decision.train_examples();
   return federation::Event(std::move(decided));
 }
 
-absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::StatisticsReport& report) {
-  if (!CheckRunId(report.run_id()).ok() ||
-      static_cast<size_t>(report.counts_size()) > limits::kFeaturesMax ||
-      report.sums_size() != report.counts_size() ||
+// `features` is the run's: a report about another number of them says nothing but that.
+absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::StatisticsReport& report,
+                                          size_t features) {
+  if (report.sums_size() != report.counts_size() ||
       report.sums_of_squares_size() != report.counts_size()) {
-    return Malformed("StatisticsReport: without run, or of unequal or too great lengths");
+    return Malformed("StatisticsReport: of unequal lengths");
   }
+  auto kept = std::make_shared<v1::StatisticsReport>();
+  kept->set_run_id(report.run_id());
+  if (static_cast<size_t>(report.counts_size()) == features) *kept = report;
   federation::StatisticsReported reported;
   reported.site = site;
-  reported.report = std::make_shared<const v1::StatisticsReport>(report);
+  reported.report = std::move(kept);
   return federation::Event(std::move(reported));
 }
 
 absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::EvaluationReport& report) {
   const v1::MetricSums& metrics = report.metrics();
-  if (!CheckRunId(report.run_id()).ok() || !v1::Split_IsValid(report.split()) ||
-      report.split() == v1::SPLIT_UNSPECIFIED ||
+  if (!v1::Split_IsValid(report.split()) || report.split() == v1::SPLIT_UNSPECIFIED ||
       static_cast<size_t>(metrics.class_examples_size()) > limits::kClassesMax ||
       static_cast<size_t>(metrics.class_correct_size()) > limits::kClassesMax) {
-    return Malformed("EvaluationReport: without run or split, or with too many classes");
+    return Malformed("EvaluationReport: without split, or with too many classes");
   }
   federation::EvaluationReported reported;
   reported.site = site;
@@ -111,11 +127,45 @@ absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::Evaluati
 
 }  // namespace
 
-absl::Status SiteSession::Post(federation::Event event) {
-  EngineInput input;
-  input.event = std::move(event);
+absl::Status SiteSession::Post(EngineInput input) {
+  CONSILIUM_RETURN_IF_ERROR(parts_.budget.Take(peer_.site(), input.bytes, parts_.clock.Now()));
   if (parts_.engine.TryPost(std::move(input))) return absl::OkStatus();
   return Refusal(v1::BUSY, "the aggregator has too much to do; attach again later");
+}
+
+bool SiteSession::TakesPart(const std::string& run) {
+  if (parts_.runs.FindParticipant(RunId(run), peer_.site()).ok()) return true;
+  // Of an honest site too, where the aggregator's store is older than the site's: no reason to end
+  // the stream, and none to keep what it says.
+  if (!std::exchange(told_of_unknown_run_, true)) {
+    LogOfSite(SiteLine::kAlarm, peer_.site(),
+              absl::StrCat(v1::Reason_Name(v1::RUN_UNKNOWN), ": it speaks of the run ", run,
+                           ", which was not offered to it"));
+  }
+  return false;
+}
+
+// What a message about a run says to the engine; nothing where it says nothing to it.
+absl::StatusOr<std::optional<federation::Event>> SiteSession::EventOfRun(
+    const v1::SiteEvent& event) {
+  const std::string& run = event.has_run_decision() ? event.run_decision().run_id()
+                           : event.has_statistics() ? event.statistics().run_id()
+                                                    : event.evaluation().run_id();
+  if (!CheckRunId(run).ok()) return Malformed("a message without its run");
+  if (!TakesPart(run)) return std::optional<federation::Event>();
+  absl::StatusOr<federation::Event> said = Malformed("a message of no known kind");
+  if (event.has_run_decision()) {
+    said = EventOf(peer_.site(), event.run_decision());
+  } else if (event.has_statistics()) {
+    CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts facts, parts_.runs.Find(RunId(run)));
+    // Said again, or too late to count.
+    if (facts.phase != federation::RunPhase::kOffered) return std::optional<federation::Event>();
+    said = EventOf(peer_.site(), event.statistics(), facts.features);
+  } else {
+    said = EventOf(peer_.site(), event.evaluation());
+  }
+  if (!said.ok()) return said.status();
+  return std::optional<federation::Event>(*std::move(said));
 }
 
 absl::Status SiteSession::OnEvent(const v1::SiteEvent& event) {
@@ -125,30 +175,23 @@ absl::Status SiteSession::OnEvent(const v1::SiteEvent& event) {
     absl::MutexLock lock(&mu_);
     if (stage_ != Stage::kAttached) return Malformed("a message before the stream was welcomed");
   }
-  const SiteId site = peer_.site();
-  absl::StatusOr<federation::Event> input = Malformed("a message of no known kind");
-  switch (event.event_case()) {
-    case v1::SiteEvent::kLeaseConfirm:
-      if (event.lease_confirm().lease().size() != kLeaseBytes) {
-        return Malformed("LeaseConfirm: a lease has 32 bytes");
-      }
-      input = federation::Event(federation::LeaseConfirmed{
-          site, Sha256Of(absl::string_view(event.lease_confirm().lease()))});
-      break;
-    case v1::SiteEvent::kRunDecision:
-      input = EventOf(site, event.run_decision());
-      break;
-    case v1::SiteEvent::kStatistics:
-      input = EventOf(site, event.statistics());
-      break;
-    case v1::SiteEvent::kEvaluation:
-      input = EventOf(site, event.evaluation());
-      break;
-    default:
-      break;
+  EngineInput input;
+  input.bytes = event.ByteSizeLong();
+  if (event.has_lease_confirm()) {
+    if (event.lease_confirm().lease().size() != kLeaseBytes) {
+      return Malformed("LeaseConfirm: a lease has 32 bytes");
+    }
+    input.event = federation::LeaseConfirmed{
+        peer_.site(), Sha256Of(absl::string_view(event.lease_confirm().lease()))};
+    return Post(std::move(input));
   }
-  CONSILIUM_RETURN_IF_ERROR(input.status());
-  return Post(*std::move(input));
+  if (event.event_case() == v1::SiteEvent::EVENT_NOT_SET) {
+    return Malformed("a message of no known kind");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<federation::Event> said, EventOfRun(event));
+  if (!said.has_value()) return absl::OkStatus();
+  input.event = *std::move(said);
+  return Post(std::move(input));
 }
 
 absl::Status SiteSession::OnHello(const v1::Hello& hello) {
@@ -161,16 +204,15 @@ absl::Status SiteSession::OnHello(const v1::Hello& hello) {
     lease_next_ = hello.lease_next();
     wire_version_ = std::min(limits::kWireVersion, hello.wire_version());
   }
-  parts_.work.Run([parts = parts_, site = peer_.site(),
-                   version = hello.software_version().substr(0, kTextCharsMax)] {
+  parts_.work.Run([parts = parts_, site = peer_.site(), version = SoftwareVersionOf(hello)] {
     const absl::Status seen = parts.directory.NoteSeen(site, parts.clock.Now(), version);
     if (!seen.ok()) spdlog::error("site {}: {}", site.value(), seen.ToString());
   });
   EngineInput input;
   input.event = std::move(attached);
+  input.bytes = hello.ByteSizeLong();
   input.link = shared_from_this();
-  if (parts_.engine.TryPost(std::move(input))) return absl::OkStatus();
-  return Refusal(v1::BUSY, "the aggregator has too much to do; attach again later");
+  return Post(std::move(input));
 }
 
 bool SiteSession::Welcome() {
@@ -181,6 +223,11 @@ bool SiteSession::Welcome() {
     stage_ = Stage::kAttached;
     welcome = WelcomeDirective(lease_next_, wire_version_);
   }
+  parts_.work.Run([parts = parts_, site = peer_.site()] {
+    // A join file that was made and not used must not let another one in its place.
+    const absl::Status dropped = parts.directory.DropToken(site);
+    if (!dropped.ok()) spdlog::error("site {}: {}", site.value(), dropped.ToString());
+  });
   stream_->Send(std::move(welcome));
   return true;
 }
@@ -198,7 +245,8 @@ void SiteSession::OnEnded() {
     lost = {peer_.site(), incarnation_};
   }
   if (ended_in != Stage::kAttached) return;
-  spdlog::info("site {} lost (incarnation {})", lost.site.value(), lost.incarnation.value());
+  LogOfSite(SiteLine::kInfo, lost.site,
+            absl::StrCat("lost (incarnation ", lost.incarnation.value(), ")"));
   parts_.links.Remove(lost.site, this);
   EngineInput input;
   input.event = std::move(lost);

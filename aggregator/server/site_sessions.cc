@@ -1,8 +1,9 @@
 #include "aggregator/server/site_sessions.h"
 
-#include <spdlog/spdlog.h>
-
 #include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/server/site_log.h"
 
 namespace consilium {
 
@@ -14,9 +15,12 @@ absl::Status SiteSessions::OnEvent(const std::shared_ptr<SiteStream>& stream, v1
     if (entry == nullptr) entry = std::make_shared<SiteSession>(parts_, stream);
     session = entry;
   }
+  // Protobuf keeps what it does not know, and the journal would too.
+  event.DiscardUnknownFields();
   absl::Status status = session->OnEvent(event);
   if (!status.ok()) {
-    spdlog::warn("control stream of {} ends: {}", stream->peer().name.Uri(), status.ToString());
+    LogOfSite(SiteLine::kWarning, stream->peer().site(),
+              absl::StrCat("its control stream ends: ", status.ToString()));
   }
   return status;
 }

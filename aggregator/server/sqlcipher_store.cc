@@ -6,14 +6,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/errors.pb.h"
+#include "privacy/at_rest/key_ring.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 
 namespace consilium {
 namespace {
 
 constexpr int32_t kApplicationId = 0x434F4147;  // "COAG"
+// Each run that is not purged has a key, the database and others have a few: no run that was
+// taken lacks its own.
+static_assert(kKeyRingKeysMax >= limits::kRunsMax + 16);
 
 DatabaseOptions OptionsOf(const std::string& folder) {
   DatabaseOptions options;
@@ -28,7 +33,7 @@ DatabaseOptions OptionsOf(const std::string& folder) {
        "NULL,"
        " last_seen_unix_ns INTEGER NOT NULL, software_version TEXT NOT NULL) WITHOUT ROWID;"
        "CREATE TABLE token (hash BLOB PRIMARY KEY, site TEXT NOT NULL UNIQUE REFERENCES site,"
-       " expires_unix_ns INTEGER NOT NULL) WITHOUT ROWID;"
+       " expires_unix_ns INTEGER NOT NULL, joining INTEGER NOT NULL) WITHOUT ROWID;"
        "CREATE TABLE certificate (fingerprint BLOB PRIMARY KEY, site TEXT NOT NULL REFERENCES site,"
        " ends_unix_ns INTEGER NOT NULL, state INTEGER NOT NULL) WITHOUT ROWID;"
        "CREATE INDEX certificate_of_site ON certificate (site)"},
@@ -61,7 +66,7 @@ absl::Status RevokeCertificates(Database& database, const SiteId& site) {
   return revoke.Bind(site).Run();
 }
 
-absl::Status RemoveToken(Database& database, const SiteId& site) {
+absl::Status RemoveTokenOf(Database& database, const SiteId& site) {
   CONSILIUM_ASSIGN_OR_RETURN(Statement remove,
                              database.Prepare("DELETE FROM token WHERE site = ?1"));
   return remove.Bind(site).Run();
@@ -120,25 +125,44 @@ absl::Status SqlcipherStore::Invite(const Invitation& invitation) {
       database_->Prepare("INSERT OR IGNORE INTO site (site, state, signing_key, last_seen_unix_ns, "
                          "software_version) VALUES (?1, 0, ?2, 0, '')"));
   CONSILIUM_RETURN_IF_ERROR(insert.Bind(invitation.site, PublicKey{}).Run());
-  CONSILIUM_RETURN_IF_ERROR(RemoveToken(*database_, invitation.site));
+  CONSILIUM_RETURN_IF_ERROR(RemoveTokenOf(*database_, invitation.site));
   CONSILIUM_ASSIGN_OR_RETURN(
       Statement token,
-      database_->Prepare("INSERT INTO token (hash, site, expires_unix_ns) VALUES (?1, ?2, ?3)"));
-  CONSILIUM_RETURN_IF_ERROR(
-      token.Bind(invitation.token_hash, invitation.site, absl::ToUnixNanos(invitation.expires))
-          .Run());
+      database_->Prepare("INSERT INTO token (hash, site, expires_unix_ns, joining) "
+                         "VALUES (?1, ?2, ?3, ?4)"));
+  CONSILIUM_RETURN_IF_ERROR(token
+                                .Bind(invitation.token_hash, invitation.site,
+                                      absl::ToUnixNanos(invitation.expires),
+                                      static_cast<int64_t>(invitation.joining))
+                                .Run());
+  if (invitation.joining == Invitation::Joining::kAgain) {
+    CONSILIUM_RETURN_IF_ERROR(RevokeCertificates(*database_, invitation.site));
+  }
   return transaction.Commit();
 }
 
-absl::StatusOr<SiteId> SqlcipherStore::SiteOfToken(const Digest& token_hash, absl::Time now) {
+absl::StatusOr<std::vector<Invitation>> SqlcipherStore::Invitations() {
   absl::MutexLock lock(&mu_);
   CONSILIUM_ASSIGN_OR_RETURN(
       Statement select,
-      database_->Prepare("SELECT site FROM token WHERE hash = ?1 AND expires_unix_ns > ?2"));
-  select.Bind(token_hash, absl::ToUnixNanos(now));
-  CONSILIUM_ASSIGN_OR_RETURN(const bool found, select.Step());
-  if (!found) return TokenRefused();
-  return SiteId(std::string(select.ColumnText(0)));
+      database_->Prepare("SELECT hash, site, expires_unix_ns, joining FROM token ORDER BY site"));
+  std::vector<Invitation> invitations;
+  CONSILIUM_ASSIGN_OR_RETURN(bool more, select.Bind().Step());
+  while (more) {
+    Invitation invitation;
+    CONSILIUM_ASSIGN_OR_RETURN(invitation.token_hash, select.ColumnDigest(0));
+    invitation.site = SiteId(std::string(select.ColumnText(1)));
+    invitation.expires = absl::FromUnixNanos(select.ColumnInt64(2));
+    invitation.joining = static_cast<Invitation::Joining>(select.ColumnInt64(3));
+    invitations.push_back(std::move(invitation));
+    CONSILIUM_ASSIGN_OR_RETURN(more, select.Step());
+  }
+  return invitations;
+}
+
+absl::Status SqlcipherStore::RemoveToken(const SiteId& site) {
+  absl::MutexLock lock(&mu_);
+  return RemoveTokenOf(*database_, site);
 }
 
 absl::Status SqlcipherStore::Enrol(const EnrolledSite& enrolled) {
@@ -160,9 +184,17 @@ absl::Status SqlcipherStore::Enrol(const EnrolledSite& enrolled) {
   return transaction.Commit();
 }
 
-absl::Status SqlcipherStore::AddCertificate(const CertificateRecord& certificate) {
+absl::Status SqlcipherStore::AddCertificate(const CertificateRecord& certificate,
+                                            std::span<const Digest> forgotten) {
   absl::MutexLock lock(&mu_);
-  return InsertCertificate(*database_, certificate);
+  CONSILIUM_ASSIGN_OR_RETURN(Transaction transaction, database_->Begin());
+  CONSILIUM_RETURN_IF_ERROR(InsertCertificate(*database_, certificate));
+  for (const Digest& fingerprint : forgotten) {
+    CONSILIUM_ASSIGN_OR_RETURN(
+        Statement remove, database_->Prepare("DELETE FROM certificate WHERE fingerprint = ?1"));
+    CONSILIUM_RETURN_IF_ERROR(remove.Bind(fingerprint).Run());
+  }
+  return transaction.Commit();
 }
 
 absl::Status SqlcipherStore::Revoke(const SiteId& site) {
@@ -175,7 +207,7 @@ absl::Status SqlcipherStore::Revoke(const SiteId& site) {
     return absl::NotFoundError(absl::StrCat("there is no site ", site.value()));
   }
   CONSILIUM_RETURN_IF_ERROR(RevokeCertificates(*database_, site));
-  CONSILIUM_RETURN_IF_ERROR(RemoveToken(*database_, site));
+  CONSILIUM_RETURN_IF_ERROR(RemoveTokenOf(*database_, site));
   return transaction.Commit();
 }
 

@@ -33,9 +33,11 @@ class SqlcipherStore final : public Store {
   absl::StatusOr<std::optional<std::string>> Value(absl::string_view name) override;
   absl::Status PutValue(absl::string_view name, absl::string_view value) override;
   absl::Status Invite(const Invitation& invitation) override;
-  absl::StatusOr<SiteId> SiteOfToken(const Digest& token_hash, absl::Time now) override;
+  absl::StatusOr<std::vector<Invitation>> Invitations() override;
+  absl::Status RemoveToken(const SiteId& site) override;
   absl::Status Enrol(const EnrolledSite& enrolled) override;
-  absl::Status AddCertificate(const CertificateRecord& certificate) override;
+  absl::Status AddCertificate(const CertificateRecord& certificate,
+                              std::span<const Digest> forgotten) override;
   absl::Status Revoke(const SiteId& site) override;
   absl::Status NoteSeen(const SiteId& site, absl::Time when,
                         absl::string_view software_version) override;

@@ -51,6 +51,8 @@ struct Invitation {
   SiteId site;
   Digest token_hash = {};
   absl::Time expires;
+  // kAgain: for a site that has attached before and can not any more; it keeps its store.
+  enum class Joining : uint8_t { kFirst = 0, kAgain = 1 } joining = Joining::kFirst;
 };
 
 struct EnrolledSite {
@@ -69,14 +71,19 @@ class Store {
   virtual absl::StatusOr<std::optional<std::string>> Value(absl::string_view name) = 0;
   virtual absl::Status PutValue(absl::string_view name, absl::string_view value) = 0;
 
-  // Makes the site where it is new, and replaces whatever token it had.
+  // Makes the site where it is new, and replaces whatever token it had. kAgain revokes the site's
+  // certificates, too.
   virtual absl::Status Invite(const Invitation& invitation) = 0;
-  // The site that a token is for. Refusal TOKEN_REFUSED where it is unknown, spent or expired.
-  virtual absl::StatusOr<SiteId> SiteOfToken(const Digest& token_hash, absl::Time now) = 0;
+  // Those that are not spent, expired ones included.
+  virtual absl::StatusOr<std::vector<Invitation>> Invitations() = 0;
+  // The site's token, where it has one.
+  virtual absl::Status RemoveToken(const SiteId& site) = 0;
   // Spends the token, keeps key and certificate, and revokes the site's older certificates, all or
   // nothing. Refusal TOKEN_REFUSED where the token went in the meantime.
   virtual absl::Status Enrol(const EnrolledSite& enrolled) = 0;
-  virtual absl::Status AddCertificate(const CertificateRecord& certificate) = 0;
+  // Also forgets those of these fingerprints.
+  virtual absl::Status AddCertificate(const CertificateRecord& certificate,
+                                      std::span<const Digest> forgotten) = 0;
   // The site, its token and all its certificates. NOT_FOUND.
   virtual absl::Status Revoke(const SiteId& site) = 0;
   virtual absl::Status NoteSeen(const SiteId& site, absl::Time when,

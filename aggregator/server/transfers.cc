@@ -1,11 +1,11 @@
 #include "aggregator/server/transfers.h"
 
-#include <spdlog/spdlog.h>
-
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "aggregator/server/site_log.h"
 #include "aggregator/server/upload_session.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
@@ -47,6 +47,9 @@ class VectorPayload final : public PayloadSource {
   const uint64_t elements_;
 };
 
+// What an update adds to the journal, generously.
+constexpr size_t kUpdateInputBytes = 512;
+
 // One upload on its way to the engine.
 class EngineUpload final : public UploadSink {
  public:
@@ -77,6 +80,12 @@ class EngineUpload final : public UploadSink {
       answer(Refused(status));
       return;
     }
+    if (absl::Status status = parts_.budget.Take(peer_.site(), kUpdateInputBytes, absl::Now());
+        !status.ok()) {
+      session_.reset();
+      answer(Refused(status));
+      return;
+    }
     absl::StatusOr<UploadSession::Staged> staged = session_->Finish();
     session_.reset();
     if (!staged.ok()) {
@@ -102,10 +111,9 @@ class EngineUpload final : public UploadSink {
  private:
   absl::Status Refused(const absl::Status& status) const {
     const v1::Reason reason = DetailOf(status).reason();
-    spdlog::log(reason == v1::IDENTITY_MISMATCH ? spdlog::level::err : spdlog::level::warn,
-                "{}upload of {} refused (run {}, task {}): {}: {}",
-                reason == v1::IDENTITY_MISMATCH ? "ALARM " : "", peer_.name.Uri(), run_, task_,
-                v1::Reason_Name(reason), std::string(status.message()));
+    LogOfSite(reason == v1::IDENTITY_MISMATCH ? SiteLine::kAlarm : SiteLine::kWarning, peer_.site(),
+              absl::StrCat("upload refused (run ", run_, ", task ", task_,
+                           "): ", v1::Reason_Name(reason), ": ", status.message()));
     return status;
   }
 
@@ -116,9 +124,17 @@ class EngineUpload final : public UploadSink {
   std::unique_ptr<UploadSession> session_;
 };
 
-absl::StatusOr<Download> OpenDownload(const TransferParts& parts, const v1::FetchRequest& request) {
+absl::StatusOr<Download> OpenDownload(const TransferParts& parts, const PeerIdentity& peer,
+                                      const v1::FetchRequest& request) {
   if (!CheckRunId(request.run_id()).ok()) {
     return Refusal(v1::MALFORMED, "run_id: is no run id");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Standing standing,
+                             parts.runs.FindParticipant(RunId(request.run_id()), peer.site()));
+  if (standing.decision != federation::Participant::Decision::kApproved) {
+    return Refusal(v1::NOT_APPROVED,
+                   absl::StrCat("the site takes no part in the run ", request.run_id(),
+                                ", so its models are not for it"));
   }
   CONSILIUM_ASSIGN_OR_RETURN(
       ModelPayload model,
@@ -158,8 +174,8 @@ TransferHandlers MakeTransferHandlers(const TransferParts& parts) {
       [parts](const PeerIdentity& peer) -> absl::StatusOr<std::unique_ptr<UploadSink>> {
     return std::make_unique<EngineUpload>(parts, peer);
   };
-  handlers.download = [parts](const PeerIdentity&, const v1::FetchRequest& request) {
-    return OpenDownload(parts, request);
+  handlers.download = [parts](const PeerIdentity& peer, const v1::FetchRequest& request) {
+    return OpenDownload(parts, peer, request);
   };
   return handlers;
 }

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregator/server/engine_loop.h"
+#include "aggregator/server/input_budget.h"
 #include "aggregator/server/run_index.h"
 #include "aggregator/server/run_vectors.h"
 #include "aggregator/server/site_directory.h"
@@ -26,6 +27,7 @@ struct TransferParts {
   RunVectors& vectors;
   StagedBlobs& staged;
   const SiteDirectory& directory;
+  InputBudget& budget;
 };
 
 TransferHandlers MakeTransferHandlers(const TransferParts& parts);

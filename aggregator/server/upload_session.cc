@@ -46,6 +46,15 @@ absl::Status CheckAgainstRun(const v1::UpdateHeader& header, const RunIndex::Fac
   return absl::OkStatus();
 }
 
+// The engine has the last word on a task; here, whether there can be such a task at all.
+absl::Status CheckGranted(const RunIndex& runs, const v1::UpdateHeader& header) {
+  const auto standing = runs.FindParticipant(RunId(header.run_id()), SiteId(header.site_id()));
+  if (!standing.ok() || TaskId(header.task_id()) > standing->newest_task) {
+    return Refusal(v1::TASK_UNKNOWN, "no such task was granted to this site");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status StorageRefusal(const absl::Status& status) {
   return Refusal(v1::STORAGE,
                  absl::StrCat("the aggregator could not store the update: ", status.message()));
@@ -63,6 +72,7 @@ absl::StatusOr<std::unique_ptr<UploadSession>> UploadSession::Begin(const Parts&
   CONSILIUM_RETURN_IF_ERROR(CheckSender(peer, header.site_id()));
   CONSILIUM_RETURN_IF_ERROR(CheckHeader(header));
   CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts run, parts.runs.Find(RunId(header.run_id())));
+  CONSILIUM_RETURN_IF_ERROR(CheckGranted(parts.runs, header));
   CONSILIUM_RETURN_IF_ERROR(CheckAgainstRun(header, run));
   std::unique_ptr<UploadSession> session(new UploadSession(parts, std::move(header)));
   auto vectors = parts.vectors.Get(RunId(session->header_.run_id()), run.elements);

@@ -36,8 +36,9 @@ class UploadSession {
   };
 
   // Refusals: IDENTITY_MISMATCH where the header names another site than the certificate does;
-  // MALFORMED; WIRE_VERSION; OVERSIZE; RUN_UNKNOWN; RUN_ENDED where the run was purged;
-  // LAYOUT_MISMATCH; STORAGE where the disk refused.
+  // MALFORMED; WIRE_VERSION; OVERSIZE; RUN_UNKNOWN; TASK_UNKNOWN where the site was
+  // granted no such task; RUN_ENDED where the run was purged; LAYOUT_MISMATCH; STORAGE where the
+  // disk refused.
   static absl::StatusOr<std::unique_ptr<UploadSession>> Begin(const Parts& parts,
                                                               const PeerIdentity& peer,
                                                               v1::UpdateHeader header);

@@ -31,7 +31,7 @@
 
 namespace consilium {
 
-inline constexpr size_t kKeyRingKeysMax = 4096;
+inline constexpr size_t kKeyRingKeysMax = 10240;
 
 class KeyRing {
  public:

@@ -4,50 +4,21 @@
 #include <grpc/support/log.h>
 #include <spdlog/spdlog.h>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "protocol/core/line_rate.h"
 
 namespace consilium {
 namespace {
 
-// Counts lines of the present window.
-class LineRate {
- public:
-  // Whether a line may be written now; `skipped` is what the window before left out.
-  bool Allow(absl::Time now, int64_t& skipped) ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    skipped = 0;
-    if (now - window_start_ >= kRefusalWindow) {
-      window_start_ = now;
-      skipped = skipped_;
-      skipped_ = 0;
-      lines_ = 0;
-    }
-    if (lines_ >= kRefusalsPerWindow) {
-      ++skipped_;
-      return false;
-    }
-    ++lines_;
-    return true;
-  }
-
- private:
-  absl::Mutex mu_;
-  absl::Time window_start_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
-  int lines_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t skipped_ ABSL_GUARDED_BY(mu_) = 0;
-};
-
 // Neither is ever destroyed: gRPC's threads may log while the process ends.
 LineRate& RefusalRate() {
-  static LineRate& rate = *new LineRate;
+  static LineRate& rate = *new LineRate({kRefusalsPerWindow, kRefusalWindow});
   return rate;
 }
 LineRate& LibraryLineRate() {
-  static LineRate& rate = *new LineRate;
+  static LineRate& rate = *new LineRate({kRefusalsPerWindow, kRefusalWindow});
   return rate;
 }
 

@@ -1,7 +1,8 @@
 // The logs of gRPC and Protobuf, routed into ours, and a line for every connection that was
-// refused, with the reason as exactly as it is known. Lines that a peer can cause are limited in
-// rate: above kRefusalsPerWindow in a window they are only counted, so that a peer can not fill a
-// disk.
+// refused, with the reason as exactly as it is known. Both are limited in rate: above
+// kRefusalsPerWindow in a window they are only counted, so that a peer can not fill a disk. Lines
+// about a peer whose certificate was checked are its service's, with a limit of its own
+// (aggregator/server/site_log.h).
 //
 // Threads: any.
 

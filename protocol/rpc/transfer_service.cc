@@ -52,6 +52,15 @@ absl::StatusOr<PeerIdentity> Admit(const TransferShared& shared,
   return peer;
 }
 
+// Enters the call among those that a revocation ends, and looks again: one that came between the
+// first look and this would have missed it.
+template <typename Call>
+absl::Status Enter(const TransferShared& shared, StreamRegistry& registry, Call* call,
+                   const PeerIdentity& peer) {
+  CONSILIUM_RETURN_IF_ERROR(registry.Enter(call, peer.site()));
+  return shared.handlers.admit ? shared.handlers.admit(peer) : absl::OkStatus();
+}
+
 absl::Status CheckHeader(const PeerIdentity& peer, const v1::UpdateHeader& header) {
   CONSILIUM_RETURN_IF_ERROR(CheckSender(peer, header.site_id()));
   const absl::Status status = CheckUpdateHeader(header);
@@ -80,7 +89,7 @@ class UploadCall final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     absl::Status status = peer.status();
     if (peer.ok()) {
       peer_ = *std::move(peer);
-      status = shared_->uploads.Enter(this, peer_.site());
+      status = Enter(*shared_, shared_->uploads, this, peer_);
     }
     if (!status.ok()) return FinishWith(status);
     ReadNext();
@@ -263,7 +272,7 @@ class DownloadCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  private:
   absl::Status Accept(const grpc::ByteBuffer& request) {
     CONSILIUM_ASSIGN_OR_RETURN(peer_, Admit(*shared_, *context_));
-    CONSILIUM_RETURN_IF_ERROR(shared_->downloads.Enter(this, peer_.site()));
+    CONSILIUM_RETURN_IF_ERROR(Enter(*shared_, shared_->downloads, this, peer_));
     grpc::Slice bytes;
     if (!request.Valid() || request.Length() > kFetchRequestBytesMax ||
         !request.DumpToSingleSlice(&bytes).ok() ||

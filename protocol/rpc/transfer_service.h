@@ -67,8 +67,8 @@ struct TransferLimits {
 };
 
 struct TransferHandlers {
-  // Whether this site may call now (SITE_REVOKED, NOT_ATTACHED ...). Called by gRPC's threads for
-  // every call, before anything else; must not block.
+  // Whether this site may call now (SITE_REVOKED, SITE_UNKNOWN). Called by gRPC's threads twice for
+  // every call, before anything else and once Disconnect() can end it; must not block.
   std::function<absl::Status(const PeerIdentity&)> admit;
   std::function<absl::StatusOr<std::unique_ptr<UploadSink>>(const PeerIdentity&)> upload;
   // `request` is no larger than a control message; its fields are unchecked.

@@ -1,6 +1,7 @@
 // The file in which a run leaves its aggregator: journal entries, and the updates where asked for.
-// Signed by the aggregator and encrypted to one recipient, because single updates can be inverted
-// into patients: they never lie about in the clear.
+// Encrypted to one recipient, because single updates can be inverted into patients: they never lie
+// about in the clear. Signed by the aggregator: a reader that knows its key (ReadExportOptions)
+// knows where the file comes from; one that does not, only that it was not altered since.
 //
 //   file      = magic ‖ ephemeral X25519 public key (32) ‖ record*
 //   record    = length (u32, little endian) ‖ AES-256-GCM(key, nonce = counter ‖ last flag)

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -42,7 +43,25 @@ std::vector<float> AsFloats(const std::string& payload) {
 
 absl::StatusOr<Recording> OpenRecording(const RecordingSource& source) {
   CONSILIUM_ASSIGN_OR_RETURN(const RecipientKey key, ReadRecipientKey(source.key_file));
-  CONSILIUM_ASSIGN_OR_RETURN(JournalExport read, ReadJournalExport(source.export_file, key, {}));
+  ReadExportOptions options;
+  if (!source.aggregator_key.empty()) {
+    options.aggregator_key = DigestFromHex(source.aggregator_key);
+    if (!options.aggregator_key.has_value()) {
+      return absl::InvalidArgumentError(
+          "--aggregator-key takes 64 lower-case hexadecimal digits, as `consilium status` shows "
+          "them");
+    }
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(JournalExport read,
+                             ReadJournalExport(source.export_file, key, options));
+  if (source.aggregator_key.empty()) {
+    absl::FPrintF(stderr,
+                  "WARNING: who signed this export is NOT checked: it names the key\n"
+                  "  %s\n"
+                  "itself. Compare with `consilium status` at the aggregator, or give\n"
+                  "--aggregator-key.\n",
+                  absl::BytesToHexString(read.header.aggregator_signing_key()));
+  }
   Recording recording;
   recording.run = RunId(read.header.run_id());
   recording.entries = std::move(read.entries);

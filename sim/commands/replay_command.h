@@ -17,7 +17,10 @@ namespace consilium {
 // Where a recording and the hospitals' tables lie.
 struct RecordingSource {
   std::string export_file;
-  std::string key_file;           // Private key of the export's recipient.
+  std::string key_file;  // Private key of the export's recipient.
+  // The aggregator's signing key, 64 hexadecimal digits (`consilium status`). Empty: the export is
+  // checked against the key that it states itself, so anyone may have made it; stderr says so.
+  std::string aggregator_key = "";
   std::vector<std::string> data;  // "SITE=CSV".
 };
 
@@ -30,7 +33,8 @@ struct ReplayCommand {
 // DATA_LOSS where anything differs from what was recorded; stdout says what.
 absl::Status Execute(const ReplayCommand& command);
 
-// Decrypts, checks signature and chain.
+// Decrypts, checks signature and chain. INVALID_ARGUMENT for an aggregator_key that is none;
+// PERMISSION_DENIED where another aggregator signed.
 absl::StatusOr<Recording> OpenRecording(const RecordingSource& source);
 // The plan of the recorded run. NOT_FOUND where the recording has none.
 absl::StatusOr<v1::RunPlan> PlanOf(const Recording& recording);

@@ -174,8 +174,23 @@ absl::Status Replayer::TakeUpdate(const fed::UpdateStaged& staged) {
   return Store().Put(name, found->second);
 }
 
+// Before anything is made for the run's model.
+absl::Status CheckPlan(const fed::RunSubmitted& submitted, uint64_t model_bytes_max) {
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, ResolvePlan(*submitted.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+  const uint64_t elements_max = model_bytes_max / sizeof(float);
+  if (graph.layout.elements() <= elements_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("the recorded model has %d numbers; a replay takes up to %d",
+                      graph.layout.elements(), elements_max));
+}
+
 absl::Status Replayer::Feed(const v1::JournalEntry& entry) {
   CONSILIUM_ASSIGN_OR_RETURN(const fed::JournalledEvent input, fed::DecodeJournalEntry(entry));
+  if (const auto* submitted = std::get_if<fed::RunSubmitted>(&input.event);
+      submitted != nullptr && submitted->run == recording_.run) {
+    CONSILIUM_RETURN_IF_ERROR(CheckPlan(*submitted, options_.model_bytes_max));
+  }
   const auto* done = std::get_if<fed::ComputeDone>(&input.event);
   if (done != nullptr && done->run == recording_.run) {
     CONSILIUM_RETURN_IF_ERROR(CheckDone(*done));

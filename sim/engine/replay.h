@@ -21,12 +21,16 @@
 
 namespace consilium {
 
+// What an export may say is not what it may cost: a model of 2^34 numbers fits in a small file.
+inline constexpr uint64_t kReplayModelBytesMax = uint64_t{4} << 30;
+
 struct ReplayOptions {
   // Both null: updates are taken from the recording. Both set: they are trained again, and the
   // recording's bytes are not looked at.
   const FederationData* data = nullptr;
   Trainer* trainer = nullptr;
   std::function<void(size_t done, size_t of)> progress;
+  uint64_t model_bytes_max = kReplayModelBytesMax;
 };
 
 struct ReplayResult {
@@ -41,7 +45,9 @@ struct ReplayResult {
   const federation::RunState& run(const RunId& id) const { return engine.runs().at(id); }
 };
 
-// INVALID_ARGUMENT: an entry that is no input, or sequence numbers that go back. NOT_FOUND: the
+// INVALID_ARGUMENT: an entry that is no input, a plan that can not be run (models/spec/run_plan.h),
+// or sequence numbers that go back. RESOURCE_EXHAUSTED: its model has more bytes than
+// the options allow. NOT_FOUND: the
 // recording has no such run, or lacks the updates that a program needs. Mismatches are not errors.
 absl::StatusOr<ReplayResult> Replay(const Recording& recording, const ReplayOptions& options);
 

@@ -41,8 +41,9 @@ absl::StatusOr<v1::JoinFile> ReadJoinFile(const std::string& path) {
         absl::StrCat(path, " is no join file: token or addresses are missing"));
   }
   if (absl::FromUnixSeconds(join.expires_unix_s()) < absl::Now()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        path, " has expired; ask for a new one (consilium site add ", join.site_id(), ")"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " has expired; ask for a new one (consilium site add [--again] ",
+                     join.site_id(), ")"));
   }
   return join;
 }

@@ -54,7 +54,7 @@ v1::ErrorDetail PrintableDetailOf(const absl::Status& status) {
 
 std::string AdviceFor(v1::Reason reason, const Stranded& whom) {
   const std::string join_again = absl::StrCat(
-      "ask who runs the aggregator for a new join file (consilium site add ", whom.site,
+      "ask who runs the aggregator for a new join file (consilium site add --again ", whom.site,
       "), then: consilium-agent enrol --store ", whom.store_folder, " --join FILE");
   switch (reason) {
     case v1::LEASE_FENCED:

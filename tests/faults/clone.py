@@ -38,7 +38,7 @@ def await_fenced(federation, name):
     expect(code == 1, f"{name} exits with {code} instead of 1", federation, name)
     last = federation.log(name).strip().splitlines()[-1]
     for words in ["LEASE_FENCED", "Two copies of this site's store are about",
-                  f"consilium site add {SITE}", "consilium-agent enrol --store"]:
+                  f"consilium site add --again {SITE}", "consilium-agent enrol --store"]:
         expect(words in last, f"the last line of {name}'s log lacks '{words}'", federation, name)
 
 

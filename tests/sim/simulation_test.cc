@@ -7,17 +7,24 @@
 #include <stdlib.h>
 
 #include <cmath>
+#include <cstdio>
+#include <fstream>
 #include <numeric>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "models/spec/run_plan.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/journal_export.h"
 #include "protocol/wire/text_format.h"
+#include "sim/commands/replay_command.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
 #include "sim/engine/replay.h"
 #include "sim/report/scores.h"
 #include "site_agent/core/release_rules.h"
 #include "site_agent/train/cpu_trainer.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace consilium {
@@ -188,6 +195,53 @@ TEST_F(SimulationTest, ReplayAndRetrainingGiveTheSameModels) {
   const auto drifted = Replay(without_updates, retrain);
   ASSERT_TRUE(drifted.ok());
   EXPECT_FALSE(drifted->mismatches.empty());
+}
+
+TEST_F(SimulationTest, AReplayMeetsTheLimitsOfAPlanBeforeItsModel) {
+  Recording recording;
+  Run(Load(1, {"stop.versions_max=2"}), &recording);
+  ReplayOptions small;
+  small.model_bytes_max = 100;
+  EXPECT_EQ(Replay(recording, small).status().code(), absl::StatusCode::kResourceExhausted);
+  for (v1::JournalEntry& entry : recording.entries) {
+    if (!entry.has_run_submitted()) continue;
+    entry.mutable_run_submitted()->mutable_plan()->mutable_config()->clear_training();
+  }
+  EXPECT_EQ(Replay(recording, {}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(OpenRecording, ChecksWhoSigned) {
+  const auto signer = SigningKey::Generate();
+  const auto recipient = GenerateRecipientKey();
+  ASSERT_TRUE(signer.ok() && recipient.ok());
+  const auto hex_of = [](const PublicKey& key) { return ToHex(std::span<const uint8_t>(key)); };
+  const TempFolder folder;
+  RecordingSource source;
+  source.export_file = folder.File("signed.export");
+  source.key_file = folder.File("recipient.key");
+  ASSERT_TRUE(WriteRecipientKey(*recipient, source.key_file).ok());
+  v1::ExportHeader header;
+  header.set_run_id("run-1");
+  header.set_aggregator_signing_key(
+      std::string(signer->public_key().begin(), signer->public_key().end()));
+  std::string bytes;
+  {
+    const auto writer = JournalExportWriter::Create(header, recipient->public_key, *signer,
+                                                    [&bytes](absl::string_view piece) {
+                                                      bytes.append(piece.data(), piece.size());
+                                                      return absl::OkStatus();
+                                                    });
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE((*writer)->Finish().ok());
+  }
+  std::ofstream(source.export_file, std::ios::binary) << bytes;
+  EXPECT_TRUE(OpenRecording(source).ok());
+  source.aggregator_key = hex_of(signer->public_key());
+  EXPECT_TRUE(OpenRecording(source).ok()) << OpenRecording(source).status();
+  source.aggregator_key = hex_of(SigningKey::Generate()->public_key());
+  EXPECT_EQ(OpenRecording(source).status().code(), absl::StatusCode::kPermissionDenied);
+  source.aggregator_key = "zz";
+  EXPECT_EQ(OpenRecording(source).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 // Test log-loss over all hospitals' test patients, one value per seed.

@@ -250,6 +250,9 @@ VectorProgram ProgramOf(const RunState& run, const PendingProgram& pending) {
                     .learning_rate = pending.server_learning_rate,
                     .steps_before = run.optimizer_steps},
                    program);
+  // Of the result as well: a direction that is finite may still carry the weights beyond f32.
+  norm.x = next;
+  program.steps.push_back(norm);
   program.result = next;
   return program;
 }

@@ -7,6 +7,8 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/admission.h"
 #include "aggregator/core/run_views.h"
 #include "tests/aggregator/core/federation_fixture.h"
 
@@ -333,6 +335,40 @@ TEST(Update, IsRefusedWithItsReason) {
     EXPECT_THAT(f.Deliver(kB), ::testing::Not(IsEmpty()));
     EXPECT_THAT(f.run().buffer, SizeIs(1));
   }
+}
+
+// Numbers that are finite one by one, and overflow when they are added to a model.
+TEST(Update, MayNotBeSoLargeThatAModelOverflowsWhateverThePlanSays) {
+  for (const absl::string_view limits : {"", "limits { update_norm_max: 1e30 }"}) {
+    TestFederation f({10, 20});
+    f.StartRun(MakePlan({.aggregation = absl::StrCat("preset: FEDBUFF ", limits)}));
+    const double norm_max = kUpdateRmsMax * std::sqrt(static_cast<double>(f.run().elements));
+    UpdateStaged update = f.Update(kA);
+    update.norm = norm_max * 1.001;
+    EXPECT_EQ(RefusalOf(f.Step(update)), v1::NORM_TOO_LARGE);
+    update = f.Update(kB);
+    update.norm = norm_max;
+    f.Step(update);
+    EXPECT_THAT(f.run().buffer, SizeIs(1));
+  }
+}
+
+TEST(Version, IsNotCommittedWhereItsWeightsOverflow) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({}));
+  f.Deliver(kA);
+  const auto compute = Of<Compute>(f.Deliver(kB));
+  ASSERT_THAT(compute, SizeIs(1));
+  // The norms of the direction and of what comes out are both looked at.
+  std::vector<VectorName> looked_at;
+  for (const VectorStep& step : compute[0].code.steps) {
+    if (step.op == VectorStep::Op::kNormSquared) looked_at.push_back(step.x);
+  }
+  EXPECT_THAT(looked_at, ::testing::ElementsAre(VectorName::Scratch(0), compute[0].code.result));
+  EXPECT_EQ(compute[0].code.steps.back().op, VectorStep::Op::kNormSquared);
+  f.Step(ComputeDone{f.run_id, compute[0].program, {1.0, INFINITY}, Sha256Of("root")});
+  EXPECT_THAT(f.run().versions, SizeIs(1));
+  EXPECT_THAT(f.run().why_ended, ::testing::HasSubstr("not be finite"));
 }
 
 TEST(Update, ThatIsTooStaleIsRefusedAndItsSiteGoesOn) {

@@ -27,7 +27,9 @@ class RandomEvents {
       case 0:
         return Started{};
       case 1:
-        return SiteAdded{Site(), Hash()};
+        return SiteAdded{
+            Site(), Hash(),
+            Number() % 2 == 0 ? SiteAdded::Occasion::kFirst : SiteAdded::Occasion::kAgain};
       case 2:
         return SiteRemoved{Site()};
       case 3: {

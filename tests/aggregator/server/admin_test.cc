@@ -72,6 +72,32 @@ TEST_F(Admin, SocketIsItsUsersAlone) {
   EXPECT_EQ(info.st_mode & 0777, 0600);
 }
 
+// A copy of the folder, without what lies beside it, opens nothing; of what is in it, a backup
+// needs the store alone.
+TEST_F(Admin, DataFolderHoldsNoKeyToItsStore) {
+  const std::string key_file = Aggregator::DefaultKeyFile(aggregator_.data());
+  EXPECT_EQ(Aggregator::DefaultKeyFile(aggregator_.data() + "/"), key_file);
+  ASSERT_TRUE(std::filesystem::exists(key_file));
+  EXPECT_NE(key_file.rfind(aggregator_.data() + "/", 0), 0u);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(aggregator_.data())) {
+    if (!entry.is_regular_file()) continue;
+    const auto content = ReadFile(entry.path().string(), 64 << 20);
+    ASSERT_THAT(content, IsOk());
+    EXPECT_EQ(content->find("consilium-kek"), std::string::npos) << entry.path();
+  }
+  EXPECT_THAT(Aggregator::Init({.data = aggregator_.data() + "-2",
+                                .pki = aggregator_.pki(),
+                                .federation = "test-federation",
+                                .address = "127.0.0.1:0",
+                                .enrolment_address = "127.0.0.1:0",
+                                .key_file = aggregator_.data() + "-2/keys/kek"}),
+              IsError(absl::StatusCode::kInvalidArgument, ""));
+  aggregator_.Stop();
+  std::filesystem::remove_all(aggregator_.data() + "/tls");
+  aggregator_.Restart();
+  EXPECT_THAT(site_.Attach(), IsOk());
+}
+
 TEST_F(Admin, ListsSitesByState) {
   aggregator_.AddSite("south");
   ASSERT_THAT(site_.Attach(), IsOk());
@@ -183,6 +209,7 @@ TEST_F(Admin, StatusCountsWhatLives) {
   EXPECT_EQ(status.sites_attached(), 1);
   EXPECT_EQ(status.runs_live(), 1);
   EXPECT_EQ(status.main_address(), aggregator_.aggregator().main_address());
+  EXPECT_EQ(status.signing_key(), site_.store().aggregator_key);
 }
 
 }  // namespace

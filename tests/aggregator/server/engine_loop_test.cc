@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/server/journal_head.h"
 #include "aggregator/server/upload_session.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
@@ -215,6 +216,25 @@ TEST_F(EngineLoopTest, AFullDiskAcknowledgesNothingAndTheRunGoesOn) {
   EXPECT_EQ(Blobs(), 2);  // Version 0 and the update.
 }
 
+TEST_F(EngineLoopTest, HoldsOnlySoManyBytesThatWait) {
+  BeginRun();
+  parts_.store().full = true;
+  // From here on the engine waits for the disk, and takes nothing.
+  EXPECT_EQ(DetailOf(Deliver(Stage({0.1F, 0.2F, 0.3F, 0.4F}, 100)).status()).reason(), v1::STORAGE);
+  const auto waiting = [](size_t bytes) {
+    EngineInput input;
+    input.event = federation::LeaseConfirmed{kSite, Lease(9)};
+    input.bytes = bytes;
+    return input;
+  };
+  EXPECT_TRUE(parts_.loop().TryPost(waiting(kEngineQueueBytesMax - 10)));
+  EXPECT_FALSE(parts_.loop().TryPost(waiting(11)));
+  EXPECT_TRUE(parts_.loop().TryPost(waiting(10)));
+  parts_.store().full = false;
+  ASSERT_THAT(parts_.loop().Inspect([](const federation::FederationEngine&) {}), IsOk());
+  EXPECT_TRUE(parts_.loop().TryPost(waiting(kEngineQueueBytesMax)));
+}
+
 TEST_F(EngineLoopTest, HowAnUploadIsCutChangesNothing) {
   BeginRun();
   const std::vector<float> values = {0.1F, -2, 3e10F, 1e-20F};
@@ -283,6 +303,38 @@ TEST_F(EngineLoopTest, AStreamThatEndedBeforeItsWelcomeIsLost) {
   }
   EXPECT_EQ(link, federation::SiteState::Link::kLost);
   EXPECT_EQ(parts_.links().size(), 0);
+}
+
+TEST_F(EngineLoopTest, WhatALaterStartCouldNotReadIsNotKept) {
+  BeginRun();
+  const ChainHead before = *parts_.store().Head();
+  federation::RunDecided decided;
+  decided.site = kSite;
+  decided.run = kRun;
+  decided.message = "not UTF-8: \xC3";
+  EXPECT_FALSE(parts_.loop().PostAndWait(decided).ok());
+  EXPECT_EQ(*parts_.store().Head(), before);
+  // The engine has not seen it either, and goes on.
+  EXPECT_THAT(Deliver(Stage({0.1F, 0.2F, 0.3F, 0.4F}, 100)), IsOk());
+  // A start on this journal, which fails the test where it can not be read.
+  parts_.Start();
+}
+
+TEST_F(EngineLoopTest, SignsItsHeadBeforeTheFirstEntryAndNowAndThen) {
+  const auto signed_sequence = [this] {
+    const auto known = KnownHeads(parts_.store(), parts_.receipts().key().public_key());
+    EXPECT_THAT(known, IsOk());
+    return known->empty() ? Sequence(0) : known->back().sequence;
+  };
+  EXPECT_TRUE(parts_.store().Value("journal_head")->has_value());
+  BeginRun();
+  // Version 0 is a version.
+  const Sequence first = signed_sequence();
+  EXPECT_GT(first, Sequence(0));
+  for (uint64_t i = 0; i <= kHeadEntriesMax; ++i) {
+    ASSERT_THAT(parts_.loop().PostAndWait(federation::LeaseConfirmed{kSite, Lease(9)}), IsOk());
+  }
+  EXPECT_GE(signed_sequence().value(), first.value() + kHeadEntriesMax);
 }
 
 TEST_F(EngineLoopTest, RefusesToStartOnADamagedJournal) {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ringbuffer_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <string>
@@ -14,6 +16,7 @@
 #include "protocol/rpc/credentials.h"
 #include "protocol/rpc/pki.h"
 #include "protocol/rpc/rpc_status.h"
+#include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "tests/aggregator/core/federation_fixture.h"
 #include "tests/aggregator/server/fake_site.h"
@@ -131,29 +134,107 @@ TEST(Enrolment, ARevokedSiteStaysOut) {
             v1::SITE_REVOKED);
 }
 
-TEST(Renewal, GivesACertificateWithWhichTheSiteGoesOn) {
+// Two join files, the first of them stolen.
+TEST(Enrolment, ATokenThatWasNotSpentDoesNotOutliveTheFirstAttach) {
   LiveAggregator aggregator;
   FakeSite site(aggregator, "north");
-  const std::string run = aggregator.Submit(*federation::MakePlan({}));
-  const auto credentials =
-      TlsChannelCredentials({.anchors = *TrustAnchors::FromPem(site.store().root_pem),
-                             .certificate_folder = site.store().certificate_folder});
-  const auto stub = v1::Renewal::NewStub(
-      MakeChannel(aggregator.aggregator().main_address(), *credentials, ChannelKind::kControl));
-  const auto key = TlsKey::Generate();
-  grpc::ClientContext context;
-  v1::RenewRequest request;
-  request.set_csr_pem(*key->MakeRequestPem());
-  v1::RenewResponse response;
-  ASSERT_THAT(FromGrpcStatus(stub->Renew(&context, request, &response)), IsOk());
-  ASSERT_THAT(
-      InstallCertificate(site.store().certificate_folder, *key, response.certificate_chain_pem()),
-      IsOk());
-  EXPECT_THAT(site.Attach(), IsOk());
-  // The certificate is on record also after a restart.
+  const v1::JoinFile second = aggregator.AddSite("north");
+  ASSERT_THAT(site.Attach(), IsOk());
+  EXPECT_EQ(ReasonOf(Enrol(second, RequestOf(second))), v1::TOKEN_REFUSED);
+  // The hospital's certificate is as good as before.
   site.Detach();
-  aggregator.Restart();
-  EXPECT_THAT(site.Attach(), IsOk());
+  absl::Status attached = site.Attach();
+  while (DetailOf(attached).reason() == v1::LEASE_IN_USE) attached = site.Attach();
+  EXPECT_THAT(attached, IsOk());
+}
+
+TEST(Enrolment, WhoHasNoTokenFillsNoLog) {
+  // Exchanged while nothing else runs.
+  const std::shared_ptr<spdlog::logger> logger = spdlog::default_logger();
+  const auto lines = std::make_shared<spdlog::sinks::ringbuffer_sink_mt>(10000);
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", lines));
+  {
+    LiveAggregator aggregator;
+    const v1::JoinFile join = aggregator.AddSite("north");
+    v1::EnrolRequest request = RequestOf(join);
+    request.set_token(std::string(32, 'x'));
+    for (int i = 0; i < 200; ++i) EXPECT_EQ(ReasonOf(Enrol(join, request)), v1::TOKEN_REFUSED);
+    // And nobody is kept out who has one.
+    EXPECT_THAT(Enrol(join, RequestOf(join)), IsOk());
+  }
+  spdlog::set_default_logger(logger);
+  int written = 0;
+  for (const std::string& line : lines->last_formatted()) {
+    written += line.find("TOKEN_REFUSED") != std::string::npos ||
+                       line.find("enrolment from") != std::string::npos
+                   ? 1
+                   : 0;
+  }
+  EXPECT_GT(written, 0);
+  EXPECT_LT(written, 150);
+}
+
+class RenewalOfASite : public ::testing::Test {
+ protected:
+  absl::StatusOr<std::string> Renew(const TlsKey& key) {
+    const auto credentials =
+        TlsChannelCredentials({.anchors = *TrustAnchors::FromPem(site_.store().root_pem),
+                               .certificate_folder = site_.store().certificate_folder});
+    const auto stub = v1::Renewal::NewStub(
+        MakeChannel(aggregator_.aggregator().main_address(), *credentials, ChannelKind::kControl));
+    grpc::ClientContext context;
+    v1::RenewRequest request;
+    request.set_csr_pem(*key.MakeRequestPem());
+    v1::RenewResponse response;
+    const absl::Status status = FromGrpcStatus(stub->Renew(&context, request, &response));
+    if (!status.ok()) return status;
+    return response.certificate_chain_pem();
+  }
+  // The certificate that the site has, as if it had been made so long ago.
+  void Age(absl::Duration age) {
+    const auto authority =
+        CertificateAuthority::FromPem(*TlsKey::Read(aggregator_.pki() + "/intermediate.key"),
+                                      *ReadFile(aggregator_.pki() + "/intermediate.pem", 1 << 16));
+    const auto key = TlsKey::Generate();
+    const auto chain =
+        authority->IssueSite(*key->MakeRequestPem(), SiteId("north"), absl::Now() - age);
+    ASSERT_THAT(InstallCertificate(site_.store().certificate_folder, *key, *chain), IsOk());
+    const auto certificate = Certificate::FromPem(*chain);
+    aggregator_.Stop();
+    {
+      const auto store = aggregator_.OpenStore();
+      ASSERT_THAT(store->AddCertificate({.site = SiteId("north"),
+                                         .fingerprint = certificate->Fingerprint(),
+                                         .ends = certificate->not_after()},
+                                        {}),
+                  IsOk());
+    }
+    aggregator_.Restart();
+  }
+
+  LiveAggregator aggregator_;
+  FakeSite site_{aggregator_, "north"};
+};
+
+TEST_F(RenewalOfASite, GivesACertificateWithWhichTheSiteGoesOn) {
+  Age(limits::kSiteCertificateLifetime / 2);
+  const auto key = TlsKey::Generate();
+  const auto chain = Renew(*key);
+  ASSERT_THAT(chain, IsOk());
+  ASSERT_THAT(InstallCertificate(site_.store().certificate_folder, *key, *chain), IsOk());
+  EXPECT_THAT(site_.Attach(), IsOk());
+  // The certificate is on record also after a restart.
+  site_.Detach();
+  aggregator_.Restart();
+  EXPECT_THAT(site_.Attach(), IsOk());
+}
+
+TEST_F(RenewalOfASite, ComesNotAsOftenAsASiteLikes) {
+  const auto key = TlsKey::Generate();
+  const absl::Status early = Renew(*key).status();
+  EXPECT_EQ(DetailOf(early).reason(), v1::BUSY);
+  EXPECT_GT(DetailOf(early).retry_after_ms(), 0u);
+  EXPECT_THAT(site_.Attach(), IsOk());
 }
 
 TEST(Certificates, OfTheFederationButNotOnRecordAreRefused) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "consilium/v1/enrolment.grpc.pb.h"
+#include "privacy/at_rest/key_file.h"
 #include "protocol/core/files.h"
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/rpc/channels.h"
@@ -92,6 +93,12 @@ void LiveAggregator::Restart(Aggregator::ServeOptions options) {
   options.software_version = "test";
   aggregator_ = Must(Aggregator::Start(std::move(options)));
   Connect();
+}
+
+std::unique_ptr<SqlcipherStore> LiveAggregator::OpenStore() const {
+  const Kek kek =
+      Must(LoadKek({.file = Aggregator::DefaultKeyFile(data()), .store_folder = data()}));
+  return Must(SqlcipherStore::Open(kek, data() + "/store"));
 }
 
 std::string AggregatorAccess::root_pem() const {
@@ -195,7 +202,7 @@ void FakeSite::Connect() {
   bulk_ = MakeChannel(address, credentials, ChannelKind::kBulk);
 }
 
-absl::Status FakeSite::Attach() {
+absl::Status FakeSite::Attach(const HelloOptions& options) {
   link_.reset();
   Connect();
   {
@@ -209,7 +216,7 @@ absl::Status FakeSite::Attach() {
   hello.set_incarnation(++store_.incarnation);
   hello.set_lease_presented(store_.lease);
   hello.set_lease_next(RandomLease());
-  hello.set_software_version("fake");
+  hello.set_software_version(options.software_version);
   link_ = std::make_unique<CoordinationLink>(control_, hello, this);
   {
     absl::MutexLock lock(&mu_);

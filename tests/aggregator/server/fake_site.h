@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "aggregator/server/aggregator.h"
+#include "aggregator/server/sqlcipher_store.h"
 #include "consilium/v1/admin.grpc.pb.h"
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/enrolment.pb.h"
@@ -82,6 +83,9 @@ class LiveAggregator : public AggregatorAccess {
   void Restart(Aggregator::ServeOptions options = {});
   void Stop() { aggregator_.reset(); }
 
+  // Of one that is stopped.
+  std::unique_ptr<SqlcipherStore> OpenStore() const;
+
   Aggregator& aggregator() { return *aggregator_; }
 
  private:
@@ -106,8 +110,12 @@ class FakeSite final : public CoordinationLink::Handler {
   FakeSite(AggregatorAccess& aggregator, const std::string& site, SiteStore store);
   ~FakeSite() override;
 
+  struct HelloOptions {
+    std::string software_version = "fake";
+  };
   // Opens the control stream and confirms the lease; the refusal where it is not welcome.
-  absl::Status Attach();
+  absl::Status Attach(const HelloOptions& options);
+  absl::Status Attach() { return Attach(HelloOptions()); }
   void Detach() { link_.reset(); }
   // The status with which the stream ended; waits for that.
   absl::Status AwaitClosed();

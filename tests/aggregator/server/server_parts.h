@@ -35,12 +35,12 @@ class FullDiskStore final : public Store {
     return store_.PutValue(name, value);
   }
   absl::Status Invite(const Invitation& invitation) override { return store_.Invite(invitation); }
-  absl::StatusOr<SiteId> SiteOfToken(const Digest& token, absl::Time now) override {
-    return store_.SiteOfToken(token, now);
-  }
+  absl::StatusOr<std::vector<Invitation>> Invitations() override { return store_.Invitations(); }
+  absl::Status RemoveToken(const SiteId& site) override { return store_.RemoveToken(site); }
   absl::Status Enrol(const EnrolledSite& enrolled) override { return store_.Enrol(enrolled); }
-  absl::Status AddCertificate(const CertificateRecord& certificate) override {
-    return store_.AddCertificate(certificate);
+  absl::Status AddCertificate(const CertificateRecord& certificate,
+                              std::span<const Digest> forgotten) override {
+    return store_.AddCertificate(certificate, forgotten);
   }
   absl::Status Revoke(const SiteId& site) override { return store_.Revoke(site); }
   absl::Status NoteSeen(const SiteId& site, absl::Time when, absl::string_view version) override {

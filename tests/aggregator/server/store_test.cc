@@ -11,6 +11,7 @@
 #include "aggregator/server/site_directory.h"
 #include "aggregator/server/sqlcipher_store.h"
 #include "protocol/wire/hash.h"
+#include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -27,6 +28,11 @@ class StoreTest : public ::testing::Test {
     ASSERT_THAT(kek, IsOk());
     kek_ = std::make_unique<Kek>(*std::move(kek));
     auto store = SqlcipherStore::Create(*kek_, folder_.File("store"));
+    ASSERT_THAT(store, IsOk());
+    store_ = *std::move(store);
+  }
+  void SetUpAnotherStore() {
+    auto store = SqlcipherStore::Create(*kek_, folder_.File("another"));
     ASSERT_THAT(store, IsOk());
     store_ = *std::move(store);
   }
@@ -53,18 +59,117 @@ TEST_F(StoreTest, KeepsValues) {
 }
 
 TEST_F(StoreTest, TokensEndWithTheirTimeAndWithTheirUse) {
-  const Digest token = Sha256Of(absl::string_view("token"));
   const SiteId site("north");
-  ASSERT_THAT(store_->Invite({.site = site, .token_hash = token, .expires = kNow}), IsOk());
-  EXPECT_EQ(store_->SiteOfToken(token, kNow - absl::Seconds(1))->value(), "north");
-  EXPECT_EQ(DetailOf(store_->SiteOfToken(token, kNow).status()).reason(), v1::TOKEN_REFUSED);
-  EnrolledSite enrolled{.token_hash = token, .site = site, .certificate_ends = kNow};
+  std::string token;
+  {
+    const auto directory = SiteDirectory::Load(*store_);
+    token = *(*directory)->Invite(site, kNow, Invitation::Joining::kFirst);
+    EXPECT_EQ(*(*directory)->CheckToken(token, site, kNow - absl::Seconds(1)),
+              Invitation::Joining::kFirst);
+    EXPECT_EQ(DetailOf((*directory)->CheckToken(token, site, kNow).status()).reason(),
+              v1::TOKEN_REFUSED);
+    EXPECT_EQ(
+        DetailOf((*directory)->CheckToken(token, SiteId("south"), kNow - absl::Seconds(1)).status())
+            .reason(),
+        v1::TOKEN_REFUSED);
+  }
+  Reopen();
+  const auto directory = SiteDirectory::Load(*store_);
+  EXPECT_THAT((*directory)->CheckToken(token, site, kNow - absl::Seconds(1)), IsOk());
+  EnrolledSite enrolled{.token_hash = JoinTokenHash(token), .site = site, .certificate_ends = kNow};
   enrolled.certificate_fingerprint[0] = 1;
-  ASSERT_THAT(store_->Enrol(enrolled), IsOk());
+  ASSERT_THAT((*directory)->Enrol(enrolled), IsOk());
+  EXPECT_FALSE((*directory)->CheckToken(token, site, kNow - absl::Seconds(1)).ok());
   enrolled.certificate_fingerprint[0] = 2;
-  EXPECT_EQ(DetailOf(store_->Enrol(enrolled)).reason(), v1::TOKEN_REFUSED);
+  EXPECT_EQ(DetailOf((*directory)->Enrol(enrolled)).reason(), v1::TOKEN_REFUSED);
   // The try that was refused left nothing.
   EXPECT_EQ(store_->Certificates()->size(), 1);
+}
+
+TEST_F(StoreTest, ADroppedTokenIsGoneAlsoFromTheDisk) {
+  const auto directory = SiteDirectory::Load(*store_);
+  const SiteId site("north");
+  const std::string token =
+      *(*directory)->Invite(site, kNow + absl::Hours(1), Invitation::Joining::kFirst);
+  ASSERT_THAT((*directory)->DropToken(site), IsOk());
+  ASSERT_THAT((*directory)->DropToken(site), IsOk());
+  EXPECT_FALSE((*directory)->CheckToken(token, site, kNow).ok());
+  EXPECT_TRUE(store_->Invitations()->empty());
+}
+
+class RenewalTest : public StoreTest {
+ protected:
+  void SetUp() override {
+    StoreTest::SetUp();
+    directory_ = *SiteDirectory::Load(*store_);
+    const std::string token =
+        *directory_->Invite(kSite, kNow + absl::Hours(1), Invitation::Joining::kFirst);
+    ASSERT_THAT(directory_->Enrol({.token_hash = JoinTokenHash(token),
+                                   .site = kSite,
+                                   .certificate_fingerprint = PeerOf(0).fingerprint,
+                                   .certificate_ends = kNow + limits::kSiteCertificateLifetime}),
+                IsOk());
+  }
+  // The one that shows the certificate of this number.
+  static PeerIdentity PeerOf(uint8_t number) {
+    PeerIdentity peer;
+    peer.name = {.federation = "f", .kind = PeerKind::kSite, .id = kSite.value()};
+    peer.fingerprint[0] = number;
+    return peer;
+  }
+  absl::Status Renew(uint8_t shown, uint8_t made, absl::Time now) {
+    if (absl::Status status = directory_->CheckRenewal(PeerOf(shown), now); !status.ok()) {
+      return status;
+    }
+    return directory_->AddCertificate({.site = kSite,
+                                       .fingerprint = PeerOf(made).fingerprint,
+                                       .ends = now + limits::kSiteCertificateLifetime},
+                                      PeerOf(shown), now);
+  }
+  bool IsGood(uint8_t number) { return directory_->Admit(PeerOf(number)).ok(); }
+
+  inline static const SiteId kSite{"north"};
+  static constexpr absl::Duration kLife = limits::kSiteCertificateLifetime;
+  std::unique_ptr<SiteDirectory> directory_;
+};
+
+TEST_F(RenewalTest, NotBeforeAThirdOfACertificatesLife) {
+  const absl::Status early = Renew(0, 1, kNow + kLife / 3 - absl::Seconds(1));
+  EXPECT_EQ(DetailOf(early).reason(), v1::BUSY);
+  EXPECT_EQ(DetailOf(early).retry_after_ms(), 1000u);
+  EXPECT_THAT(Renew(0, 1, kNow + kLife / 3), IsOk());
+  EXPECT_TRUE(IsGood(0));
+  EXPECT_TRUE(IsGood(1));
+}
+
+// Answers that are lost on the way: the site shows its old certificate again and again.
+TEST_F(RenewalTest, AtMostOnceInAPauseAndThreeAtATime) {
+  absl::Time now = kNow + kLife / 2;
+  ASSERT_THAT(Renew(0, 1, now), IsOk());
+  for (uint8_t made = 2; made < 10; ++made) {
+    EXPECT_EQ(DetailOf(Renew(0, made, now + kRenewalPause - absl::Seconds(1))).reason(), v1::BUSY);
+    now += kRenewalPause;
+    ASSERT_THAT(Renew(0, made, now), IsOk());
+    EXPECT_TRUE(IsGood(0));
+    EXPECT_TRUE(IsGood(made));
+    EXPECT_LE(store_->Certificates()->size(), kCertificatesPerSiteMax);
+  }
+  EXPECT_FALSE(IsGood(1));
+  // The same from the disk.
+  directory_ = *SiteDirectory::Load(*store_);
+  EXPECT_TRUE(IsGood(0));
+  EXPECT_FALSE(IsGood(1));
+  EXPECT_TRUE(IsGood(9));
+}
+
+TEST_F(RenewalTest, ForgetsWhatHasEnded) {
+  absl::Time now = kNow;
+  for (uint8_t made = 1; made < 20; ++made) {
+    now += kLife / 2;
+    ASSERT_THAT(Renew(made - 1, made, now), IsOk());
+  }
+  EXPECT_LE(store_->Certificates()->size(), kCertificatesPerSiteMax);
+  EXPECT_FALSE(IsGood(0));
 }
 
 TEST_F(StoreTest, EnrollingAgainRevokesOlderCertificates) {
@@ -96,6 +201,17 @@ TEST_F(StoreTest, JournalIsReadFromAnyPlaceAndVerifies) {
                                   }),
               IsOk());
   EXPECT_THAT(read, ::testing::ElementsAre("two", "three"));
+}
+
+TEST_F(StoreTest, EntriesWithoutASignedHeadAreDamage) {
+  const auto key = SigningKey::Generate();
+  EXPECT_TRUE(KnownHeads(*store_, key->public_key())->empty());
+  ASSERT_THAT(KeepHead(*store_, *key), IsOk());
+  EXPECT_TRUE(KnownHeads(*store_, key->public_key())->empty());
+  SetUpAnotherStore();
+  ASSERT_THAT(store_->Append(std::vector<std::string>{"one"}), IsOk());
+  EXPECT_THAT(KnownHeads(*store_, key->public_key()),
+              IsError(absl::StatusCode::kDataLoss, "is missing"));
 }
 
 TEST_F(StoreTest, SignedHeadRevealsAnotherSigner) {
@@ -137,7 +253,7 @@ TEST_F(StoreTest, DirectoryAdmitsWhatIsOnRecordOnly) {
   peer.name = {.federation = "f", .kind = PeerKind::kSite, .id = "north"};
   peer.fingerprint[0] = 1;
   EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_UNKNOWN);
-  const auto token = (*directory)->Invite(SiteId("north"), kNow);
+  const auto token = (*directory)->Invite(SiteId("north"), kNow, Invitation::Joining::kFirst);
   ASSERT_THAT(token, IsOk());
   EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_REVOKED);
   EnrolledSite enrolled{.token_hash = JoinTokenHash(*token),
@@ -154,7 +270,8 @@ TEST_F(StoreTest, DirectoryAdmitsWhatIsOnRecordOnly) {
   // The same from the disk.
   EXPECT_EQ(DetailOf((*SiteDirectory::Load(*store_))->Admit(peer)).reason(), v1::SITE_REVOKED);
   EXPECT_EQ(
-      DetailOf((*directory)->AddCertificate({.site = SiteId("north"), .ends = kNow})).reason(),
+      DetailOf((*directory)->AddCertificate({.site = SiteId("north"), .ends = kNow}, peer, kNow))
+          .reason(),
       v1::SITE_REVOKED);
 }
 

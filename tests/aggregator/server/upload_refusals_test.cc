@@ -8,7 +8,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/clock.h"
 #include "consilium/v1/transfer.grpc.pb.h"
+#include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/reasons.h"
 #include "tests/aggregator/core/federation_fixture.h"
@@ -192,7 +194,11 @@ TEST_F(UploadRefusals, AStreamThatBreaksOff) {
 TEST_F(UploadRefusals, ASiteRevokedWhileItIsAttached) {
   FakeSite other(aggregator_, "south");
   ASSERT_THAT(other.Attach(), IsOk());
-  ASSERT_THAT(other.Fetch(run_, 0), IsOk());
+  const std::string run =
+      aggregator_.Submit(*MakePlan({.config = "participation { sites: \"south\" sites_min: 1 }"}));
+  other.Approve(10);
+  other.AwaitModel(0);
+  ASSERT_THAT(other.Fetch(run, 0), IsOk());
   grpc::ClientContext context;
   v1::RevokeSiteRequest request;
   request.set_site_id("south");
@@ -200,8 +206,54 @@ TEST_F(UploadRefusals, ASiteRevokedWhileItIsAttached) {
   ASSERT_TRUE(aggregator_.admin().RevokeSite(&context, request, &response).ok());
   EXPECT_EQ(DetailOf(other.AwaitClosed()).reason(), v1::SITE_REVOKED);
   // On the connection that it has, and on a new one.
-  EXPECT_EQ(DetailOf(other.Fetch(run_, 0).status()).reason(), v1::SITE_REVOKED);
+  EXPECT_EQ(DetailOf(other.Fetch(run, 0).status()).reason(), v1::SITE_REVOKED);
   EXPECT_FALSE(other.Attach().ok());
+  ExpectRunGoesOn(task_);
+}
+
+TEST_F(UploadRefusals, OfARunThatTheSiteHasNoPartIn) {
+  FakeSite other(aggregator_, "south");
+  ASSERT_THAT(other.Attach(), IsOk());
+  // Not offered to it: as if there was no such run.
+  EXPECT_EQ(DetailOf(other.Fetch(run_, 0).status()).reason(), v1::RUN_UNKNOWN);
+  // Offered, and refused.
+  const std::string run = aggregator_.Submit(*MakePlan({}));
+  const v1::RunOffer offer =
+      other.AwaitDirective([](const v1::Directive& d) { return d.has_run_offer(); }).run_offer();
+  v1::SiteEvent refused;
+  refused.mutable_run_decision()->set_run_id(run);
+  refused.mutable_run_decision()->set_plan_hash(offer.plan_hash());
+  refused.mutable_run_decision()->set_reason(v1::NOT_APPROVED);
+  other.Send(refused);
+  site_.Approve(10);
+  site_.AwaitDirective([&run](const v1::Directive& d) {
+    return d.has_model_available() && d.model_available().run_id() == run;
+  });
+  EXPECT_EQ(DetailOf(other.Fetch(run, 0).status()).reason(), v1::NOT_APPROVED);
+}
+
+// Nothing of it is taken: the answer comes to the header alone.
+TEST_F(UploadRefusals, ATaskThatWasNotGrantedBeforeItsPayloadComes) {
+  FakeSite other(aggregator_, "south");
+  ASSERT_THAT(other.Attach(), IsOk());
+  FakeSite::Update update = Good();
+  update.header.set_site_id("south");
+  const auto reason_of_header = [&](FakeSite& sender, const v1::UpdateHeader& header) {
+    const auto stub = v1::Transfer::NewStub(sender.bulk());
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+    v1::Receipt receipt;
+    const auto writer = stub->Submit(&context, &receipt);
+    v1::Chunk chunk;
+    *chunk.mutable_update() = header;
+    writer->Write(chunk);
+    // Neither a byte nor the end follows.
+    return DetailOf(FromGrpcStatus(writer->Finish())).reason();
+  };
+  EXPECT_EQ(reason_of_header(other, update.header), v1::TASK_UNKNOWN);
+  v1::UpdateHeader ahead = Good().header;
+  ahead.set_task_id(77);
+  EXPECT_EQ(reason_of_header(site_, ahead), v1::TASK_UNKNOWN);
   ExpectRunGoesOn(task_);
 }
 

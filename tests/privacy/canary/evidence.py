@@ -20,7 +20,7 @@ def copy_stores(work, to):
     def sockets(folder, names):
         return [name for name in names
                 if stat.S_ISSOCK(os.lstat(os.path.join(folder, name)).st_mode)]
-    for name in ["aggregator", *SITES]:
+    for name in ["aggregator", "aggregator-key", *SITES]:
         shutil.copytree(work / name, to / name, symlinks=True, ignore=sockets)
 
 
@@ -89,7 +89,8 @@ def open_stores(arguments, federation):
         copy = federation.folder / "copy"
         copy_stores(state, copy)
         aggregator = copy / "aggregator"
-        stores = {"aggregator": (aggregator / "store/aggregator.db", aggregator / "keys/kek",
+        stores = {"aggregator": (aggregator / "store/aggregator.db",
+                                 copy / "aggregator-key/aggregator.kek",
                                  aggregator / "store/blobs")}
         stores.update((site, (copy / site / "store/site.db", copy / site / "store-key/site.kek",
                               copy / site / "store/blobs")) for site in SITES)

@@ -123,8 +123,10 @@ class TransferTest : public ::testing::Test {
  protected:
   void Start(TransferLimits limits = {}) {
     TransferHandlers handlers;
-    handlers.admit = [](const PeerIdentity& peer) {
-      return peer.name.id == "revoked" ? Refusal(v1::SITE_REVOKED, "revoked") : absl::OkStatus();
+    handlers.admit = [this](const PeerIdentity& peer) {
+      const bool revoked = peer.name.id == "revoked" ||
+                           (peer.name.id == "revoked-meanwhile" && admitted_.fetch_add(1) % 2 == 1);
+      return revoked ? Refusal(v1::SITE_REVOKED, "revoked") : absl::OkStatus();
     };
     handlers.upload = [this](const PeerIdentity&) {
       return std::make_unique<ScriptedSink>(&script_);
@@ -208,6 +210,7 @@ class TransferTest : public ::testing::Test {
 
   TestFederation federation_;
   SinkScript script_;
+  std::atomic<int> admitted_ = 0;  // Of "revoked-meanwhile".
   v1::ModelHeader model_;
   SharedBytes model_payload_;
   std::unique_ptr<Executor> work_ = std::make_unique<Executor>(4, 512);
@@ -302,6 +305,16 @@ TEST_F(TransferTest, AnotherSitesIdInTheHeaderIsRefused) {
 TEST_F(TransferTest, ARevokedSiteIsRefused) {
   Start();
   EXPECT_EQ(ReasonOf(Upload("revoked", 1024).status()), v1::SITE_REVOKED);
+}
+
+// A revocation between the first look and the entry among the calls that Disconnect() ends.
+TEST_F(TransferTest, ASiteThatIsRevokedWhileItsCallBeginsIsRefused) {
+  Start();
+  Serve(Payload(1024));
+  EXPECT_EQ(ReasonOf(Upload("revoked-meanwhile", 1024).status()), v1::SITE_REVOKED);
+  Collector sink;
+  EXPECT_EQ(ReasonOf(FetchModel(Bulk("revoked-meanwhile"), Request(), sink).status()),
+            v1::SITE_REVOKED);
 }
 
 TEST_F(TransferTest, HeadersAreChecked) {
