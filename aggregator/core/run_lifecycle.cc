@@ -42,6 +42,19 @@ Timer ClosingDeadlineOf(const RunState& run) {
           .number = run.phase == RunPhase::kClosingValidation ? 1u : 2u};
 }
 
+// Older versions are asked for too: the result is chosen among them, and a report on the last one
+// can overtake one that a broken stream lost and that is asked for again.
+bool IsValidated(const RunState& run) {
+  const uint64_t current = run.current().value();
+  for (uint64_t v = current - std::min(current, kEvaluationsAskedAgainMax - 1); v <= current; ++v) {
+    if (run.versions[v].stored == VersionState::Stored::kKept &&
+        !IsComplete(run, Version(v), v1::VALIDATION)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 void End(StepContext& step, RunState& run) {
   run.phase = RunPhase::kEnded;
   run.ended_at = step.now();
@@ -147,10 +160,14 @@ void TryBegin(StepContext& step, RunState& run) {
   }
 }
 
-void TellRunning(StepContext& step, RunState& run, const SiteId& site) {
+void TellStarted(StepContext& step, const RunState& run, const SiteId& site) {
   step.Emit(StartRun{site, run.run, run.layout_hash, run.standardisation});
   AnnounceMissed(step, run, site);
-  OfferOpenTasks(step, run, site);
+}
+
+// A member that has no grant yet.
+void BeginTraining(StepContext& step, RunState& run, const SiteId& site) {
+  if (step.IsAttached(site)) TellStarted(step, run, site);
   GrantTasks(step, run, site);
 }
 
@@ -169,7 +186,7 @@ void Approves(StepContext& step, RunState& run, const RunDecided& event) {
   run.members.insert(event.site);
   if (run.phase == RunPhase::kRunning) {
     JoinRound(run, event.site);
-    if (step.IsAttached(event.site)) TellRunning(step, run, event.site);
+    BeginTraining(step, run, event.site);
   }
   TryBegin(step, run);
 }
@@ -300,7 +317,7 @@ void ResumeRun(StepContext& step, RunState& run) {
   }
 }
 
-void TellRun(StepContext& step, RunState& run, const SiteId& site) {
+void TellRun(StepContext& step, const RunState& run, const SiteId& site) {
   const auto found = run.participants.find(site);
   if (found == run.participants.end() || IsOver(run)) return;
   const Participant& participant = found->second;
@@ -310,7 +327,9 @@ void TellRun(StepContext& step, RunState& run, const SiteId& site) {
   if ((undecided && run.phase <= RunPhase::kRunning) || unready) {
     step.Emit(OfferRun{site, run.run, run.plan, run.plan_hash});
   }
-  if (run.members.contains(site) && run.phase >= RunPhase::kRunning) TellRunning(step, run, site);
+  if (!run.members.contains(site) || run.phase < RunPhase::kRunning) return;
+  TellStarted(step, run, site);
+  OfferOpenTasks(step, run, site);
 }
 
 void AnswerProgress(StepContext& step, const SiteId& site, const SiteAttached::Progress& progress) {
@@ -360,9 +379,7 @@ void BeginRunning(StepContext& step, RunState& run) {
     return;
   }
   BeginRound(step, run);
-  for (const SiteId& site : run.members) {
-    if (step.IsAttached(site)) TellRunning(step, run, site);
-  }
+  for (const SiteId& site : run.members) BeginTraining(step, run, site);
 }
 
 void StopRun(StepContext& step, RunState& run, std::string why) {
@@ -382,10 +399,8 @@ void StopRun(StepContext& step, RunState& run, std::string why) {
 }
 
 void AdvanceClosing(StepContext& step, RunState& run) {
-  const auto over = [&run](v1::Split split, Version version) {
-    return !run.timers.contains(ClosingDeadlineOf(run)) || IsComplete(run, version, split);
-  };
-  if (run.phase == RunPhase::kClosingValidation && over(v1::VALIDATION, run.current())) {
+  const auto is_late = [&run] { return !run.timers.contains(ClosingDeadlineOf(run)); };
+  if (run.phase == RunPhase::kClosingValidation && (is_late() || IsValidated(run))) {
     run.timers.erase(ClosingDeadlineOf(run));
     run.result = ChooseResult(step, run);
     run.phase = RunPhase::kClosingTest;
@@ -393,7 +408,10 @@ void AdvanceClosing(StepContext& step, RunState& run) {
     step.Arm(run, Timer::Kind::kClosingDeadline, 2, step.now() + absl::Milliseconds(wait_ms));
     AnnounceToAll(step, run, *run.result, v1::TEST);
   }
-  if (run.phase == RunPhase::kClosingTest && over(v1::TEST, *run.result)) End(step, run);
+  if (run.phase == RunPhase::kClosingTest &&
+      (is_late() || IsComplete(run, *run.result, v1::TEST))) {
+    End(step, run);
+  }
 }
 
 }  // namespace consilium::federation

@@ -28,7 +28,7 @@ void OnPurgeRequested(StepContext& step, const PurgeRequested& event);
 void ResumeRun(StepContext& step, RunState& run);
 // Everything that an attached site must know of a run that has not ended, in the order in which
 // it needs it. Idempotent.
-void TellRun(StepContext& step, RunState& run, const SiteId& site);
+void TellRun(StepContext& step, const RunState& run, const SiteId& site);
 void AnswerProgress(StepContext& step, const SiteId& site, const SiteAttached::Progress& progress);
 // The site takes no part any more: removed, or its consent is withdrawn.
 void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason reason);

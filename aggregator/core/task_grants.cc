@@ -18,6 +18,11 @@ Timer RoundDeadlineOf(const RunState& run) {
   return {.run = run.run, .kind = Timer::Kind::kBarrierDeadline, .number = run.current().value()};
 }
 
+bool IsDeadlineOver(const RunState& run) {
+  return run.stages.round_deadline != absl::ZeroDuration() &&
+         !run.timers.contains(RoundDeadlineOf(run));
+}
+
 bool MayHaveMore(const RunState& run, const SiteId& site, const Participant& participant) {
   if (participant.open.size() >= OpenTasksMax(run)) return false;
   return run.stages.trigger == TriggerStage::kBuffer || run.awaited.contains(site);
@@ -32,9 +37,7 @@ size_t OpenTasksMax(const RunState& run) {
 }
 
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site) {
-  if (run.phase != RunPhase::kRunning || !run.members.contains(site) || !step.IsAttached(site)) {
-    return;
-  }
+  if (run.phase != RunPhase::kRunning || !run.members.contains(site)) return;
   Participant& participant = run.participants.find(site)->second;
   while (MayHaveMore(run, site, participant)) {
     participant.newest_task = participant.newest_task.next();
@@ -87,9 +90,18 @@ void JoinRound(RunState& run, const SiteId& site) {
 bool IsRoundOver(const RunState& run) {
   if (run.buffer.empty()) return false;
   if (run.awaited.empty()) return true;
-  const bool too_late = run.stages.round_deadline != absl::ZeroDuration() &&
-                        !run.timers.contains(RoundDeadlineOf(run));
-  return too_late && run.buffer.size() >= run.stages.round_sites_min;
+  return IsDeadlineOver(run) && run.buffer.size() >= run.stages.round_sites_min;
+}
+
+void RetryRefused(StepContext& step, RunState& run) {
+  if (!run.awaited.empty() && !IsDeadlineOver(run)) return;
+  for (const SiteId& site : run.members) {
+    const Participant& participant = run.participants.find(site)->second;
+    const auto newest = participant.tasks.find(participant.newest_task);
+    const bool refused =
+        newest != participant.tasks.end() && newest->second.phase == TaskPhase::kRefused;
+    if (refused && run.awaited.insert(site).second) GrantTasks(step, run, site);
+  }
 }
 
 }  // namespace consilium::federation

@@ -1,6 +1,9 @@
 // Grants are credits: a site may train a granted task when it gets to it, on the newest version
 // that it holds. Without a barrier a member always has as many as the plan allows; with one it
-// has one for each round, and the round goes on when every member's has ended.
+// has one for each round, and the round goes on when every member's has ended. Whether the member
+// is attached does not count: an update can be whole here after its sender has died, and what is
+// granted in its place, on which least base, must not hang on that. Who is gone hears of its open
+// grants when it attaches.
 //
 // Threads: the engine's.
 
@@ -16,7 +19,7 @@ namespace consilium::federation {
 // The most tasks that a site may have open.
 size_t OpenTasksMax(const RunState& run);
 
-// What an attached member may have and has not; nothing unless the run runs.
+// What a member may have and has not; nothing unless the run runs.
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site);
 void GrantToAll(StepContext& step, RunState& run);
 // Says open grants again.
@@ -31,6 +34,9 @@ void JoinRound(RunState& run, const SiteId& site);
 // Barrier: whether the round can be folded: all have delivered (or been refused) and somebody
 // has delivered, or the deadline is over and enough have.
 bool IsRoundOver(const RunState& run);
+// Barrier, of a round that is not over: where nobody will bring it further otherwise, because those
+// who answered were refused and the others are late or none, the refused may try again.
+void RetryRefused(StepContext& step, RunState& run);
 
 }  // namespace consilium::federation
 

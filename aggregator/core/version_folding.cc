@@ -103,7 +103,8 @@ void GoOn(StepContext& step, RunState& run) {
   BeginRound(step, run);
   AnnounceToAll(step, run, run.current(), v1::VALIDATION);
   ForgetOldModels(step, run);
-  GrantToAll(step, run);
+  // Without a barrier each member has had its next grant with its last answer.
+  if (run.stages.trigger == TriggerStage::kBarrier) GrantToAll(step, run);
   TryFold(step, run);
 }
 
@@ -133,14 +134,11 @@ void CommitVersion(StepContext& step, RunState& run, const ComputeDone& event) {
 
 void TryFold(StepContext& step, RunState& run) {
   if (run.phase != RunPhase::kRunning || run.pending.has_value()) return;
-  if (run.stages.trigger == TriggerStage::kBarrier && run.awaited.empty() && run.buffer.empty()) {
-    // Every update of the round was refused: it is tried again.
-    run.awaited = run.members;
-    GrantToAll(step, run);
+  const size_t size = BatchSize(run);
+  if (size == 0) {
+    if (run.stages.trigger == TriggerStage::kBarrier) RetryRefused(step, run);
     return;
   }
-  const size_t size = BatchSize(run);
-  if (size == 0) return;
   if (run.stages.trigger == TriggerStage::kBarrier) {
     for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
     run.awaited.clear();

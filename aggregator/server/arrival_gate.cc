@@ -25,12 +25,13 @@ const RunState* FindRun(const FederationEngine& engine, const RunId& run) {
   return it == engine.runs().end() ? nullptr : &it->second;
 }
 
-bool IsOpenGrant(const FederationEngine& engine, const federation::UpdateStaged& update) {
-  const RunState* run = FindRun(engine, update.run);
+bool IsOpenGrant(const FederationEngine& engine, const std::tuple<RunId, SiteId, TaskId>& grant) {
+  const auto& [run_id, site, task_id] = grant;
+  const RunState* run = FindRun(engine, run_id);
   if (run == nullptr) return false;
-  const auto participant = run->participants.find(update.site);
+  const auto participant = run->participants.find(site);
   if (participant == run->participants.end()) return false;
-  const auto task = participant->second.tasks.find(update.task);
+  const auto task = participant->second.tasks.find(task_id);
   return task != participant->second.tasks.end() && task->second.phase == TaskPhase::kGranted;
 }
 
@@ -50,14 +51,17 @@ absl::StatusOr<ArrivalGate> ArrivalGate::FromFile(const std::string& path) {
 
 bool ArrivalGate::Admits(const FederationEngine& engine,
                          const federation::UpdateStaged& update) const {
-  if (!IsOpenGrant(engine, update)) return true;
+  if (!IsOpenGrant(engine, Grant(update.run, update.site, update.task))) return true;
   if (FindRun(engine, update.run)->pending.has_value()) return false;
   return next_ >= order_.size() || order_[next_] == update.site;
 }
 
 void ArrivalGate::BeforeStep(const FederationEngine& engine, const federation::Event& event) {
+  turn_.reset();
   const auto* update = std::get_if<federation::UpdateStaged>(&event);
-  if (update != nullptr && next_ < order_.size() && IsOpenGrant(engine, *update)) ++next_;
+  if (update == nullptr) return;
+  const Grant grant(update->run, update->site, update->task);
+  if (IsOpenGrant(engine, grant)) turn_ = grant;
 }
 
 Version ArrivalGate::CeilingOf(const RunState& run, const SiteId& site) const {
@@ -74,6 +78,8 @@ Version ArrivalGate::CeilingOf(const RunState& run, const SiteId& site) const {
 
 void ArrivalGate::AfterStep(const FederationEngine& engine,
                             std::vector<federation::Action>& actions) {
+  if (turn_.has_value() && next_ < order_.size() && !IsOpenGrant(engine, *turn_)) ++next_;
+  turn_.reset();
   for (federation::Action& action : actions) {
     auto* offer = std::get_if<OfferTask>(&action);
     if (offer == nullptr) continue;

@@ -17,6 +17,7 @@
 #define CONSILIUM_AGGREGATOR_SERVER_ARRIVAL_GATE_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -56,6 +57,7 @@ class ArrivalGate {
 
   std::vector<SiteId> order_;
   size_t next_ = 0;
+  std::optional<Grant> turn_;  // Of the update in this step. One that a dead process sent has none.
   std::map<Grant, Version> least_bases_;
   std::vector<federation::AnnounceModel> withheld_;
 };

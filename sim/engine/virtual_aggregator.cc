@@ -117,6 +117,8 @@ void VirtualAggregator::Execute(const fed::Action& action) {
             world_.SendToSite(a.site, site::RunStarted{a.run, a.layout_hash, a.standardisation});
           },
           [&](const fed::OfferTask& a) {
+            // Granted whether or not the site has a stream; without one it hears of it later.
+            if (engine_.sites().at(a.site).link != fed::SiteState::Link::kAttached) return;
             world_.SendToSite(a.site, site::TaskOffered{a.run, a.task, a.base_min, a.local_steps});
           },
           [&](const fed::AnnounceModel& a) {

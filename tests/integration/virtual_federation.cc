@@ -227,8 +227,7 @@ void VirtualFederation::CheckAgent(const Agent& agent) const {
 
 std::string VirtualFederation::Outcome() const {
   const fed::RunState& run = *AggregatorRun();
-  // Not run.result: which version is the best hangs on which evaluations came before the deadline.
-  std::string text;
+  std::string text = absl::StrCat("result ", run.result.value_or(Version(0)).value(), "\n");
   for (const fed::VersionState& version : run.versions) {
     absl::StrAppend(&text, "version ", version.version.value(), " ", ToHex(version.model_id), "\n");
     for (const fed::Contribution& part : version.contributions) {

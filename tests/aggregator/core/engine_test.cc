@@ -231,6 +231,25 @@ TEST(Run, IsChosenWithoutAHospitalThatHasBeenGoneForLong) {
   EXPECT_EQ(f.run().result, Version(1));
 }
 
+TEST(Run, IsChosenWhenTheReportsOnItsLastVersionsAreInAndNotThatOnTheLastOneAlone) {
+  TestFederation f({10});
+  f.StartRun(MakePlan(
+      {.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } }", .versions_max = 2}));
+  for (int v = 1; v <= 2; ++v) {
+    f.Deliver(kA);
+    f.Answer();
+  }
+  f.Evaluate(kA, Version(0), v1::VALIDATION, 0.5);
+  // The report on version 1 was lost with its stream; that on version 2 was said on the next one.
+  f.Step(SiteLost{kA, Incarnation(1)});
+  f.Attach(kA);
+  f.Evaluate(kA, Version(2), v1::VALIDATION, 0.4);
+  EXPECT_EQ(f.run().phase, RunPhase::kClosingValidation);
+  f.Evaluate(kA, Version(1), v1::VALIDATION, 0.3);
+  EXPECT_EQ(f.run().phase, RunPhase::kClosingTest);
+  EXPECT_EQ(f.run().result, Version(1));
+}
+
 TEST(Run, RefusesEvaluationsThatCanNotBe) {
   TestFederation f({10});
   f.StartRun(MakePlan({}));
@@ -349,6 +368,37 @@ TEST(Update, ArrivingWhileAProgramRunsWaitsForTheNextVersion) {
   EXPECT_THAT(StalenessHistogram(f.run()), ElementsAre(2, 2));
 }
 
+TEST(Update, TakenAfterItsSenderDiedGrantsTheNextTaskAsIfItLived) {
+  for (const bool dies : {false, true}) {
+    TestFederation f({10, 20});
+    f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } } "
+                                        "limits { staleness_versions_max: 1 }",
+                         .config = "training { tasks_in_flight_max: 1 }"}));
+    if (dies) f.Step(SiteLost{kA, Incarnation(1)});
+    EXPECT_THAT(Receipts(f.Deliver(kA), v1::Receipt::ACCEPTED), SizeIs(1));
+    f.Answer();
+    for (int i = 0; i < 2; ++i) {
+      f.Deliver(kB);
+      f.Answer();
+    }
+    if (!dies) f.Step(SiteLost{kA, Incarnation(1)});
+    const auto offers = Of<OfferTask>(f.Attach(kA));
+    ASSERT_THAT(offers, SizeIs(1));
+    EXPECT_EQ(offers[0].task, TaskId(2));
+    EXPECT_EQ(offers[0].base_min, Version(0));
+  }
+}
+
+TEST(Run, GrantsToWhoIsGoneWhenItBegins) {
+  TestFederation f({10, 20});
+  f.Step(RunSubmitted{f.run_id, MakePlan({})});
+  for (const SiteId& site : f.sites) f.Decide(site, RunDecided::Answer::kApproved);
+  f.Step(SiteLost{kA, Incarnation(1)});
+  f.Answer();
+  EXPECT_THAT(f.participant(kA).open, SizeIs(2));
+  EXPECT_THAT(Of<OfferTask>(f.Attach(kA)), SizeIs(2));
+}
+
 TEST(Program, IsAskedForAgainAfterAStartAndCountsOnce) {
   TestFederation f({10, 20});
   f.StartRun(MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 2 } } "
@@ -394,6 +444,16 @@ TEST(Barrier, TriesARoundAgainOfWhichNothingCameThrough) {
   UpdateStaged bad = f.Update(kA);
   bad.values = UpdateStaged::Values::kNotFinite;
   EXPECT_THAT(Of<OfferTask>(f.Step(bad)), SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
+TEST(Barrier, LetsARefusedSiteTryAgainWhereTheRestIsLate) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 } }"}));
+  UpdateStaged bad = f.Update(kA);
+  bad.norm = INFINITY;
+  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), IsEmpty());  // b may still come.
+  EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), SizeIs(1));
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
 }
 

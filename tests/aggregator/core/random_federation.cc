@@ -57,12 +57,14 @@ std::string RandomFederation::Run() {
   fair_ = true;
   Commit();
   Crash();
+  MaybeLoseOneForGood();
   for (int i = 0; i < 2000 && complaint_.empty(); ++i) {
     if (run().phase == RunPhase::kEnded && barrier_.empty()) break;
     FairRound();
   }
   // One more attach, so that each site hears what it has not.
   for (auto& [id, site] : sites_) {
+    if (site.gone) continue;
     LoseStream(site);
     TryAttach(site);
     while (!site.uploads.empty()) UploadOne(site);
@@ -79,7 +81,8 @@ void RandomFederation::Complain(const std::string& what) {
 // ---- The aggregator's shell
 
 void RandomFederation::Step(const Event& event) {
-  now_ += absl::Microseconds(Draw(2000));
+  // With a part that the journal does not keep.
+  now_ += absl::Microseconds(Draw(2000)) + absl::Nanoseconds(1) / 4;
   std::vector<Action> actions = engine_.Step(now_, event);
   journal_.push_back({engine_.sequence(), now_, event});
   if (engine_.sequence().value() != journal_.size()) Complain("the sequence has a gap");
@@ -379,12 +382,23 @@ void RandomFederation::ChaoticStep() {
   site.removed = true;
 }
 
+// Where the run can go on without it, one site never comes back: only deadlines help.
+void RandomFederation::MaybeLoseOneForGood() {
+  const RunState& state = run();
+  const bool has_rounds = state.stages.trigger == TriggerStage::kBarrier;
+  const bool waits_for_ever = has_rounds && state.stages.round_deadline == absl::ZeroDuration();
+  const size_t needed = has_rounds ? state.stages.round_sites_min + 1 : 2;
+  if (state.phase < RunPhase::kRunning || waits_for_ever || state.members.size() < needed) return;
+  if (Chance(0.3)) sites_.at(*state.members.begin()).gone = true;
+}
+
 // Everyone gets its turn: no message is lost, each site is attached, time goes on.
 void RandomFederation::FairRound() {
   now_ += absl::Milliseconds(10);
   FireTimers();
   while (!programs_.empty()) AnswerProgram();
   for (auto& [id, site] : sites_) {
+    if (site.gone) continue;
     if (!site.removed) TryAttach(site);
     while (site.attached && !site.stream_out.empty()) SendOne(site);
     Train(site);

@@ -30,6 +30,7 @@ struct FakeSite {
   uint64_t examples = 1;
   bool refuses = false;
   bool removed = false;
+  bool gone = false;  // For good.
   bool attached = false;
   bool run_over = false;
   Incarnation incarnation;
@@ -88,6 +89,7 @@ class RandomFederation {
   FakeSite* Attached(const SiteId& id);
 
   void ChaoticStep();
+  void MaybeLoseOneForGood();
   void FairRound();
   // What must hold after every step, and at the end.
   void CheckOpenGrants();

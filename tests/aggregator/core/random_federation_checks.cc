@@ -23,6 +23,12 @@ void RandomFederation::CheckOpenGrants() {
   if (found == engine_.runs().end()) return;
   for (const auto& [site, participant] : found->second.participants) {
     if (participant.open.size() > OpenTasksMax(found->second)) Complain("too many open grants");
+    if (found->second.members.contains(site) && found->second.phase == RunPhase::kRunning) {
+      const bool has_all = found->second.stages.trigger == TriggerStage::kBuffer
+                               ? participant.open.size() == OpenTasksMax(found->second)
+                               : participant.open.empty() != found->second.awaited.contains(site);
+      if (!has_all) Complain("a member lacks a grant");
+    }
     for (const TaskId task : participant.open) {
       if (participant.tasks.at(task).phase != TaskPhase::kGranted) Complain("an open task ended");
     }
@@ -112,7 +118,7 @@ void RandomFederation::CheckEnd() {
       if (!task.accepted) continue;
       const TaskPhase phase = state.participants.at(id).tasks.at(task_id).phase;
       const bool good =
-          site.removed ||
+          site.removed || site.gone ||
           (task.end == FakeSite::Task::End::kIncluded && phase == TaskPhase::kIncluded) ||
           (task.end == FakeSite::Task::End::kNotIncluded && phase == TaskPhase::kNotIncluded);
       if (!good) Complain(absl::StrCat(id.value(), "/", task_id.value(), " has a wrong end"));

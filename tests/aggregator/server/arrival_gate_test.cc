@@ -65,6 +65,17 @@ TEST_F(ArrivalGateTest, AdmitsOneSiteAfterTheOther) {
   EXPECT_TRUE(Admits(b_));  // The list is used up.
 }
 
+TEST_F(ArrivalGateTest, GivesNoTurnToWhatADeadProcessHasSent) {
+  federation_.StartRun(
+      MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 2 } }"}));
+  const auto from_dead_process = federation_.Update(b_);
+  Step(federation::SiteLost{b_, from_dead_process.incarnation});
+  federation_.Attach(b_);
+  ASSERT_EQ(Of<federation::RefuseUpdate>(Step(from_dead_process)).size(), 1);
+  EXPECT_TRUE(Admits(b_));
+  EXPECT_FALSE(Admits(a_));
+}
+
 TEST_F(ArrivalGateTest, WithholdsVersionsThatAnOpenGrantMustNotUse) {
   federation_.StartRun(
       MakePlan({.aggregation = "preset: FEDBUFF trigger { buffer { updates: 1 } }"}));
