@@ -1,7 +1,8 @@
 // How close the merge comes to the memory's speed. One merge folds K updates of N floats into the
 // server's state by a vector program; the control is the plainest loop there is, a[i] += w·x[i] in
 // place over the same N floats, K times. Both run in turn in each repetition, over at least eight
-// times the last-level cache, and the ratio of their speeds is printed (1: as fast as the control).
+// times the last-level cache, and the ratio of their speeds is printed, median, least and greatest
+// over the repetitions (1: as fast as the control).
 // Folding shard by shard keeps the sum in the cache, so several updates at once beat the control.
 // BM_MakeVersion does all that a version costs: the model before is copied, the updates are folded,
 // the result is stored and hashed for its id, once for all updates.
@@ -18,6 +19,7 @@
 #include "aggregator/merge/memory_vector_store.h"
 #include "aggregator/merge/run_program.h"
 #include "benchmark/benchmark.h"
+#include "tests/bench/by_turns.h"
 
 namespace consilium {
 namespace {
@@ -92,30 +94,44 @@ void Merge(benchmark::State& state, VectorProgram (*make_program)(int updates)) 
   }
   std::vector<float> accumulator(elements, 0);
   const VectorProgram program = make_program(updates);
-  double merge_s = 0, control_s = 0;
-  for (auto _ : state) {
+  const double gigabytes = 1e-9 * static_cast<double>(elements) * sizeof(float) * updates;
+  std::vector<double> merge_rates, control_rates, ratios;
+  const auto take_turns = [&] {
     auto start = std::chrono::steady_clock::now();
     for (const std::vector<float>& update : plain) PlainAxpy(0.25F, update, accumulator);
     benchmark::DoNotOptimize(accumulator.data());
-    control_s += SecondsSince(start);
+    const double control_s = SecondsSince(start);
     start = std::chrono::steady_clock::now();
     if (!RunProgram(program, store, nullptr).ok()) abort();
-    const double seconds = SecondsSince(start);
-    merge_s += seconds;
-    state.SetIterationTime(seconds);
-  }
-  const double bytes = static_cast<double>(elements) * sizeof(float) * updates;
-  const double merges = static_cast<double>(state.iterations());
-  state.counters["update_GB/s"] = bytes * merges / merge_s / 1e9;
-  state.counters["control_GB/s"] = bytes * merges / control_s / 1e9;
-  state.counters["ratio"] = control_s / merge_s;
+    const double merge_s = SecondsSince(start);
+    control_rates.push_back(gigabytes / control_s);
+    merge_rates.push_back(gigabytes / merge_s);
+    ratios.push_back(control_s / merge_s);
+    return merge_s;
+  };
+  for (int i = 0; i < bench::kWarmUps; ++i) take_turns();
+  for (std::vector<double>* values : {&merge_rates, &control_rates, &ratios}) values->clear();
+  for (auto _ : state) state.SetIterationTime(take_turns());
+  state.counters["update_GB/s"] = bench::Summary(merge_rates)["median"];
+  state.counters["control_GB/s"] = bench::Summary(control_rates)["median"];
+  const nlohmann::json ratio = bench::Summary(ratios);
+  state.counters["ratio"] = ratio["median"];
+  state.counters["ratio_min"] = ratio["min"];
+  state.counters["ratio_max"] = ratio["max"];
 }
 
 void BM_Fold(benchmark::State& state) { Merge(state, FoldOnly); }
 void BM_MakeVersion(benchmark::State& state) { Merge(state, MakeVersion); }
 
-BENCHMARK(BM_Fold)->Arg(1)->Arg(2)->Arg(4)->Arg(16)->UseManualTime()->MinWarmUpTime(0.2);
-BENCHMARK(BM_MakeVersion)->Arg(1)->Arg(2)->Arg(4)->Arg(16)->UseManualTime()->MinWarmUpTime(0.2);
+BENCHMARK(BM_Fold)->Arg(1)->Arg(2)->Arg(4)->Arg(16)->UseManualTime()->Iterations(
+    bench::kRepetitions);
+BENCHMARK(BM_MakeVersion)
+    ->Arg(1)
+    ->Arg(2)
+    ->Arg(4)
+    ->Arg(16)
+    ->UseManualTime()
+    ->Iterations(bench::kRepetitions);
 
 }  // namespace
 }  // namespace consilium

@@ -43,6 +43,8 @@ class ChildProcess {
   // Whether the child came to the point that it was to reach, and waits there.
   bool reached() const { return reached_; }
 
+  pid_t pid() const { return pid_; }
+
   void Kill() {
     kill(pid_, SIGKILL);
     Wait();

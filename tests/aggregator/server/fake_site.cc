@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,8 +61,9 @@ class VectorSink final : public ModelSink {
 
 }  // namespace
 
-LiveAggregator::LiveAggregator(const std::string& federation)
-    : pki_(folder_.File("pki")), data_(folder_.File("agg")) {
+AggregatorAccess::AggregatorAccess() : pki_(folder_.File("pki")), data_(folder_.File("agg")) {}
+
+void AggregatorAccess::Init(const std::string& federation) const {
   InitRpc();
   MakePki(pki_, federation);
   MustOk(Aggregator::Init({.data = data_,
@@ -69,23 +71,34 @@ LiveAggregator::LiveAggregator(const std::string& federation)
                            .federation = federation,
                            .address = "127.0.0.1:0",
                            .enrolment_address = "127.0.0.1:0"}));
+}
+
+void AggregatorAccess::Connect() {
+  const std::string addresses =
+      Must(ReadFile(data_ + "/addresses.json", limits::kTextFileBytesMax));
+  main_address_ = nlohmann::json::parse(addresses).at("main").get<std::string>();
+  admin_ = v1::Admin::NewStub(
+      grpc::CreateChannel("unix:" + data_ + "/admin.sock", grpc::InsecureChannelCredentials()));
+}
+
+LiveAggregator::LiveAggregator(const std::string& federation) {
+  Init(federation);
   Restart();
 }
 
 void LiveAggregator::Restart(Aggregator::ServeOptions options) {
   aggregator_.reset();
-  options.data = data_;
+  options.data = data();
   options.software_version = "test";
   aggregator_ = Must(Aggregator::Start(std::move(options)));
-  admin_ = v1::Admin::NewStub(
-      grpc::CreateChannel("unix:" + data_ + "/admin.sock", grpc::InsecureChannelCredentials()));
+  Connect();
 }
 
-std::string LiveAggregator::root_pem() const {
+std::string AggregatorAccess::root_pem() const {
   return Must(ReadFile(pki_ + "/root.pem", limits::kCertificateBytesMax));
 }
 
-v1::JoinFile LiveAggregator::AddSite(const std::string& site) {
+v1::JoinFile AggregatorAccess::AddSite(const std::string& site) {
   grpc::ClientContext context;
   v1::AddSiteRequest request;
   request.set_site_id(site);
@@ -94,7 +107,7 @@ v1::JoinFile LiveAggregator::AddSite(const std::string& site) {
   return join;
 }
 
-std::string LiveAggregator::Submit(const v1::RunPlan& plan) {
+std::string AggregatorAccess::Submit(const v1::RunPlan& plan) {
   grpc::ClientContext context;
   v1::SubmitRunRequest request;
   *request.mutable_plan() = plan;
@@ -103,7 +116,7 @@ std::string LiveAggregator::Submit(const v1::RunPlan& plan) {
   return response.run_id();
 }
 
-v1::RunReport LiveAggregator::Report(const std::string& run) {
+v1::RunReport AggregatorAccess::Report(const std::string& run) {
   grpc::ClientContext context;
   v1::GetRunRequest request;
   request.set_run_id(run);
@@ -112,8 +125,8 @@ v1::RunReport LiveAggregator::Report(const std::string& run) {
   return report;
 }
 
-v1::RunReport LiveAggregator::Await(const std::string& run,
-                                    const std::function<bool(const v1::RunReport&)>& reached) {
+v1::RunReport AggregatorAccess::Await(const std::string& run,
+                                      const std::function<bool(const v1::RunReport&)>& reached) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
   v1::GetRunRequest request;
@@ -130,7 +143,7 @@ v1::RunReport LiveAggregator::Await(const std::string& run,
   return report;
 }
 
-size_t LiveAggregator::BlobFiles(const std::string& run) const {
+size_t AggregatorAccess::BlobFiles(const std::string& run) const {
   size_t files = 0;
   const std::string folder = data_ + "/store/blobs/" + run;
   if (!std::filesystem::exists(folder)) return 0;
@@ -140,7 +153,7 @@ size_t LiveAggregator::BlobFiles(const std::string& run) const {
   return files;
 }
 
-FakeSite::FakeSite(LiveAggregator& aggregator, const std::string& site)
+FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
     : aggregator_(aggregator), name_(site) {
   const v1::JoinFile join = aggregator.AddSite(site);
   store_.root_pem = join.root_certificate_pem();
@@ -165,7 +178,7 @@ FakeSite::FakeSite(LiveAggregator& aggregator, const std::string& site)
   Connect();
 }
 
-FakeSite::FakeSite(LiveAggregator& aggregator, const std::string& site, SiteStore store)
+FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site, SiteStore store)
     : aggregator_(aggregator), name_(site), store_(std::move(store)) {
   Connect();
 }
@@ -176,7 +189,7 @@ void FakeSite::Connect() {
   const auto credentials =
       Must(TlsChannelCredentials({.anchors = Must(TrustAnchors::FromPem(store_.root_pem)),
                                   .certificate_folder = store_.certificate_folder}));
-  const std::string address = aggregator_.aggregator().main_address();
+  const std::string& address = aggregator_.main_address();
   control_ = MakeChannel(address, credentials, ChannelKind::kControl);
   bulk_ = MakeChannel(address, credentials, ChannelKind::kBulk);
 }
@@ -288,10 +301,9 @@ void FakeSite::Approve(uint64_t train_examples) {
   Send(event);
 }
 
-FakeSite::Update FakeSite::MakeUpdate(const v1::TaskOffer& task,
+v1::UpdateHeader FakeSite::MakeHeader(const v1::TaskOffer& task,
                                       const v1::ModelAvailable& base) const {
-  Update update;
-  v1::UpdateHeader& header = update.header;
+  v1::UpdateHeader header;
   header.set_wire_version(limits::kWireVersion);
   header.set_run_id(task.run_id());
   header.set_site_id(name_);
@@ -307,6 +319,13 @@ FakeSite::Update FakeSite::MakeUpdate(const v1::TaskOffer& task,
     absl::MutexLock lock(&mu_);
     header.set_layout_hash(layouts_.at(task.run_id()));
   }
+  return header;
+}
+
+FakeSite::Update FakeSite::MakeUpdate(const v1::TaskOffer& task,
+                                      const v1::ModelAvailable& base) const {
+  Update update;
+  update.header = MakeHeader(task, base);
   RandomStream stream(
       SeedPath{.run_seed = 7, .purpose = "fake", .site = name_, .task = task.task_id()});
   for (uint64_t i = 0; i < base.payload_bytes() / sizeof(float); ++i) {

@@ -1,7 +1,7 @@
-// A whole aggregator in the test's process, and sites that talk to it over real mutual TLS on
-// 127.0.0.1. A site enrols with a join file, attaches, approves whatever it is offered, and then
-// does what the test says; or, in Participate(), all that an agent would do, with updates that are
-// a function of its name and the task.
+// A whole aggregator in the test's process or in another, and sites that talk to it over real
+// mutual TLS on 127.0.0.1. A site enrols with a join file, attaches, approves whatever it is
+// offered, and then does what the test says; or, in Participate(), all that an agent would do, with
+// updates that are a function of its name and the task.
 //
 // Threads: a FakeSite's calls come from one thread; Upload() from any.
 
@@ -39,22 +39,24 @@ namespace consilium::testing {
 // Longer than anything here takes, so that a hang fails instead of hanging.
 inline constexpr absl::Duration kPatience = absl::Seconds(60);
 
-class LiveAggregator {
+// An aggregator of whatever process, known by its folders: what its operator and its sites need of
+// it. The folders go with this object.
+class AggregatorAccess {
  public:
-  explicit LiveAggregator(const std::string& federation = "test-federation");
+  AggregatorAccess();
 
-  // Stops it if it runs, and starts it on the same data folder.
-  void Restart(Aggregator::ServeOptions options = {});
-  void Stop() { aggregator_.reset(); }
+  // Makes the federation's keys and the aggregator's data.
+  void Init(const std::string& federation) const;
+  // To be called when it has started.
+  void Connect();
 
-  v1::Admin::Stub& admin() { return *admin_; }
-  Aggregator& aggregator() { return *aggregator_; }
+  v1::Admin::Stub& admin() const { return *admin_; }
   const std::string& data() const { return data_; }
   const std::string& pki() const { return pki_; }
   std::string root_pem() const;
+  const std::string& main_address() const { return main_address_; }
 
   v1::JoinFile AddSite(const std::string& site);
-  // Three features, no standardisation (tests/aggregator/core/federation_fixture.h).
   std::string Submit(const v1::RunPlan& plan);
   v1::RunReport Report(const std::string& run);
   // Watches the run until `reached` likes its report.
@@ -67,8 +69,23 @@ class LiveAggregator {
   TempFolder folder_;
   std::string pki_;
   std::string data_;
-  std::unique_ptr<Aggregator> aggregator_;
+  std::string main_address_;
   std::unique_ptr<v1::Admin::Stub> admin_;
+};
+
+// One in this process.
+class LiveAggregator : public AggregatorAccess {
+ public:
+  explicit LiveAggregator(const std::string& federation = "test-federation");
+
+  // Stops it if it runs, and starts it on the same data folder.
+  void Restart(Aggregator::ServeOptions options = {});
+  void Stop() { aggregator_.reset(); }
+
+  Aggregator& aggregator() { return *aggregator_; }
+
+ private:
+  std::unique_ptr<Aggregator> aggregator_;
 };
 
 // What a site keeps over its restarts; copying it clones the site.
@@ -83,9 +100,9 @@ struct SiteStore {
 class FakeSite final : public CoordinationLink::Handler {
  public:
   // Enrols; failures fail the test.
-  FakeSite(LiveAggregator& aggregator, const std::string& site);
+  FakeSite(AggregatorAccess& aggregator, const std::string& site);
   // A copy of a site's store.
-  FakeSite(LiveAggregator& aggregator, const std::string& site, SiteStore store);
+  FakeSite(AggregatorAccess& aggregator, const std::string& site, SiteStore store);
   ~FakeSite() override;
 
   // Opens the control stream and confirms the lease; the refusal where it is not welcome.
@@ -108,6 +125,8 @@ class FakeSite final : public CoordinationLink::Handler {
     v1::UpdateHeader header;
     std::vector<float> values;
   };
+  // Of an update for the task on the announced model; what speaks of its payload is not set.
+  v1::UpdateHeader MakeHeader(const v1::TaskOffer& task, const v1::ModelAvailable& base) const;
   // For the task, on the announced model; values are a function of site and task.
   Update MakeUpdate(const v1::TaskOffer& task, const v1::ModelAvailable& base) const;
   // After values were changed: size and root as they are now.
@@ -115,6 +134,8 @@ class FakeSite final : public CoordinationLink::Handler {
   absl::StatusOr<v1::Receipt> Upload(const Update& update);
   absl::StatusOr<std::vector<float>> Fetch(const std::string& run, uint64_t version);
 
+  // Sends what the announcement asks for.
+  void Evaluate(const v1::ModelAvailable& model);
   // Trains every task that is offered until the run ends; gives all receipts that it got.
   std::vector<v1::Receipt> Participate(uint64_t train_examples);
 
@@ -127,9 +148,8 @@ class FakeSite final : public CoordinationLink::Handler {
 
  private:
   void Connect();
-  void Evaluate(const v1::ModelAvailable& model);
 
-  LiveAggregator& aggregator_;
+  AggregatorAccess& aggregator_;
   const std::string name_;
   TempFolder folder_;
   SiteStore store_;
