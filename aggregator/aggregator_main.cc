@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "aggregator/server/aggregator.h"
+#include "protocol/core/process_memory.h"
 #include "protocol/rpc/credentials.h"
 
 namespace {
@@ -71,6 +72,7 @@ int Serve(consilium::Aggregator::ServeOptions options, const std::string& arriva
 }  // namespace
 
 int main(int argc, char** argv) {
+  consilium::KeepMemoryToItself();
   // Whatever this program makes is its user's alone, unless it says otherwise.
   umask(0077);
   consilium::InitRpc();

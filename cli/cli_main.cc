@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "cli/command.h"
+#include "protocol/core/process_memory.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -22,6 +23,7 @@ int ExitCode(const absl::Status& status) {
 }
 
 int Main(int argc, char** argv) {
+  KeepMemoryToItself();
   // stdout is for results alone.
   spdlog::set_default_logger(spdlog::stderr_color_mt("consilium"));
   CLI::App app("Runs a federation of hospitals: keys, sites, runs, models and audit.", "consilium");

@@ -46,6 +46,15 @@ if(CONSILIUM_TORCH)
     ${overlay} ${torch_root}/include/torch/csrc/api/include)
   target_link_libraries(consilium_libtorch INTERFACE ${torch_root}/lib/libtorch_cpu.so
                         ${torch_root}/lib/libc10.so)
-  target_link_options(consilium_libtorch INTERFACE -Wl,-rpath,${torch_root}/lib
+  # A program in the build folder finds LibTorch where it is; CMake writes that path, and takes it
+  # out again where it installs the program (consilium_program).
+  target_link_options(consilium_libtorch INTERFACE
                       -Wl,-rpath-link,${torch_root}/lib -Wl,--allow-shlib-undefined)
+  # What an installed program loads besides the system's libraries: the two it is linked with, and
+  # what these load. The wheel for GPUs has some of it in folders beside its own.
+  file(GLOB torch_companions ${torch_root}/lib/libgomp*.so*
+       ${CONSILIUM_DEPS_DIR}/site-packages/nvidia/*/lib/libcupti.so.[0-9]*
+       ${CONSILIUM_DEPS_DIR}/site-packages/nvidia/*/lib/libcudart.so.[0-9]*)
+  install(FILES ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so ${torch_companions}
+          DESTINATION lib/consilium COMPONENT libtorch)
 endif()

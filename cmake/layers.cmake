@@ -117,7 +117,8 @@ function(consilium_library name)
 endfunction()
 
 # consilium_program(NAME SOURCES files... USES libs...): build/PRESET/bin/NAME. The target `programs`
-# builds all of them.
+# builds all of them, and `cmake --install` copies them, so that they load LibTorch from
+# ../lib/consilium and from nowhere that its builder owns.
 add_custom_target(programs)
 function(consilium_program name)
   cmake_parse_arguments(P "" "" "SOURCES;USES" ${ARGN})
@@ -128,7 +129,9 @@ function(consilium_program name)
   add_executable(${name} ${P_SOURCES})
   target_link_libraries(${name} PRIVATE ${P_USES} CLI11::CLI11)
   target_compile_definitions(${name} PRIVATE CONSILIUM_VERSION="${PROJECT_VERSION}")
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin
+                        INSTALL_RPATH "$ORIGIN/../lib/consilium")
+  install(TARGETS ${name} RUNTIME DESTINATION bin COMPONENT programs)
   add_dependencies(programs ${name})
 endfunction()
 

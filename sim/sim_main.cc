@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "models/torch/torch_model.h"
+#include "protocol/core/process_memory.h"
 #include "sim/commands/assess_command.h"
 #include "sim/commands/replay_command.h"
 #include "sim/commands/run_command.h"
@@ -101,6 +102,8 @@ void AddSplit(CLI::App& app, SplitCommand& command) {
 }
 
 int Main(int argc, char** argv) {
+  // An export of a real federation's journal is opened with a key.
+  KeepMemoryToItself();
   InitialiseTorch();
   // stdout is for results alone.
   spdlog::set_default_logger(spdlog::stderr_color_mt("consilium-sim"));

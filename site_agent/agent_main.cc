@@ -13,6 +13,7 @@
 
 #include "absl/time/time.h"
 #include "models/torch/torch_model.h"
+#include "protocol/core/process_memory.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/commands.h"
 #include "site_agent/train/cpu_trainer.h"
@@ -32,10 +33,13 @@ struct Arguments {
   std::string join_file;
   ImportOptions import;
   bool strict = false;
+  std::string run;
   std::string plan_hash;
+  std::string withdraw;
   bool all_runs = false;
+  bool one_by_one = false;
   std::string task_duration_min = "0s";
-  uint64_t minimum_count = kMinimumCountDefault;
+  std::optional<uint64_t> minimum_count;
 };
 
 int Fail(const absl::Status& status) {
@@ -63,7 +67,7 @@ int Enrol(const Arguments& arguments) {
   }
   printf(
       "Site %s has joined the federation %s.\n"
-      "Compare with what the aggregator shows (consilium site list):\n"
+      "Compare with what the aggregator shows (consilium site list --json):\n"
       "  certificate  %s\n  signing key  %s\n",
       enrolled->value("site", "").c_str(), enrolled->value("federation", "").c_str(),
       enrolled->value("certificate_sha256", "").c_str(),
@@ -119,18 +123,49 @@ int List(const Arguments& arguments) {
   return kDone;
 }
 
+int Told(const absl::Status& done, const char* what, const std::string& about) {
+  if (!done.ok()) return Fail(done);
+  printf("%s%s\n", what, about.c_str());
+  return kDone;
+}
+
 int ApproveRuns(const Arguments& arguments) {
+  const StorePlace& place = arguments.place;
+  if (arguments.all_runs) return Told(Approve(place, std::nullopt), "Approved: ", "all runs");
+  if (arguments.one_by_one) {
+    return Told(ApproveOneByOne(place), "Runs are approved one by one again.", "");
+  }
+  if (!arguments.withdraw.empty()) {
+    return Told(Withdraw(place, arguments.withdraw), "Withdrawn: ", arguments.withdraw);
+  }
   std::optional<Digest> hash;
-  if (!arguments.all_runs) {
+  if (!arguments.plan_hash.empty()) {
     hash = DigestFromHex(arguments.plan_hash);
     if (!hash.has_value()) {
       return Fail(absl::InvalidArgumentError(
-          "--plan-hash takes 64 lower-case hexadecimal digits, as `status` shows them"));
+          "--plan-hash takes 64 lower-case hexadecimal digits, as `runs list` shows them"));
     }
   }
-  const absl::Status approved = Approve(arguments.place, hash);
-  if (!approved.ok()) return Fail(approved);
-  printf("Approved: %s\n", hash.has_value() ? arguments.plan_hash.c_str() : "all runs");
+  if (!arguments.run.empty()) {
+    return Told(ApproveRun(place, arguments.run, hash), "Approved: ", arguments.run);
+  }
+  if (hash.has_value()) return Told(Approve(place, hash), "Approved: ", arguments.plan_hash);
+  return Fail(absl::InvalidArgumentError(
+      "approve takes one of --run, --plan-hash, --all-runs, --one-by-one and --withdraw"));
+}
+
+int ShowPolicy(const Arguments& arguments) {
+  const absl::StatusOr<nlohmann::json> policy =
+      SitePolicy(arguments.place, arguments.minimum_count);
+  if (!policy.ok()) return Fail(policy.status());
+  if (arguments.json) {
+    Print(*policy);
+    return kDone;
+  }
+  printf("Numbers over fewer than %llu patients do not leave%s.\nRuns are approved %s.\n",
+         static_cast<unsigned long long>(policy->value("minimum_count", 0ULL)),
+         arguments.minimum_count.has_value() ? ", from the agent's next start" : "",
+         policy->value("all_runs_approved", false) ? "all, whatever they are" : "one by one");
   return kDone;
 }
 
@@ -140,6 +175,38 @@ void PrintRun(const nlohmann::json& run) {
   for (const auto& [phase, count] : run.at("tasks").items()) {
     printf("  %s %d\n", phase.c_str(), count.get<int>());
   }
+}
+
+int ShowRuns(const Arguments& arguments) {
+  const absl::StatusOr<nlohmann::json> runs = ListRuns(arguments.place);
+  if (!runs.ok()) return Fail(runs.status());
+  if (arguments.json) {
+    Print(*runs);
+    return kDone;
+  }
+  for (const nlohmann::json& run : runs->at("runs")) PrintRun(run);
+  return kDone;
+}
+
+int ShowOneRun(const Arguments& arguments) {
+  const absl::StatusOr<nlohmann::json> run = ShowRun(arguments.place, arguments.run);
+  if (!run.ok()) return Fail(run.status());
+  if (arguments.json) {
+    Print(*run);
+    return kDone;
+  }
+  printf("run %s, plan %s\n", run->value("run", "").c_str(), run->value("plan_sha256", "").c_str());
+  if (!run->contains("plan")) {
+    printf("It was refused here, or is over; its plan is not kept.\n");
+    return kDone;
+  }
+  printf("\nIt would read %s.\n\nWhat would leave this site:\n", run->value("reads", "").c_str());
+  for (const nlohmann::json& sentence : run->at("releases")) {
+    printf("  * %s\n", sentence.get<std::string>().c_str());
+  }
+  printf("\nThe whole plan:\n\n%s\nTo approve it: consilium-agent approve --store %s --run %s\n",
+         run->value("plan", "").c_str(), arguments.place.folder.c_str(), arguments.run.c_str());
+  return kDone;
 }
 
 int ShowStatus(const Arguments& arguments) {
@@ -185,7 +252,6 @@ int Audit(const Arguments& arguments) {
 
 int Run(const Arguments& arguments) {
   AgentOptions options;
-  options.egress.minimum_count = arguments.minimum_count;
   if (!absl::ParseDuration(arguments.task_duration_min, &options.site.task_duration_min) ||
       options.site.task_duration_min < absl::ZeroDuration()) {
     return Fail(absl::InvalidArgumentError(
@@ -253,19 +319,47 @@ void AddData(CLI::App& app, Arguments& arguments, Command& chosen) {
   Remember(list, chosen, List);
 }
 
-void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
+void AddDeciding(CLI::App& app, Arguments& arguments, Command& chosen) {
+  CLI::App* runs = app.add_subcommand("runs", "Runs that were offered here, and their plans");
+  runs->require_subcommand(1);
+  CLI::App* list = AddCommand(*runs, arguments, "list", "All runs and their states");
+  AddJson(list, arguments);
+  list->footer("Example:\n  consilium-agent runs list --store site");
+  Remember(list, chosen, ShowRuns);
+  CLI::App* show = AddCommand(*runs, arguments, "show", "A run's plan, and what would leave");
+  show->add_option("run", arguments.run, "The run's id")->required();
+  AddJson(show, arguments);
+  show->footer("Example:\n  consilium-agent runs show heart-1 --store site");
+  Remember(show, chosen, ShowOneRun);
   CLI::App* approve = AddCommand(app, arguments, "approve", "Let this site take part in a run");
-  CLI::Option_group* which = approve->add_option_group("which");
-  which->add_option("--plan-hash", arguments.plan_hash, "The plan's hash, as the log shows it");
-  which->add_flag("--all-runs", arguments.all_runs, "Every run of this federation");
-  which->require_option(1);
-  approve->footer("Example:\n  consilium-agent approve --store site --plan-hash 3b0c...");
+  CLI::Option* run = approve->add_option("--run", arguments.run, "The run's id");
+  CLI::Option* hash = approve->add_option("--plan-hash", arguments.plan_hash,
+                                          "Its plan's hash; alone: of the one run that waits");
+  CLI::Option* all = approve->add_flag("--all-runs", arguments.all_runs,
+                                       "Every run of this federation, until --one-by-one");
+  CLI::Option* one_by_one = approve->add_flag("--one-by-one", arguments.one_by_one,
+                                              "Takes --all-runs back; what runs goes on");
+  CLI::Option* withdraw =
+      approve->add_option("--withdraw", arguments.withdraw, "End this site's part in a run");
+  all->excludes(run)->excludes(hash);
+  one_by_one->excludes(run)->excludes(hash)->excludes(all);
+  withdraw->excludes(run)->excludes(hash)->excludes(all)->excludes(one_by_one);
+  approve->footer(
+      "Examples:\n  consilium-agent approve --store site --run heart-1\n"
+      "  consilium-agent approve --store site --withdraw heart-1");
   Remember(approve, chosen, ApproveRuns);
+  CLI::App* policy = AddCommand(app, arguments, "policy", "What this site asks of every run");
+  policy->add_option("--minimum-count", arguments.minimum_count,
+                     "Numbers over fewer patients do not leave; at least 2, and 5 by default");
+  AddJson(policy, arguments);
+  policy->footer("Example:\n  consilium-agent policy --store site --minimum-count 10");
+  Remember(policy, chosen, ShowPolicy);
+}
+
+void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* run = AddCommand(app, arguments, "run", "Run the agent until SIGTERM");
   run->add_option("--task-duration-min", arguments.task_duration_min,
                   "A task takes at least this long here, e.g. 10s; default 0s");
-  run->add_option("--minimum-count", arguments.minimum_count,
-                  "Numbers over fewer rows than this do not leave; default 5");
   run->footer("Example:\n  consilium-agent run --store site");
   Remember(run, chosen, Run);
   CLI::App* status = AddCommand(app, arguments, "status", "The site, its link and its runs");
@@ -281,6 +375,7 @@ void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
 }
 
 int Main(int argc, char** argv) {
+  KeepMemoryToItself();
   // Answers go to stdout; what happens goes to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_mt("agent"));
   CLI::App app("The agent of one hospital in a Consilium federation.", "consilium-agent");
@@ -289,6 +384,7 @@ int Main(int argc, char** argv) {
   Command chosen = nullptr;
   AddJoining(app, arguments, chosen);
   AddData(app, arguments, chosen);
+  AddDeciding(app, arguments, chosen);
   AddRunning(app, arguments, chosen);
   try {
     app.parse(argc, argv);

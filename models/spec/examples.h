@@ -7,6 +7,7 @@
 #define CONSILIUM_MODELS_SPEC_EXAMPLES_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -16,8 +17,12 @@ struct Examples {
   size_t features = 0;        // Per example.
   std::vector<float> values;  // [count, features], row-major.
   std::vector<float> labels;  // [count]: 0 or 1, a class index, or a number.
+  // [count]: whose row it is; rows of one patient have one number, which means nothing else. Empty:
+  // each row is a patient of its own.
+  std::vector<uint32_t> patients;
 
   size_t count() const { return labels.size(); }
+  size_t patient(size_t i) const { return patients.empty() ? i : patients[i]; }
   std::span<const float> row(size_t i) const {
     return std::span<const float>(values).subspan(i * features, features);
   }

@@ -89,7 +89,7 @@ void CheckTraining(const v1::RunConfig& config, Complaints& complaints) {
   CheckOptimizer(training.optimizer(), complaints);
   complaints.Require(training.batch_examples() <= 65'536, "training.batch_examples",
                      "must be from 1 to 65,536");
-  complaints.Require(training.local_steps() <= 1'000'000, "training.local_steps",
+  complaints.Require(training.local_steps() <= limits::kLocalStepsMax, "training.local_steps",
                      "must be from 1 to 1,000,000");
   complaints.Require(training.tasks_in_flight_max() <= limits::kTasksInFlightMax,
                      "training.tasks_in_flight_max", "must be 1 or 2");

@@ -1,5 +1,6 @@
 // absl::Status here, grpc::Status on the wire: code and message as they are, the ErrorDetail of a
-// refusal (protocol/wire/reasons.h) serialized in the status's binary details.
+// refusal (protocol/wire/reasons.h) serialized in the status's binary details. Messages are made
+// printable (protocol/core/printable_text.h) in both directions; line feeds stay.
 //
 // Threads: any.
 

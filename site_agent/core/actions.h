@@ -51,7 +51,7 @@ struct StopTraining {
 struct Evaluate {
   RunId run;
   Version version;
-  v1::Split split = v1::SPLIT_UNSPECIFIED;
+  v1::Split split = v1::SPLIT_UNSPECIFIED;  // VALIDATION or TEST.
 };
 // Upload from the outbox; answer with ReceiptReceived, UpdateRefused or SendFailed.
 struct Send {

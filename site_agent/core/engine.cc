@@ -20,6 +20,7 @@ void SettleRun(StepContext& step, const RunId& id, RunState& run) {
   ReleaseTrained(step, id, run);
   SendReady(step, id, run);
   SettleModels(step, id, run);
+  SettlePlan(run);
 }
 
 void SettleAll(StepContext& step) {
@@ -40,6 +41,7 @@ void OnStarted(StepContext& step, const Started& event) {
 
 void OnLinkUp(StepContext& step) {
   step.site.link = SiteState::Link::kUp;
+  for (auto& [id, run] : step.site.runs) RepeatRefusal(step, run);
   SettleAll(step);
 }
 
@@ -50,6 +52,7 @@ void Dispatch(StepContext& step, const TaskOffered& event) { OnTaskOffered(step,
 void Dispatch(StepContext& step, const ModelAvailable& event) { OnModelAvailable(step, event); }
 void Dispatch(StepContext& step, const UpdateRefused& event) { OnUpdateRefused(step, event); }
 void Dispatch(StepContext& step, const RunEnded& event) { OnRunEnded(step, event); }
+void Dispatch(StepContext& step, const RunWithdrawn& event) { OnRunWithdrawn(step, event); }
 void Dispatch(StepContext& step, const PlanChecked& event) { OnPlanChecked(step, event); }
 void Dispatch(StepContext& step, const StatisticsComputed& event) {
   OnStatisticsComputed(step, event);
@@ -116,6 +119,11 @@ std::vector<Action> SiteEngine::Step(absl::Time now, const Event& event) {
   std::visit(Visitor{step}, event);
   StartTraining(step);
   return actions;
+}
+
+bool SiteEngine::WouldLookAt(const RunOffered& event) const {
+  return !impl_->state.runs.contains(event.run) &&
+         ReasonAgainst(impl_->state, event) == v1::REASON_UNSPECIFIED;
 }
 
 Sequence SiteEngine::sequence() const { return impl_->state.sequence; }

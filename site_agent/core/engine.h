@@ -36,6 +36,10 @@ class SiteEngine {
   // with an Alarm where a person should know. Increments sequence() by one.
   std::vector<Action> Step(absl::Time now, const Event& event);
 
+  // Whether the offer is of a run that is not known here, and would be. The engine has no use for
+  // the plan of any other offer.
+  bool WouldLookAt(const RunOffered& event) const;
+
   // Of the last input taken; 0 before the first.
   Sequence sequence() const;
   // Valid until the next Step.

@@ -72,12 +72,20 @@ struct RunEnded {
   std::string why;
 };
 
+// This site takes its part in the run back: a person says so, or its statistics must not leave.
+inline constexpr char kWithdrawnByPerson[] = "a person at this site has withdrawn from the run";
+struct RunWithdrawn {
+  RunId run;
+  std::string why = {};  // For this site's people.
+};
+
 // Answers of the shell to the engine's actions.
-struct PlanChecked {  // CheckPlan: policy, data set, spec and minimum count were looked at.
+// CheckPlan: spec, policy, data set and minimum count were looked at, in this order.
+struct PlanChecked {
   RunId run;
   enum class Answer : uint8_t { kApproved, kRefused, kWaitsForPerson } answer = Answer::kRefused;
   v1::Reason reason = v1::REASON_UNSPECIFIED;
-  std::string message;
+  std::string message;  // For this site's people: it may speak of their data.
   uint64_t train_examples = 0;
 };
 struct StatisticsComputed {
@@ -138,7 +146,7 @@ struct TimerFired {
 using Event = std::variant<Started, LinkUp, LinkDown, RunOffered, RunStarted, TaskOffered,
                            ModelAvailable, ReceiptReceived, UpdateRefused, RunEnded, PlanChecked,
                            StatisticsComputed, ModelFetched, FetchFailed, TrainDone, TrainFailed,
-                           EvaluationComputed, SendFailed, TimerFired>;
+                           EvaluationComputed, SendFailed, TimerFired, RunWithdrawn>;
 
 }  // namespace consilium::site
 

@@ -1,6 +1,7 @@
 #include "site_agent/core/models.h"
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,7 +30,31 @@ bool IsBaseOfTraining(const StepContext& step, const RunId& id, const RunState& 
   return run.tasks.find(step.site.training->second)->second.base == version;
 }
 
-// Remembers the version. False, with an alarm, where it was announced with another content.
+// What stands against an announcement, besides what is known of its version.
+struct Objection {
+  v1::Reason reason = v1::REASON_UNSPECIFIED;
+  absl::string_view why;
+};
+Objection ObjectionTo(const RunState& run, const ModelAvailable& event) {
+  if (event.payload_bytes > limits::kPayloadBytesMax) {
+    return {v1::OVERSIZE, "a model is announced that is larger than any may be"};
+  }
+  // Each version is a question about this site's patients; the plan says how many there are.
+  if (!run.ended() && event.version.value() > run.plan->config().stop().versions_max()) {
+    return {v1::NOT_APPROVED, "a version is announced that the approved plan does not have"};
+  }
+  if (event.evaluate != v1::SPLIT_UNSPECIFIED && event.evaluate != v1::VALIDATION &&
+      event.evaluate != v1::TEST) {
+    return {v1::MALFORMED, "an evaluation is asked for on neither validation nor test patients"};
+  }
+  if (event.evaluate == v1::TEST && run.tested.value_or(event.version) != event.version) {
+    return {v1::NOT_APPROVED, "the test patients have answered for another version"};
+  }
+  return {};
+}
+
+// Remembers the version. False, with an alarm, where it was announced with another content, or is
+// so old that nobody knows any more.
 bool Remember(StepContext& step, RunState& run, const ModelAvailable& event) {
   const auto known = run.announced.find(event.version);
   if (known != run.announced.end()) {
@@ -42,13 +67,19 @@ bool Remember(StepContext& step, RunState& run, const ModelAvailable& event) {
                            " is announced again as another model; the first one stands"));
     return false;
   }
+  if (run.forgotten.has_value() && event.version <= *run.forgotten) {
+    step.Warn(v1::VERSION_UNKNOWN, event.run,
+              absl::StrCat("version ", event.version.value(), " is announced long after its time"));
+    return false;
+  }
   AnnouncedVersion& announced = run.announced[event.version];
   announced.model_id = event.model_id;
   announced.payload_bytes = event.payload_bytes;
   if (run.announced.size() > limits::kSiteVersionsKnownMax) {
+    run.forgotten = run.announced.begin()->first;
     run.announced.erase(run.announced.begin());
   }
-  return true;
+  return run.announced.contains(event.version);
 }
 
 ModelState& TrackedModel(RunState& run, const ModelAvailable& event) {
@@ -59,6 +90,7 @@ ModelState& TrackedModel(RunState& run, const ModelAvailable& event) {
 }
 
 void WantEvaluation(StepContext& step, RunState& run, const ModelAvailable& event) {
+  if (event.evaluate == v1::TEST) run.tested = event.version;
   const auto known = run.announced.find(event.version);
   if (known != run.announced.end()) {
     const auto report = known->second.reports.find(event.evaluate);
@@ -131,7 +163,7 @@ void DropUnneeded(StepContext& step, const RunId& id, RunState& run) {
     bool needed = IsWanted(run, version, model) || model.where == Where::kFetching;
     if (model.where == Where::kHere) {
       needed = needed || HasEvaluation(model) || IsBaseOfTraining(step, id, run, version) ||
-               version == (run.ended() ? run.result : newest_here);
+               (run.approved() && version == (run.ended() ? run.result : newest_here));
       if (!needed) step.Emit(DropModel{id, version});
     }
     entry = needed ? std::next(entry) : run.models.erase(entry);
@@ -144,12 +176,8 @@ void OnModelAvailable(StepContext& step, const ModelAvailable& event) {
   RunState* const run = step.ExpectApproved(event.run);
   if (run == nullptr) return;
   if (run->ended() && (event.version != *run->result || event.evaluate != v1::TEST)) return;
-  if (event.payload_bytes > limits::kPayloadBytesMax) {
-    step.Warn(v1::OVERSIZE, event.run, "a model is announced that is larger than any may be");
-    return;
-  }
-  if (!v1::Split_IsValid(event.evaluate)) {
-    step.Warn(v1::MALFORMED, event.run, "an evaluation on no known part of the data is asked for");
+  if (const Objection found = ObjectionTo(*run, event); found.reason != v1::REASON_UNSPECIFIED) {
+    step.Warn(found.reason, event.run, std::string(found.why));
     return;
   }
   if (!Remember(step, *run, event)) return;
@@ -226,10 +254,20 @@ void EvaluateResult(RunState& run) {
   for (auto& [version, model] : run.models) model.evaluations_wanted.clear();
   const auto known = run.announced.find(*run.result);
   if (known == run.announced.end() || known->second.reports.contains(v1::TEST)) return;
+  if (run.tested.value_or(*run.result) != *run.result) return;
+  run.tested = run.result;
   ModelState& model = run.models[*run.result];
   model.model_id = known->second.model_id;
   model.payload_bytes = known->second.payload_bytes;
   if (!model.evaluations_running.contains(v1::TEST)) model.evaluations_wanted.insert(v1::TEST);
+}
+
+void ForgetEvaluations(RunState& run) {
+  run.newest.reset();
+  for (auto& [version, model] : run.models) {
+    model.evaluations_wanted.clear();
+    model.evaluations_running.clear();
+  }
 }
 
 void ResumeModels(StepContext& step, const RunId& id, RunState& run) {

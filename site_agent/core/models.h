@@ -5,6 +5,10 @@
 // evaluation to come, and the result. Evaluation never waits for training; it goes from old
 // versions to new.
 //
+// An evaluation is a question about patients, so they are few: only versions that the approved plan
+// has, each once; on validation patients, or on test patients for one version of the run, its
+// result; never on training patients.
+//
 // Threads: the engine's.
 
 #ifndef CONSILIUM_SITE_AGENT_CORE_MODELS_H_
@@ -27,6 +31,9 @@ std::optional<Version> NewestHere(const RunState& run);
 
 // The run has ended: only its result is still to be evaluated, on test patients.
 void EvaluateResult(RunState& run);
+
+// The run goes on without this site: nothing of it is fetched or evaluated any more.
+void ForgetEvaluations(RunState& run);
 
 // The process started: what was being fetched or evaluated is to be again.
 void ResumeModels(StepContext& step, const RunId& id, RunState& run);

@@ -82,7 +82,7 @@ void TryLater(StepContext& step, const TaskRef& ref, const Failure& failure) {
 void TakeFailure(StepContext& step, const TaskRef& ref, const Failure& failure) {
   if (IsFinal(failure.error)) {
     Refuse(step, ref, failure.error);
-  } else if (ref.run.ended()) {
+  } else if (!ref.run.goes_on()) {
     WithdrawTask(step, ref);
   } else {
     TryLater(step, ref, failure);
@@ -137,7 +137,7 @@ void ResumeOutbox(StepContext& step, const RunId& id, RunState& run) {
   for (const TaskId task : open) {
     const TaskRef ref = {id, run, task, run.tasks.find(task)->second};
     if (ref.task.phase == TaskPhase::kSending) {
-      if (run.ended()) {
+      if (!run.goes_on()) {
         WithdrawTask(step, ref);
         continue;
       }

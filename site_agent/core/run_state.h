@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -73,15 +74,19 @@ struct AnnouncedVersion {
 };
 
 struct RunState {
+  // Never null; empty once nothing needs it any more: the run was refused or is over.
   std::shared_ptr<const v1::RunPlan> plan;
   Digest plan_hash = {};
   std::shared_ptr<const v1::RunDecision> decision;         // Absent: not decided.
+  std::string refusal;                                     // Why, for this site's own people.
   std::shared_ptr<const v1::StatisticsReport> statistics;  // Absent: not computed.
   Digest layout_hash = {};
   std::shared_ptr<const v1::Standardisation> standardisation;  // Absent: not started.
   std::map<Version, AnnouncedVersion> announced;               // The newest of them.
-  std::optional<Version> newest;                               // Announced.
-  std::map<Version, ModelState> models;                        // Here, or to be fetched.
+  std::optional<Version> forgotten;      // The newest that left `announced`; with all before it.
+  std::optional<Version> newest;         // Announced.
+  std::optional<Version> tested;         // The one version that test patients are asked about.
+  std::map<Version, ModelState> models;  // Here, or to be fetched.
   std::map<TaskId, TaskState> tasks;
   std::set<TaskId> open;          // kGranted to kSending.
   std::set<TaskId> held;          // kAccepted.
@@ -89,6 +94,7 @@ struct RunState {
 
   bool approved() const { return decision != nullptr && decision->approved(); }
   bool ended() const { return result.has_value(); }
+  bool goes_on() const { return approved() && !ended(); }
 };
 
 }  // namespace consilium::site

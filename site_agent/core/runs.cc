@@ -23,15 +23,41 @@ bool IsOpen(const RunState& run) {
   return !run.ended() && (run.decision == nullptr || run.approved());
 }
 
-// What stands against a run that was not known before.
-v1::Reason ReasonAgainst(const SiteState& site, const RunOffered& event) {
-  if (!CheckRunId(event.run.value()).ok() || event.plan == nullptr) return v1::MALFORMED;
-  // The decision names the hash; it has to be that of what is looked at.
-  if (PlanHash(*event.plan) != event.plan_hash) return v1::HASH_MISMATCH;
-  if (site.runs.size() >= limits::kRunsMax || site.runs_open >= limits::kSiteRunsOpenMax) {
-    return v1::BUSY;
+uint64_t PlanBytesHeld(const SiteState& site) {
+  uint64_t bytes = 0;
+  for (const auto& [id, run] : site.runs) bytes += run.plan->ByteSizeLong();
+  return bytes;
+}
+
+// What the aggregator hears of a refusal. Sentences about this site's data stay here; those about
+// the plan alone may help whoever wrote it.
+std::string WordsFor(v1::Reason reason, const std::string& message) {
+  switch (reason) {
+    case v1::HASH_MISMATCH:
+    case v1::SPEC_REFUSED:
+      return message;
+    case v1::NO_DATASET:
+      return "this site has no data set for the run";
+    case v1::TOO_FEW_EXAMPLES:
+      return "this site's minimum count does not allow the run";
+    case v1::NOT_APPROVED:
+      return "this site takes no part in the run";
+    default:
+      return "this site can not take part in the run";
   }
-  return v1::REASON_UNSPECIFIED;
+}
+
+void Refuse(StepContext& step, RunState& run, const PlanChecked& why) {
+  auto decision = std::make_shared<v1::RunDecision>();
+  decision->set_run_id(why.run.value());
+  decision->set_plan_hash(ToBytes(run.plan_hash));
+  decision->set_reason(why.reason == v1::REASON_UNSPECIFIED ? v1::NOT_APPROVED : why.reason);
+  decision->set_message(WordsFor(decision->reason(), why.message));
+  --step.site.runs_open;
+  run.decision = std::move(decision);
+  run.refusal = why.message;
+  run.plan = std::make_shared<const v1::RunPlan>();
+  step.Emit(ReportDecision{run.decision});
 }
 
 void SayAgain(StepContext& step, const RunOffered& event, const RunState& run) {
@@ -67,6 +93,21 @@ void WithdrawUnsent(StepContext& step, const RunId& id, RunState& run) {
 
 }  // namespace
 
+v1::Reason ReasonAgainst(const SiteState& site, const RunOffered& event) {
+  if (!CheckRunId(event.run.value()).ok() || event.plan == nullptr) return v1::MALFORMED;
+  // The decision names the hash; it has to be that of what is looked at.
+  if (PlanHash(*event.plan) != event.plan_hash) return v1::HASH_MISMATCH;
+  if (site.runs.size() >= limits::kRunsMax || site.runs_open >= limits::kSiteRunsOpenMax) {
+    return v1::BUSY;
+  }
+  const uint64_t bytes = event.plan->ByteSizeLong();
+  if (bytes + PlanBytesHeld(site) > kPlanBytesHeldMax ||
+      bytes + site.plan_bytes_taken > kPlanBytesTakenMax) {
+    return v1::BUSY;
+  }
+  return v1::REASON_UNSPECIFIED;
+}
+
 void OnRunOffered(StepContext& step, const RunOffered& event) {
   if (const RunState* run = step.FindRun(event.run); run != nullptr) {
     SayAgain(step, event, *run);
@@ -80,6 +121,7 @@ void OnRunOffered(StepContext& step, const RunOffered& event) {
   ++step.site.runs_open;
   run.plan = event.plan;
   run.plan_hash = event.plan_hash;
+  step.site.plan_bytes_taken += run.plan->ByteSizeLong();
   step.Emit(CheckPlan{event.run, run.plan, run.plan_hash});
 }
 
@@ -87,20 +129,41 @@ void OnPlanChecked(StepContext& step, const PlanChecked& event) {
   RunState* const run = step.ExpectRun(event.run);
   if (run == nullptr || run->decision != nullptr || run->ended()) return;
   if (event.answer == PlanChecked::Answer::kWaitsForPerson) return;
+  if (event.answer == PlanChecked::Answer::kRefused) return Refuse(step, *run, event);
   auto decision = std::make_shared<v1::RunDecision>();
   decision->set_run_id(event.run.value());
   decision->set_plan_hash(ToBytes(run->plan_hash));
-  decision->set_approved(event.answer == PlanChecked::Answer::kApproved);
-  if (decision->approved()) {
-    decision->set_train_examples(event.train_examples);
-  } else {
-    decision->set_reason(event.reason == v1::REASON_UNSPECIFIED ? v1::NOT_APPROVED : event.reason);
-    decision->set_message(event.message);
-    --step.site.runs_open;
-  }
+  decision->set_approved(true);
+  decision->set_train_examples(event.train_examples);
   run->decision = std::move(decision);
   step.Emit(ReportDecision{run->decision});
-  if (run->approved() && WantsStatistics(*run)) step.Emit(ComputeStatistics{event.run});
+  if (WantsStatistics(*run)) step.Emit(ComputeStatistics{event.run});
+}
+
+void OnRunWithdrawn(StepContext& step, const RunWithdrawn& event) {
+  RunState* const run = step.FindRun(event.run);
+  if (run == nullptr || run->ended() || (run->decision != nullptr && !run->approved())) return;
+  WithdrawUnsent(step, event.run, *run);
+  ForgetEvaluations(*run);
+  PlanChecked why;
+  why.run = event.run;
+  why.reason = v1::NOT_APPROVED;
+  why.message = event.why;
+  Refuse(step, *run, why);
+}
+
+void RepeatRefusal(StepContext& step, RunState& run) {
+  if (run.decision != nullptr && !run.approved() && !run.ended()) {
+    step.Emit(ReportDecision{run.decision});
+  }
+}
+
+void SettlePlan(RunState& run) {
+  if (!run.ended() || !run.plan->has_config()) return;
+  const auto result = run.announced.find(*run.result);
+  const bool tested = result != run.announced.end() && result->second.reports.contains(v1::TEST);
+  if (run.approved() && !tested) return;
+  run.plan = std::make_shared<const v1::RunPlan>();
 }
 
 void OnStatisticsComputed(StepContext& step, const StatisticsComputed& event) {
@@ -147,7 +210,7 @@ void OnRunEnded(StepContext& step, const RunEnded& event) {
   if (IsOpen(*run)) --step.site.runs_open;
   run->result = event.result;
   WithdrawUnsent(step, event.run, *run);
-  EvaluateResult(*run);
+  if (run->approved()) EvaluateResult(*run);
 }
 
 void ResumeRun(StepContext& step, const RunId& id, RunState& run) {

@@ -39,6 +39,8 @@ struct SiteState {
   size_t pacing = 0;     // Tasks in kTrained: the site counts as busy.
   size_t in_outbox = 0;  // Tasks from kTrained to kSending.
   size_t runs_open = 0;  // Neither refused here nor ended.
+
+  uint64_t plan_bytes_taken = 0;  // Of all plans ever looked at: the journal has them for ever.
 };
 
 // Canonical digest of all of it: equal states have equal digests.

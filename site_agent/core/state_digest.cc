@@ -60,9 +60,12 @@ void AddAnnounced(FieldHasher& hash, const AnnouncedVersion& announced) {
 void AddRun(FieldHasher& hash, const RunState& run) {
   hash.Add(run.plan_hash).Add(run.layout_hash);
   AddMessage(hash, run.decision);
+  hash.Add(absl::string_view(run.refusal)).Add(uint64_t{run.plan->has_config()});
   AddMessage(hash, run.statistics);
   AddMessage(hash, run.standardisation);
+  AddVersion(hash, run.forgotten);
   AddVersion(hash, run.newest);
+  AddVersion(hash, run.tested);
   AddVersion(hash, run.result);
   hash.Add(uint64_t{run.announced.size()});
   for (const auto& [version, announced] : run.announced) {
@@ -88,7 +91,7 @@ Digest StateDigestOf(const SiteState& site) {
   hash.Add(absl::string_view(site.id.value())).Add(site.sequence.value()).Add(Number(site.now));
   hash.Add(site.incarnation.value()).Add(Number(site.link));
   hash.Add(static_cast<uint64_t>(absl::ToInt64Nanoseconds(site.options.task_duration_min)));
-  hash.Add(uint64_t{site.runs.size()});
+  hash.Add(site.plan_bytes_taken).Add(uint64_t{site.runs.size()});
   for (const auto& [id, run] : site.runs) {
     hash.Add(absl::string_view(id.value()));
     AddRun(hash, run);

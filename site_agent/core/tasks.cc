@@ -16,11 +16,10 @@ namespace {
 // What stands against a task that was not known before.
 v1::Reason ReasonAgainst(const RunState& run, const TaskOffered& event) {
   if (event.task == TaskId()) return v1::MALFORMED;
-  if (event.local_steps == 0 || event.local_steps > limits::kLocalStepsMax) return v1::MALFORMED;
-  if (run.open.size() >= limits::kSiteGrantsOpenMax ||
-      run.tasks.size() >= limits::kSiteTasksPerRunMax) {
-    return v1::BUSY;
-  }
+  // What a person approved is the plan: neither shorter nor longer tasks, nor more of them.
+  if (event.local_steps != run.plan->config().training().local_steps()) return v1::NOT_APPROVED;
+  if (run.open.size() >= limits::kSiteGrantsOpenMax) return v1::BUSY;
+  if (run.tasks.size() >= TasksMax(*run.plan)) return v1::NOT_APPROVED;
   return v1::REASON_UNSPECIFIED;
 }
 
@@ -79,6 +78,13 @@ void Start(StepContext& step, const TaskRef& ref) {
 }
 
 }  // namespace
+
+size_t TasksMax(const v1::RunPlan& plan) {
+  const v1::Trigger& trigger = plan.config().aggregation().trigger();
+  const uint64_t updates = trigger.has_buffer() ? uint64_t{trigger.buffer().updates()} : 1;
+  const uint64_t useful = 2 * updates * plan.config().stop().versions_max();
+  return std::min(uint64_t{limits::kSiteTasksPerRunMax}, useful + limits::kSiteGrantsOpenMax);
+}
 
 void OnTaskOffered(StepContext& step, const TaskOffered& event) {
   RunState* const run = step.ExpectApproved(event.run);

@@ -12,6 +12,10 @@
 
 namespace consilium::site {
 
+// So many tasks a site takes of one run: of a run of V versions of K updates each, twice V·K and a
+// few, even if all of them are this site's and every other one comes too late.
+size_t TasksMax(const v1::RunPlan& plan);
+
 void OnTaskOffered(StepContext& step, const TaskOffered& event);
 void OnTrainDone(StepContext& step, const TrainDone& event);
 void OnTrainFailed(StepContext& step, const TrainFailed& event);

@@ -32,7 +32,8 @@ struct TrainInput {
 struct TrainOutput {
   std::vector<float> delta;  // w_end − w_base, in the layout's order.
   uint32_t steps = 0;
-  double mean_loss = 0;  // Over the task's steps.
+  double mean_loss = 0;   // Over the task's steps.
+  uint64_t patients = 0;  // Whose rows a step has seen: each counts once.
 };
 
 struct EvaluateInput {

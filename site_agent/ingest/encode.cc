@@ -7,7 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "models/spec/features.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/status_macros.h"
@@ -48,6 +51,15 @@ absl::Status CheckRow(const v1::DataContract& contract, const RawRow& row) {
 double RawFeature(const Feature& feature, double value) {
   if (std::isnan(value) || feature.kind == Feature::Kind::kNumber) return value;
   return value == feature.value ? 1 : 0;
+}
+
+// What a row adds to a feature's sums. Nothing where it was not measured; nothing for a category's
+// values, which no standardisation needs and whose sums would be its exact counts.
+std::optional<double> Summed(const Feature& feature, const RawRow& row) {
+  if (feature.kind != Feature::Kind::kNumber) return std::nullopt;
+  const double x = RawFeature(feature, row.values[static_cast<size_t>(feature.column)]);
+  if (std::isnan(x)) return std::nullopt;
+  return x;
 }
 
 // What stands for each feature that was not measured, before standardising: the contract's
@@ -99,16 +111,34 @@ absl::StatusOr<v1::StatisticsReport> StatisticsOf(const v1::DataContract& contra
     if (input.parts[r] != v1::TRAIN) continue;
     CONSILIUM_RETURN_IF_ERROR(CheckRow(contract, input.rows[r]));
     for (int f = 0; f < report.counts_size(); ++f) {
-      const Feature& feature = features[static_cast<size_t>(f)];
-      const double x =
-          RawFeature(feature, input.rows[r].values[static_cast<size_t>(feature.column)]);
-      if (std::isnan(x)) continue;
+      const std::optional<double> x = Summed(features[static_cast<size_t>(f)], input.rows[r]);
+      if (!x.has_value()) continue;
       report.set_counts(f, report.counts(f) + 1);
-      report.set_sums(f, report.sums(f) + x);
-      report.set_sums_of_squares(f, report.sums_of_squares(f) + x * x);
+      report.set_sums(f, report.sums(f) + *x);
+      report.set_sums_of_squares(f, report.sums_of_squares(f) + *x * *x);
     }
   }
   return report;
+}
+
+absl::StatusOr<std::vector<uint64_t>> PatientsPerFeature(const v1::DataContract& contract,
+                                                         const SplitRows& input) {
+  CONSILIUM_RETURN_IF_ERROR(CheckParts(input));
+  const std::vector<Feature> features = FeaturesOf(contract);
+  std::vector<absl::flat_hash_set<absl::string_view>> measured(features.size());
+  for (size_t r = 0; r < input.rows.size(); ++r) {
+    if (input.parts[r] != v1::TRAIN) continue;
+    CONSILIUM_RETURN_IF_ERROR(CheckRow(contract, input.rows[r]));
+    for (size_t f = 0; f < features.size(); ++f) {
+      if (Summed(features[f], input.rows[r]).has_value()) {
+        measured[f].insert(input.rows[r].patient_id);
+      }
+    }
+  }
+  std::vector<uint64_t> counts;
+  counts.reserve(measured.size());
+  for (const auto& patients : measured) counts.push_back(patients.size());
+  return counts;
 }
 
 absl::StatusOr<SplitExamples> EncodeRows(const v1::DataContract& contract,
@@ -124,9 +154,11 @@ absl::StatusOr<SplitExamples> EncodeRows(const v1::DataContract& contract,
   for (Examples* part : {&result.train, &result.validation, &result.test}) {
     part->features = features.size();
   }
+  absl::flat_hash_map<absl::string_view, uint32_t> patients;
   for (size_t r = 0; r < input.rows.size(); ++r) {
     const RawRow& row = input.rows[r];
     CONSILIUM_RETURN_IF_ERROR(CheckRow(contract, row));
+    const auto number = static_cast<uint32_t>(patients.size());
     Examples& part = input.parts[r] == v1::TRAIN        ? result.train
                      : input.parts[r] == v1::VALIDATION ? result.validation
                                                         : result.test;
@@ -140,6 +172,7 @@ absl::StatusOr<SplitExamples> EncodeRows(const v1::DataContract& contract,
       part.values.push_back(static_cast<float>(x));
     }
     part.labels.push_back(static_cast<float>(row.label));
+    part.patients.push_back(patients.emplace(row.patient_id, number).first->second);
   }
   return result;
 }

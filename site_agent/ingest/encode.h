@@ -6,7 +6,9 @@
 #ifndef CONSILIUM_SITE_AGENT_INGEST_ENCODE_H_
 #define CONSILIUM_SITE_AGENT_INGEST_ENCODE_H_
 
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "consilium/v1/coordination.pb.h"
@@ -22,10 +24,16 @@ struct SplitRows {
 };
 
 // n, Σx and Σx² of every feature over the training rows, before standardising, in f64 and in the
-// rows' order. What was not measured is left out, also where the contract puts a constant there. A
-// category's features are 0 or 1. `run_id` stays empty. INVALID_ARGUMENT as below.
+// rows' order. What was not measured is left out, also where the contract puts a constant there; a
+// category's features are all left out: no standardisation needs them, and their sums would be the
+// exact counts of its values. `run_id` stays empty. INVALID_ARGUMENT as below.
 absl::StatusOr<v1::StatisticsReport> StatisticsOf(const v1::DataContract& contract,
                                                   const SplitRows& input);
+
+// Of how many patients the sums of each feature are: a patient with many rows counts once.
+// INVALID_ARGUMENT as below.
+absl::StatusOr<std::vector<uint64_t>> PatientsPerFeature(const v1::DataContract& contract,
+                                                         const SplitRows& input);
 
 // Numbers become (x − mean)/deviation, categories 0 or 1 (models/spec/features.h has the order).
 // What was not measured: the contract's constant, encoded as if it had been measured; or, by the

@@ -1,6 +1,7 @@
-// Which patients a site trains on, stops on and reports on. By a keyed hash of the split's seed
-// and the patient's id: the same at every start, whatever the order of the rows, and not to be
-// steered. Nobody but the site can compute it, since only the site has the ids.
+// Which patients a site trains on, stops on and reports on. By a hash of the split's seed and the
+// patient's id: the same at every start, whatever the order of the rows. It hides nothing: the seed
+// and the shares are the plan's, so who writes plans and knows an id can tell where that patient
+// falls, and move the border past one patient (site_agent/runtime/statistics_sets.h).
 //
 // Threads: any.
 

@@ -23,6 +23,12 @@ const RunState* FindRun(const SiteEngine& engine, const RunId& run) {
   return found == engine.runs().end() ? nullptr : &found->second;
 }
 
+// Null as well where its plan is not needed any more.
+const RunState* FindGoingRun(const SiteEngine& engine, const RunId& id) {
+  const RunState* run = FindRun(engine, id);
+  return run == nullptr || !run->plan->has_config() ? nullptr : run;
+}
+
 bool HoldsUpdate(const TaskState& task) { return task.blob == TaskState::Blob::kInOutbox; }
 
 }  // namespace
@@ -37,18 +43,19 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(const AgentParts& parts,
                              EngineLoop::Recover(store, self.site, options.site));
   CONSILIUM_RETURN_IF_ERROR(agent->RemoveOrphanBlobs(engine));
   CONSILIUM_ASSIGN_OR_RETURN(agent->incarnation_, store->NextIncarnation());
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t minimum_count, store->MinimumCount());
   CONSILIUM_ASSIGN_OR_RETURN(agent->gate_, EgressGate::Open(store, self, options.egress));
 
   Agent* const a = agent.get();
-  agent->work_ =
-      std::make_unique<SiteWork>(store, parts.trainer,
-                                 SiteWorkOptions{.site = self.site,
-                                                 .incarnation = agent->incarnation_,
-                                                 .minimum_count = options.egress.minimum_count},
-                                 [a](Event event) { a->loop_->Post(std::move(event)); });
+  agent->work_ = std::make_unique<SiteWork>(
+      store, parts.trainer,
+      SiteWorkOptions{
+          .site = self.site, .incarnation = agent->incarnation_, .minimum_count = minimum_count},
+      [a](Event event) { a->loop_->Post(std::move(event)); });
   agent->link_ = std::make_unique<Link>(
       store, agent->gate_.get(), self,
       LinkHooks{.post = [a](Event event) { return a->loop_->Post(std::move(event)); },
+                .wait_until_taken = [a] { a->loop_->Ask([](const SiteEngine&) {}); },
                 .fill_hello = [a](v1::Hello& hello) { return a->FillHello(hello); },
                 .on_refused_for_good = [a](const absl::Status& why) { a->ending_->End(why); }});
   agent->renewal_ = std::make_unique<CertificateRenewal>(store, agent->gate_.get());
@@ -109,7 +116,7 @@ void Agent::Execute(const SiteEngine& engine, const Action& action) {
 void Agent::Do(const SiteEngine&, const CheckPlan& action) { work_->Check(action); }
 
 void Agent::Do(const SiteEngine& engine, const ComputeStatistics& action) {
-  const RunState* run = FindRun(engine, action.run);
+  const RunState* run = FindGoingRun(engine, action.run);
   if (run != nullptr) work_->Compute(action, {run->plan, run->standardisation});
 }
 
@@ -130,14 +137,14 @@ void Agent::Do(const SiteEngine& engine, const Fetch& action) {
 }
 
 void Agent::Do(const SiteEngine& engine, const Train& action) {
-  const RunState* run = FindRun(engine, action.run);
+  const RunState* run = FindGoingRun(engine, action.run);
   if (run != nullptr) work_->Run(action, {run->plan, run->standardisation});
 }
 
 void Agent::Do(const SiteEngine&, const StopTraining& action) { work_->Cancel(action); }
 
 void Agent::Do(const SiteEngine& engine, const Evaluate& action) {
-  const RunState* run = FindRun(engine, action.run);
+  const RunState* run = FindGoingRun(engine, action.run);
   const auto model = models_.find({action.run, action.version});
   if (run == nullptr || model == models_.end()) return;
   work_->Run(action, model->second, {run->plan, run->standardisation});
@@ -196,16 +203,25 @@ void Agent::OnFailed(const absl::Status& why) {
 
 // --- a person's commands ------------------------------------------------------------------------
 
-absl::Status Agent::ApprovePlan(const Digest& plan_hash) {
-  CONSILIUM_RETURN_IF_ERROR(store_->ApprovePlan(plan_hash));
+absl::Status Agent::ApproveRun(const RunId& run, const Digest& plan_hash) {
+  CONSILIUM_RETURN_IF_ERROR(store_->ApproveRun(run, plan_hash));
   LookAgainAtWaitingRuns();
   return absl::OkStatus();
 }
 
-absl::Status Agent::ApproveAllRuns() {
-  CONSILIUM_RETURN_IF_ERROR(store_->ApproveAllRuns());
+absl::Status Agent::SetAllRuns(AllRuns all_runs) {
+  CONSILIUM_RETURN_IF_ERROR(store_->SetAllRuns(all_runs));
   LookAgainAtWaitingRuns();
   return absl::OkStatus();
+}
+
+absl::Status Agent::WithdrawRun(const RunId& run) {
+  // The engine first: it is what sends. A question is answered after what came before is durable.
+  if (!loop_->Post(RunWithdrawn{run, kWithdrawnByPerson}) ||
+      !loop_->Ask([](const SiteEngine&) {})) {
+    return absl::UnavailableError("the agent is stopping");
+  }
+  return store_->WithdrawRun(run);
 }
 
 void Agent::LookAgainAtWaitingRuns() {

@@ -6,6 +6,7 @@
 #ifndef CONSILIUM_SITE_AGENT_RUNTIME_AGENT_H_
 #define CONSILIUM_SITE_AGENT_RUNTIME_AGENT_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -53,9 +54,14 @@ class Agent final : public ActionSink {
   // Ends links and threads. What was computed but not recorded is computed again after a restart.
   void Stop();
 
-  // Records a person's approval, of one plan or all, and looks again at runs that wait for one.
-  absl::Status ApprovePlan(const Digest& plan_hash);
-  absl::Status ApproveAllRuns();
+  // Records a person's approval, of one run or all, and looks again at runs that wait for one.
+  absl::Status ApproveRun(const RunId& run, const Digest& plan_hash);
+  absl::Status SetAllRuns(AllRuns all_runs);
+  // Ends this site's part in a run, durably. What is being sent may still arrive.
+  absl::Status WithdrawRun(const RunId& run);
+
+  // As EngineLoop::Ask().
+  bool Ask(const std::function<void(const SiteEngine&)>& question) { return loop_->Ask(question); }
 
   // What `status --json` prints of a live agent: link, releases, runs.
   nlohmann::json Status();

@@ -50,7 +50,7 @@ json DescribeRun(const RunId& id, const RunState& run) {
               {"receipts", json::array()}};
   if (run.decision != nullptr) {
     out["train_examples"] = run.decision->train_examples();
-    if (!run.decision->approved()) out["refusal"] = run.decision->message();
+    if (!run.decision->approved()) out["refusal"] = run.refusal;
   }
   if (run.newest.has_value()) out["newest_version"] = run.newest->value();
   if (run.result.has_value()) out["result_version"] = run.result->value();
@@ -61,6 +61,19 @@ json DescribeRun(const RunId& id, const RunState& run) {
       out["receipts"].push_back(DescribeReceipt(task_id, task));
     }
   }
+  return out;
+}
+
+json DescribePolicy(const v1::SiteJournalEntry& entry) {
+  using Policy = v1::SiteJournalEntry::Policy;
+  const Policy& policy = entry.policy();
+  json out = {{"time", TimeText(absl::FromUnixNanos(entry.time_unix_ns()))},
+              {"change", Policy::Change_Name(policy.change())}};
+  if (!policy.run_id().empty()) out["run"] = policy.run_id();
+  if (const auto hash = DigestFromBytes(policy.plan_hash()); hash.has_value()) {
+    out["plan_sha256"] = ToHex(*hash);
+  }
+  if (policy.change() == Policy::MINIMUM_COUNT) out["minimum_count"] = policy.minimum_count();
   return out;
 }
 
@@ -108,12 +121,14 @@ absl::StatusOr<json> Audit(SiteStore& store) {
     uint64_t bytes = 0;
   };
   std::map<std::string, Totals> releases;
+  json policy = json::array();
   CONSILIUM_RETURN_IF_ERROR(store.ReadJournal([&](const ChainRow& row) -> absl::Status {
     v1::SiteJournalEntry entry;
     if (!entry.ParseFromArray(row.payload.data(), static_cast<int>(row.payload.size()))) {
       return absl::DataLossError(
           absl::StrCat("row ", row.sequence.value(), " of the journal is no entry"));
     }
+    if (entry.has_policy()) policy.push_back(DescribePolicy(entry));
     if (!entry.has_release()) return absl::OkStatus();
     Totals& totals = releases[entry.release().kind()];
     ++totals.count;
@@ -122,7 +137,8 @@ absl::StatusOr<json> Audit(SiteStore& store) {
   }));
   json out = {{"rows", head.sequence.value()},
               {"head_sha256", ToHex(head.digest)},
-              {"releases", json::object()}};
+              {"releases", json::object()},
+              {"policy", std::move(policy)}};
   for (const auto& [kind, totals] : releases) {
     out["releases"][kind] = {{"count", totals.count}, {"bytes", totals.bytes}};
   }

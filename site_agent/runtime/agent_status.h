@@ -26,7 +26,9 @@ nlohmann::json DescribeRuns(const SiteEngine& engine);
 // {"datasets": [{"name", "contract", "contract_sha256", "rows", "rows_refused", "imported"}]}
 absl::StatusOr<nlohmann::json> DescribeDatasets(SiteStore& store);
 
-// Checks the chain; {"rows", "head_sha256", "releases": {kind: {"count", "bytes"}}}.
+// Checks the chain; {"rows", "head_sha256", "releases": {kind: {"count", "bytes"}}, "policy":
+// [...]}. A change of the policy is {"time", "change", "run", "plan_sha256", "minimum_count"}, as
+// it has them.
 absl::StatusOr<nlohmann::json> Audit(SiteStore& store);
 
 // {"rows_read", "rows_stored", "rows_refused", "refusals": [{"line", "column", "reason"}]}

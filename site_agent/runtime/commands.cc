@@ -123,4 +123,34 @@ absl::Status Approve(const StorePlace& place, const std::optional<Digest>& plan_
   return AskAgentOrStore(place, request).status();
 }
 
+absl::Status ApproveRun(const StorePlace& place, const std::string& run,
+                        const std::optional<Digest>& plan_hash) {
+  json request = {{"command", "approve"}, {"run", run}};
+  if (plan_hash.has_value()) request["plan_sha256"] = ToHex(*plan_hash);
+  return AskAgentOrStore(place, request).status();
+}
+
+absl::Status ApproveOneByOne(const StorePlace& place) {
+  return AskAgentOrStore(place, {{"command", "approve_one_by_one"}}).status();
+}
+
+absl::Status Withdraw(const StorePlace& place, const std::string& run) {
+  return AskAgentOrStore(place, {{"command", "withdraw"}, {"run", run}}).status();
+}
+
+absl::StatusOr<json> ListRuns(const StorePlace& place) {
+  return AskAgentOrStore(place, {{"command", "runs_list"}});
+}
+
+absl::StatusOr<json> ShowRun(const StorePlace& place, const std::string& run) {
+  return AskAgentOrStore(place, {{"command", "runs_show"}, {"run", run}});
+}
+
+absl::StatusOr<json> SitePolicy(const StorePlace& place,
+                                const std::optional<uint64_t>& minimum_count) {
+  json request = {{"command", "policy"}};
+  if (minimum_count.has_value()) request["minimum_count"] = *minimum_count;
+  return AskAgentOrStore(place, request);
+}
+
 }  // namespace consilium::site

@@ -8,6 +8,7 @@
 #ifndef CONSILIUM_SITE_AGENT_RUNTIME_COMMANDS_H_
 #define CONSILIUM_SITE_AGENT_RUNTIME_COMMANDS_H_
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -57,8 +58,24 @@ absl::StatusOr<nlohmann::json> ListData(const StorePlace& place);
 absl::StatusOr<nlohmann::json> SiteStatus(const StorePlace& place);
 absl::StatusOr<nlohmann::json> VerifyAudit(const StorePlace& place);
 
-// No hash: all runs.
+// The one run that waits with this plan; no hash: every run of the federation, from now on.
 absl::Status Approve(const StorePlace& place, const std::optional<Digest>& plan_hash);
+// A run by its id. With a hash, only where that is its plan's.
+absl::Status ApproveRun(const StorePlace& place, const std::string& run,
+                        const std::optional<Digest>& plan_hash);
+// Runs are approved one by one again; those that were approved go on.
+absl::Status ApproveOneByOne(const StorePlace& place);
+// Ends this site's part in a run.
+absl::Status Withdraw(const StorePlace& place, const std::string& run);
+
+// {"runs": [...]} as in agent_status.h; one run as in describe_plan.h.
+absl::StatusOr<nlohmann::json> ListRuns(const StorePlace& place);
+absl::StatusOr<nlohmann::json> ShowRun(const StorePlace& place, const std::string& run);
+
+// {"minimum_count", "all_runs_approved"}, after the change where one is given. It holds from the
+// agent's next start.
+absl::StatusOr<nlohmann::json> SitePolicy(const StorePlace& place,
+                                          const std::optional<uint64_t>& minimum_count);
 
 // Runs the agent until SIGTERM or SIGINT (OK), or until it can not go on (why). To be called before
 // there are other threads.

@@ -84,6 +84,11 @@ std::optional<std::string> ReceiveLine(int connection) {
   return std::nullopt;
 }
 
+// Never throws: a string that is no UTF-8 (a file's name may be none) loses what is not.
+std::string OneLine(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 bool IsSameUser(int connection) {
   ucred peer = {};
   socklen_t size = sizeof(peer);
@@ -144,7 +149,7 @@ void ControlServer::Answer(int connection) const {
   if (!line.has_value()) return;
   const json request = json::parse(*line, nullptr, false);
   if (!request.is_object()) return;
-  SendLine(connection, handler_(request).dump());
+  SendLine(connection, OneLine(handler_(request)));
 }
 
 absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request) {
@@ -156,7 +161,7 @@ absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, con
     return std::nullopt;
   }
   LimitWaits(connection.get());
-  if (SendLine(connection.get(), request.dump())) {
+  if (SendLine(connection.get(), OneLine(request))) {
     const std::optional<std::string> line = ReceiveLine(connection.get());
     if (line.has_value()) {
       json answer = json::parse(*line, nullptr, false);

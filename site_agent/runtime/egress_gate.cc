@@ -97,7 +97,8 @@ absl::StatusOr<std::unique_ptr<EgressGate>> EgressGate::Open(SiteStore* store,
   CONSILIUM_ASSIGN_OR_RETURN(const auto credentials,
                              CredentialsFor(identity.root_certificate_pem, store->tls_folder(),
                                             options.certificate_reload_interval));
-  std::unique_ptr<EgressGate> gate(new EgressGate(store, identity.site, options));
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t minimum_count, store->MinimumCount());
+  std::unique_ptr<EgressGate> gate(new EgressGate(store, identity.site, minimum_count));
   gate->control_ = MakeChannel(identity.aggregator_address, credentials, ChannelKind::kControl);
   gate->coordination_ = v1::Coordination::NewStub(gate->control_);
   gate->renewal_ = v1::Renewal::NewStub(gate->control_);
@@ -190,8 +191,7 @@ ControlStream::~ControlStream() {
 }
 
 absl::Status ControlStream::Send(v1::SiteEvent event) {
-  CONSILIUM_ASSIGN_OR_RETURN(const ReleaseKind kind,
-                             CheckRelease(event, gate_->options_.minimum_count));
+  CONSILIUM_ASSIGN_OR_RETURN(const ReleaseKind kind, CheckRelease(event, gate_->minimum_count_));
   event.DiscardUnknownFields();
   const std::string bytes = event.SerializeAsString();
   CONSILIUM_RETURN_IF_ERROR(gate_->Admit({.kind = kind,
@@ -221,7 +221,7 @@ void ControlStream::Cancel() { context_.TryCancel(); }
 
 absl::StatusOr<v1::Receipt> EgressGate::Submit(const v1::UpdateHeader& header,
                                                SealedBlobReader payload) {
-  CONSILIUM_RETURN_IF_ERROR(CheckRelease(header, options_.minimum_count));
+  CONSILIUM_RETURN_IF_ERROR(CheckRelease(header, minimum_count_));
   if (header.site_id() != site_.value() || header.payload_bytes() != payload.size()) {
     return absl::FailedPreconditionError(
         "the egress gate holds back an update whose header is not its payload's");

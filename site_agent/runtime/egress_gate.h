@@ -40,7 +40,6 @@ struct ReleaseTotals {
 };
 
 struct EgressOptions {
-  uint64_t minimum_count = kMinimumCountDefault;
   // How soon a renewed certificate is taken into use.
   absl::Duration certificate_reload_interval = absl::Seconds(30);
 };
@@ -77,7 +76,8 @@ class ControlStream {
 class EgressGate {
  public:
   // Channels to the aggregator of `identity`, with the certificate in the store; connects when
-  // first used. FAILED_PRECONDITION where the certificate can not be used, with the reason.
+  // first used. The minimum count is the store's, as it is now. FAILED_PRECONDITION where the
+  // certificate can not be used, with the reason.
   static absl::StatusOr<std::unique_ptr<EgressGate>> Open(SiteStore* store,
                                                           const SiteIdentity& identity,
                                                           const EgressOptions& options);
@@ -112,8 +112,8 @@ class EgressGate {
   friend class ControlStream;
   class LiveCall;
 
-  EgressGate(SiteStore* store, SiteId site, const EgressOptions& options)
-      : store_(store), site_(std::move(site)), options_(options) {}
+  EgressGate(SiteStore* store, SiteId site, uint64_t minimum_count)
+      : store_(store), site_(std::move(site)), minimum_count_(minimum_count) {}
 
   struct Release {
     ReleaseKind kind = ReleaseKind::kHello;
@@ -133,7 +133,7 @@ class EgressGate {
 
   SiteStore* const store_;
   const SiteId site_;
-  const EgressOptions options_;
+  const uint64_t minimum_count_;
   std::unique_ptr<v1::Coordination::Stub> coordination_;
   std::unique_ptr<v1::Renewal::Stub> renewal_;
   std::shared_ptr<grpc::Channel> control_;

@@ -1,5 +1,7 @@
 #include "site_agent/runtime/engine_loop.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -18,6 +20,11 @@ namespace {
 // One sync covers so many inputs at most.
 constexpr size_t kBatchMax = 256;
 
+bool IsReadable(const std::string& entry) {
+  v1::SiteJournalEntry read;
+  return read.ParseFromString(entry) && EventOf(read).ok();
+}
+
 }  // namespace
 
 absl::StatusOr<SiteEngine> EngineLoop::Recover(SiteStore* store, const SiteId& site,
@@ -30,7 +37,7 @@ absl::StatusOr<SiteEngine> EngineLoop::Recover(SiteStore* store, const SiteId& s
       return absl::DataLossError(
           absl::StrCat("row ", row.sequence.value(), " of the journal is no entry"));
     }
-    if (entry.has_release()) return absl::OkStatus();
+    if (entry.has_release() || entry.has_policy()) return absl::OkStatus();
     absl::StatusOr<TimedEvent> input = EventOf(entry);
     if (!input.ok()) {
       return absl::DataLossError(absl::StrCat("row ", row.sequence.value(),
@@ -124,11 +131,19 @@ void EngineLoop::Take(Input input) {
 }
 
 void EngineLoop::Step(Event event) {
-  const absl::Time now = clock_->Now();
-  std::vector<Action> actions = engine_.Step(now, event);
-  barrier_.Hold(engine_.sequence(), std::move(actions));
-  TimedEvent input{now, std::move(event)};
-  uncommitted_.push_back(EntryOf(input).SerializeAsString());
+  // Megabytes that nobody will look at are not kept for ever.
+  if (auto* offer = std::get_if<RunOffered>(&event); offer && !engine_.WouldLookAt(*offer)) {
+    offer->plan = std::make_shared<const v1::RunPlan>();
+  }
+  TimedEvent input{clock_->Now(), std::move(event)};
+  std::string entry = EntryOf(input).SerializeAsString();
+  // Whatever the journal could not give back would keep the agent from ever starting again.
+  if (!IsReadable(entry)) {
+    spdlog::error("ALARM: an input that the journal can not keep is passed over");
+    return;
+  }
+  barrier_.Hold(engine_.sequence().next(), engine_.Step(input.time, input.event));
+  uncommitted_.push_back(std::move(entry));
   stepped_.push_back(std::move(input.event));
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
@@ -75,7 +76,7 @@ absl::StatusOr<Event> FromWire(const v1::UpdateRefused& refused) {
   CONSILIUM_ASSIGN_OR_RETURN(event.run, RunOf(refused.run_id()));
   event.task = TaskId(refused.task_id());
   event.reason = refused.reason();
-  event.message = refused.message();
+  event.message = PrintableText(refused.message());
   return event;
 }
 
@@ -84,7 +85,7 @@ absl::StatusOr<Event> FromWire(const v1::RunEnded& ended) {
   CONSILIUM_ASSIGN_OR_RETURN(event.run, RunOf(ended.run_id()));
   event.last = Version(ended.last_version());
   event.result = Version(ended.result_version());
-  event.why = ended.why();
+  event.why = PrintableText(ended.why());
   return event;
 }
 
@@ -197,6 +198,10 @@ struct Writer {
     *failed.mutable_error() = event.error;
     failed.set_jitter(event.jitter);
   }
+  void operator()(const RunWithdrawn& event) {
+    entry.mutable_run_withdrawn()->set_run_id(event.run.value());
+    entry.mutable_run_withdrawn()->set_why(event.why);
+  }
   void operator()(const TimerFired& event) {
     Entry::TimerFired& fired = *entry.mutable_timer_fired();
     fired.set_run_id(event.timer.run.value());
@@ -299,6 +304,13 @@ absl::StatusOr<Event> FromEntry(const Entry::TimerFired& fired) {
   return event;
 }
 
+absl::StatusOr<Event> FromEntry(const Entry::RunWithdrawn& withdrawn) {
+  RunWithdrawn event;
+  CONSILIUM_ASSIGN_OR_RETURN(event.run, RunOf(withdrawn.run_id()));
+  event.why = withdrawn.why();
+  return event;
+}
+
 absl::StatusOr<Event> InputOf(const Entry& entry) {
   switch (entry.entry_case()) {
     case Entry::kStarted:
@@ -327,7 +339,10 @@ absl::StatusOr<Event> InputOf(const Entry& entry) {
       return FromEntry(entry.send_failed());
     case Entry::kTimerFired:
       return FromEntry(entry.timer_fired());
+    case Entry::kRunWithdrawn:
+      return FromEntry(entry.run_withdrawn());
     case Entry::kRelease:
+    case Entry::kPolicy:
     case Entry::ENTRY_NOT_SET:
       break;
   }

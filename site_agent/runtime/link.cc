@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/failpoint.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr size_t kReportsWaitingMax = 1024;
 constexpr size_t kTransfersWaitingMax = 1024;
+constexpr size_t kSmallDirectiveBytes = 16 << 10;
 
 // Takes a model as it comes in, and holds it against what was announced.
 class ModelReceiver final : public ModelSink {
@@ -64,7 +66,7 @@ class ModelReceiver final : public ModelSink {
   Digest root_ = {};
 };
 
-std::string Words(const absl::Status& status) { return std::string(status.message()); }
+std::string Words(const absl::Status& status) { return PrintableText(status.message()); }
 
 }  // namespace
 
@@ -223,6 +225,8 @@ void Link::Handle(const v1::Directive& directive) {
     return;
   }
   hooks_.post(*std::move(event));
+  // A queue of thousands of small inputs is small; one of thousands of plans is not.
+  if (directive.ByteSizeLong() > kSmallDirectiveBytes) hooks_.wait_until_taken();
 }
 
 absl::Status Link::CheckReceipt(const v1::Receipt& receipt) const {
@@ -278,7 +282,7 @@ void Link::RunUploads() {
       hooks_.post(ReceiptReceived{std::make_shared<v1::Receipt>(*std::move(receipt))});
       continue;
     }
-    const v1::ErrorDetail detail = DetailOf(receipt.status());
+    const v1::ErrorDetail detail = PrintableDetailOf(receipt.status());
     spdlog::warn("run {}: update of task {} was not taken: {}", action->run.value(),
                  action->task.value(),
                  ExplainLinkError(receipt.status(), identity_.aggregator_address));
@@ -328,7 +332,7 @@ void Link::RunDownloads() {
     }
     spdlog::warn("run {}: version {} was not fetched: {}", wanted->run.value(),
                  wanted->version.value(), ExplainLinkError(status, identity_.aggregator_address));
-    hooks_.post(FetchFailed{wanted->run, wanted->version, DetailOf(status), DrawJitter()});
+    hooks_.post(FetchFailed{wanted->run, wanted->version, PrintableDetailOf(status), DrawJitter()});
   }
 }
 

@@ -36,6 +36,8 @@ namespace consilium::site {
 struct LinkHooks {
   // False where the agent is stopping.
   std::function<bool(Event)> post;
+  // Returns once what was posted has been taken.
+  std::function<void()> wait_until_taken;
   // Sets incarnation, held receipts and progress. False where the agent is stopping.
   std::function<bool(v1::Hello&)> fill_hello;
   // The aggregator will never take this site as it is (fenced, revoked ...): the agent should end.

@@ -8,11 +8,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "privacy/at_rest/aead.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/wire/reasons.h"
 
 namespace consilium::site {
+namespace {
 
-std::string ExplainLinkError(const absl::Status& status, const std::string& address) {
+std::string Explain(const absl::Status& status, const std::string& address) {
   const v1::ErrorDetail detail = DetailOf(status);
   const absl::string_view message = status.message();
   if (detail.reason() != v1::REASON_UNSPECIFIED) {
@@ -36,6 +38,18 @@ std::string ExplainLinkError(const absl::Status& status, const std::string& addr
     return absl::StrCat("the aggregator ", address, " does not answer in time");
   }
   return absl::StrCat("the link to ", address, " failed: ", status.ToString());
+}
+
+}  // namespace
+
+std::string ExplainLinkError(const absl::Status& status, const std::string& address) {
+  return PrintableText(Explain(status, address));
+}
+
+v1::ErrorDetail PrintableDetailOf(const absl::Status& status) {
+  v1::ErrorDetail detail = DetailOf(status);
+  detail.set_message(PrintableText(detail.message()));
+  return detail;
 }
 
 bool IsRefusalForGood(v1::Reason reason) {

@@ -14,8 +14,11 @@
 
 namespace consilium::site {
 
-// `address` is the aggregator's host:port.
+// `address` is the aggregator's host:port. One printable line.
 std::string ExplainLinkError(const absl::Status& status, const std::string& address);
+
+// DetailOf(status), its message one printable line: what the journal may keep of it.
+v1::ErrorDetail PrintableDetailOf(const absl::Status& status);
 
 // Trying again as it is can not help: a person has to look.
 bool IsRefusalForGood(v1::Reason reason);

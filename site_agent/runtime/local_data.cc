@@ -1,15 +1,19 @@
 #include "site_agent/runtime/local_data.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
 #include "protocol/wire/reasons.h"
 #include "site_agent/ingest/encode.h"
 #include "site_agent/ingest/split.h"
+#include "site_agent/runtime/release_rules.h"
 
 namespace consilium::site {
 namespace {
@@ -56,14 +60,47 @@ absl::Status LocalData::Load(const v1::RunPlan& plan) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> LocalData::TrainExamples(const v1::RunPlan& plan) {
+absl::StatusOr<TrainingPart> LocalData::Training(const v1::RunPlan& plan) {
   CONSILIUM_RETURN_IF_ERROR(Load(plan));
-  return static_cast<uint64_t>(std::count(rows_->parts.begin(), rows_->parts.end(), v1::TRAIN));
+  absl::flat_hash_map<absl::string_view, uint64_t> rows_of;
+  TrainingPart part;
+  for (size_t i = 0; i < rows_->rows.size(); ++i) {
+    if (rows_->parts[i] != v1::TRAIN) continue;
+    ++part.examples;
+    ++rows_of[rows_->rows[i].patient_id];
+  }
+  part.patients = rows_of.size();
+  std::vector<uint64_t> most_first;
+  for (const auto& [patient, rows] : rows_of) most_first.push_back(rows);
+  std::sort(most_first.begin(), most_first.end(), std::greater<>());
+  const v1::TrainingConfig& training = plan.config().training();
+  uint64_t left =
+      std::min(part.examples, uint64_t{training.batch_examples()} * training.local_steps());
+  for (const uint64_t rows : most_first) {
+    if (left == 0) break;
+    left -= std::min(left, rows);
+    ++part.patients_per_update_min;
+  }
+  return part;
 }
 
-absl::StatusOr<v1::StatisticsReport> LocalData::Statistics(const v1::RunPlan& plan) {
+absl::StatusOr<std::vector<MeasuredSet>> LocalData::MeasuredSets(const v1::RunPlan& plan,
+                                                                 uint64_t minimum_count) {
   CONSILIUM_RETURN_IF_ERROR(Load(plan));
-  return StatisticsOf(plan.contract(), {.rows = rows_->rows, .parts = rows_->parts});
+  CONSILIUM_ASSIGN_OR_RETURN(const SecretBytes key, store_->StatisticsKey());
+  return MeasuredSetsOf(plan.contract(), {.rows = rows_->rows, .parts = rows_->parts}, key.span(),
+                        minimum_count);
+}
+
+absl::StatusOr<v1::StatisticsReport> LocalData::Statistics(const v1::RunPlan& plan,
+                                                           uint64_t minimum_count) {
+  CONSILIUM_RETURN_IF_ERROR(Load(plan));
+  const SplitRows input = {.rows = rows_->rows, .parts = rows_->parts};
+  CONSILIUM_ASSIGN_OR_RETURN(v1::StatisticsReport report, StatisticsOf(plan.contract(), input));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<uint64_t> patients,
+                             PatientsPerFeature(plan.contract(), input));
+  WithholdSmallCounts(minimum_count, patients, report);
+  return report;
 }
 
 absl::StatusOr<const SplitExamples*> LocalData::Encoded(

@@ -7,6 +7,7 @@
 #ifndef CONSILIUM_SITE_AGENT_RUNTIME_LOCAL_DATA_H_
 #define CONSILIUM_SITE_AGENT_RUNTIME_LOCAL_DATA_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -19,19 +20,32 @@
 #include "protocol/core/ids.h"
 #include "site_agent/ingest/raw_row.h"
 #include "site_agent/runtime/site_store.h"
+#include "site_agent/runtime/statistics_sets.h"
 
 namespace consilium::site {
+
+struct TrainingPart {
+  uint64_t examples = 0;  // Rows.
+  uint64_t patients = 0;
+  // Of so many patients an update is at the least, whichever rows its batches draw: with the plan's
+  // batch_examples · local_steps rows, drawn without replacement, from those who have the most.
+  uint64_t patients_per_update_min = 0;
+};
 
 class LocalData {
  public:
   explicit LocalData(SiteStore* store) : store_(store) {}
 
-  // Training rows that the run would have here. Refusal NO_DATASET where nothing, or more than one
-  // data set, was imported under the run's contract.
-  absl::StatusOr<uint64_t> TrainExamples(const v1::RunPlan& plan);
+  // What the run would train on here. Refusal NO_DATASET where nothing, or more than one data set,
+  // was imported under the run's contract.
+  absl::StatusOr<TrainingPart> Training(const v1::RunPlan& plan);
 
-  // n, Σx and Σx² over them, not yet withheld where counts are small.
-  absl::StatusOr<v1::StatisticsReport> Statistics(const v1::RunPlan& plan);
+  // Over whom Statistics() would be.
+  absl::StatusOr<std::vector<MeasuredSet>> MeasuredSets(const v1::RunPlan& plan,
+                                                        uint64_t minimum_count);
+
+  // n, Σx and Σx² over it; a feature that fewer patients than that have is withheld.
+  absl::StatusOr<v1::StatisticsReport> Statistics(const v1::RunPlan& plan, uint64_t minimum_count);
 
   // Valid until the next call.
   absl::StatusOr<const SplitExamples*> Encoded(const v1::RunPlan& plan,

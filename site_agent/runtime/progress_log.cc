@@ -28,6 +28,9 @@ struct Describer {
     }
     return "";
   }
+  std::string operator()(const RunWithdrawn& event) {
+    return Of(event.run, absl::StrCat("withdrawn here: ", event.why));
+  }
   std::string operator()(const StatisticsComputed& event) {
     return Of(event.run, "statistics computed");
   }

@@ -1,5 +1,9 @@
 #include "site_agent/runtime/release_rules.h"
 
+#include <algorithm>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
@@ -64,6 +68,14 @@ absl::Status CheckEvaluation(const v1::EvaluationReport& report, uint64_t minimu
   if (!IsReleasable(metrics.examples(), minimum)) {
     return Broken(ReleaseKind::kEvaluation, "it is over fewer examples than the minimum");
   }
+  for (const uint64_t count : metrics.class_examples()) {
+    if (IsReleasable(count, minimum)) continue;
+    return Broken(ReleaseKind::kEvaluation, "a class has fewer examples than the minimum");
+  }
+  const double pairs = metrics.auroc_comparable();
+  if (pairs != 0 && pairs < static_cast<double>(minimum) * static_cast<double>(minimum)) {
+    return Broken(ReleaseKind::kEvaluation, "its pairs are of fewer examples than the minimum");
+  }
   return absl::OkStatus();
 }
 
@@ -126,17 +138,35 @@ absl::Status CheckRelease(const v1::UpdateHeader& header, uint64_t minimum_count
   return absl::OkStatus();
 }
 
-void WithholdSmallCounts(uint64_t minimum_count, v1::StatisticsReport& report) {
+void WithholdSmallCounts(uint64_t minimum_count, std::span<const uint64_t> patients,
+                         v1::StatisticsReport& report) {
   for (int i = 0; i < report.counts_size(); ++i) {
-    if (IsReleasable(report.counts(i), minimum_count)) continue;
+    if (IsReleasable(patients[static_cast<size_t>(i)], minimum_count)) continue;
     report.set_counts(i, 0);
     report.set_sums(i, 0);
     report.set_sums_of_squares(i, 0);
   }
 }
 
-void WithholdSmallCounts(uint64_t minimum_count, v1::MetricSums& metrics) {
-  if (metrics.examples() < minimum_count) metrics.Clear();
+void WithholdSmallCounts(uint64_t minimum_count, const Examples& part, v1::MetricSums& metrics) {
+  absl::flat_hash_set<size_t> patients;
+  absl::flat_hash_map<float, absl::flat_hash_set<size_t>> patients_of_class;
+  for (size_t i = 0; i < part.count(); ++i) {
+    patients.insert(part.patient(i));
+    patients_of_class[part.labels[i]].insert(part.patient(i));
+  }
+  if (patients.size() < minimum_count) {
+    metrics.Clear();
+    return;
+  }
+  const bool small_class = std::any_of(
+      patients_of_class.begin(), patients_of_class.end(),
+      [&](const auto& entry) { return !IsReleasable(entry.second.size(), minimum_count); });
+  if (!small_class) return;
+  metrics.clear_class_examples();
+  metrics.clear_class_correct();
+  metrics.clear_auroc_concordant();
+  metrics.clear_auroc_comparable();
 }
 
 }  // namespace consilium::site

@@ -8,9 +8,13 @@
 //   lease_confirm    a lease
 //   decision         yes or no to a run, n                    n is 0 or at least the minimum count
 //   statistics       n, Σx, Σx² per feature                   each n is 0 or at least the minimum
-//   evaluation       sums of metrics                          n is 0 or at least the minimum
+//   evaluation       sums of metrics                          n, n of each class: 0 or at least it
 //   update           a trained difference of weights          n is at least the minimum
 //   fetch            which model is wanted
+//
+// n counts rows in all of these, and the gate sees no more than n. That as many *patients* stand
+// behind each number is seen to where it is computed (site_work.h): of whom the rows of a feature,
+// a part or a class are, and whose rows the steps of one update have seen.
 //
 // Threads: any.
 
@@ -18,17 +22,21 @@
 #define CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
 
 #include <cstdint>
+#include <span>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/transfer.pb.h"
+#include "models/spec/examples.h"
 
 namespace consilium::site {
 
-// Numbers over fewer patients' rows than this do not leave.
+// Numbers over fewer patients than this do not leave. A patient with many rows counts once.
 inline constexpr uint64_t kMinimumCountDefault = 5;
+// A lower one would say what single patients have.
+inline constexpr uint64_t kMinimumCountMin = 2;
 
 enum class ReleaseKind : uint8_t {
   kEnrolment,
@@ -48,11 +56,15 @@ absl::string_view NameOf(ReleaseKind kind);
 absl::StatusOr<ReleaseKind> CheckRelease(const v1::SiteEvent& event, uint64_t minimum_count);
 absl::Status CheckRelease(const v1::UpdateHeader& header, uint64_t minimum_count);
 
-// Makes a report fit the rule: a feature that fewer rows than the minimum have measured is reported
-// as measured by none.
-void WithholdSmallCounts(uint64_t minimum_count, v1::StatisticsReport& report);
-// Below the minimum every metric is absent, and so is n.
-void WithholdSmallCounts(uint64_t minimum_count, v1::MetricSums& metrics);
+// Makes a report fit the rule: a feature that was measured in fewer patients than the minimum is
+// reported as measured in none. `patients` has one entry for each feature (PatientsPerFeature).
+void WithholdSmallCounts(uint64_t minimum_count, std::span<const uint64_t> patients,
+                         v1::StatisticsReport& report);
+
+// Below the minimum of patients in the part every metric is absent, and so is n. Where a class has
+// some patients, but fewer than the minimum, whatever speaks of single classes is absent: their
+// counts, and the pairs of AUROC. `part` is what the metrics are over.
+void WithholdSmallCounts(uint64_t minimum_count, const Examples& part, v1::MetricSums& metrics);
 
 }  // namespace consilium::site
 

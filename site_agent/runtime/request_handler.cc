@@ -1,13 +1,20 @@
 #include "site_agent/runtime/request_handler.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/time/clock.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/agent_status.h"
+#include "site_agent/runtime/describe_plan.h"
 #include "site_agent/runtime/engine_loop.h"
+#include "site_agent/runtime/journal_codec.h"
 
 namespace consilium::site {
 namespace {
@@ -27,31 +34,128 @@ absl::StatusOr<json> StatusAtRest(SiteStore& store) {
   return status;
 }
 
-absl::Status ApprovePlan(SiteStore& store, Agent* agent, const json& request) {
-  const auto text = request.find("plan_sha256");
-  std::optional<Digest> hash;
-  if (text != request.end() && text->is_string()) hash = DigestFromHex(text->get<std::string>());
-  if (!hash.has_value()) {
+std::string Text(const json& request, const char* name) {
+  const auto field = request.find(name);
+  return field != request.end() && field->is_string() ? field->get<std::string>() : "";
+}
+
+// Looks at the engine of the running agent, or at the one that it would start with.
+absl::Status WithEngine(SiteStore& store, Agent* agent,
+                        const std::function<void(const SiteEngine&)>& look) {
+  if (agent != nullptr) {
+    if (agent->Ask(look)) return absl::OkStatus();
+    return absl::UnavailableError("the agent is stopping");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const SiteIdentity identity, store.Identity());
+  CONSILIUM_ASSIGN_OR_RETURN(const SiteEngine engine,
+                             EngineLoop::Recover(&store, identity.site, SiteOptions()));
+  look(engine);
+  return absl::OkStatus();
+}
+
+struct NamedRun {
+  RunId run;
+  Digest plan_hash = {};
+};
+
+// The run that a request names: by its id, by its plan's hash where only one run with that plan
+// waits, or by both, which must then agree.
+absl::StatusOr<NamedRun> RunOf(SiteStore& store, Agent* agent, const json& request) {
+  const std::string id = Text(request, "run");
+  const std::string hash_text = Text(request, "plan_sha256");
+  const std::optional<Digest> hash = DigestFromHex(hash_text);
+  if (!hash_text.empty() && !hash.has_value()) {
     return absl::InvalidArgumentError("a plan's hash is 64 lower-case hexadecimal digits");
   }
-  return agent != nullptr ? agent->ApprovePlan(*hash) : store.ApprovePlan(*hash);
+  if (id.empty() && !hash.has_value()) return absl::InvalidArgumentError("no run is named");
+  std::vector<NamedRun> found;
+  CONSILIUM_RETURN_IF_ERROR(WithEngine(store, agent, [&](const SiteEngine& engine) {
+    for (const auto& [run_id, run] : engine.runs()) {
+      if (!id.empty() && run_id.value() != id) continue;
+      if (hash.has_value() && run.plan_hash != *hash) continue;
+      if (id.empty() && run.decision != nullptr) continue;
+      found.push_back({run_id, run.plan_hash});
+    }
+  }));
+  if (found.size() == 1) return found[0];
+  if (found.empty()) {
+    return absl::NotFoundError(hash.has_value()
+                                   ? "no run with this plan waits here: consilium-agent runs list"
+                                   : "no such run was offered here: consilium-agent runs list");
+  }
+  return absl::FailedPreconditionError(
+      "more than one run with this plan waits; approve it by its id: consilium-agent runs list");
+}
+
+absl::StatusOr<json> ApproveOne(SiteStore& store, Agent* agent, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(const NamedRun named, RunOf(store, agent, request));
+  CONSILIUM_RETURN_IF_ERROR(agent != nullptr ? agent->ApproveRun(named.run, named.plan_hash)
+                                             : store.ApproveRun(named.run, named.plan_hash));
+  return json{{"run", named.run.value()}, {"plan_sha256", ToHex(named.plan_hash)}};
+}
+
+absl::StatusOr<json> Withdraw(SiteStore& store, Agent* agent, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(const NamedRun named, RunOf(store, agent, request));
+  if (agent != nullptr) {
+    CONSILIUM_RETURN_IF_ERROR(agent->WithdrawRun(named.run));
+  } else {
+    const std::string entry =
+        EntryOf({absl::Now(), RunWithdrawn{named.run, kWithdrawnByPerson}}).SerializeAsString();
+    CONSILIUM_RETURN_IF_ERROR(store.AppendJournal(std::span<const std::string>(&entry, 1)));
+    CONSILIUM_RETURN_IF_ERROR(store.WithdrawRun(named.run));
+  }
+  return json{{"run", named.run.value()}};
+}
+
+absl::StatusOr<json> ListRuns(SiteStore& store, Agent* agent) {
+  json runs = json::array();
+  CONSILIUM_RETURN_IF_ERROR(
+      WithEngine(store, agent, [&](const SiteEngine& engine) { runs = DescribeRuns(engine); }));
+  return json{{"runs", std::move(runs)}};
+}
+
+absl::StatusOr<json> ShowRun(SiteStore& store, Agent* agent, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(const NamedRun named, RunOf(store, agent, request));
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t minimum_count, store.MinimumCount());
+  json shown = json::object();
+  CONSILIUM_RETURN_IF_ERROR(WithEngine(store, agent, [&](const SiteEngine& engine) {
+    const auto run = engine.runs().find(named.run);
+    if (run != engine.runs().end()) shown = DescribePlan(run->first, run->second, minimum_count);
+  }));
+  return shown;
+}
+
+absl::StatusOr<json> SetAllRuns(SiteStore& store, Agent* agent, AllRuns all_runs) {
+  CONSILIUM_RETURN_IF_ERROR(agent != nullptr ? agent->SetAllRuns(all_runs)
+                                             : store.SetAllRuns(all_runs));
+  return json::object();
+}
+
+absl::StatusOr<json> Policy(SiteStore& store, const json& request) {
+  if (const auto count = request.find("minimum_count"); count != request.end()) {
+    if (!count->is_number_unsigned()) {
+      return absl::InvalidArgumentError("the minimum count is a number");
+    }
+    CONSILIUM_RETURN_IF_ERROR(store.SetMinimumCount(count->get<uint64_t>()));
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t minimum_count, store.MinimumCount());
+  CONSILIUM_ASSIGN_OR_RETURN(const AllRuns all_runs, store.ApprovalOfAllRuns());
+  return json{{"minimum_count", minimum_count},
+              {"all_runs_approved", all_runs == AllRuns::kApproved}};
 }
 
 absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request) {
-  const auto command = request.find("command");
-  const std::string name =
-      command != request.end() && command->is_string() ? command->get<std::string>() : "";
+  const std::string name = Text(request, "command");
   if (name == "status") return agent != nullptr ? agent->Status() : StatusAtRest(store);
   if (name == "data_list") return DescribeDatasets(store);
   if (name == "audit") return Audit(store);
-  if (name == "approve_all") {
-    CONSILIUM_RETURN_IF_ERROR(agent != nullptr ? agent->ApproveAllRuns() : store.ApproveAllRuns());
-    return json::object();
-  }
-  if (name == "approve") {
-    CONSILIUM_RETURN_IF_ERROR(ApprovePlan(store, agent, request));
-    return json::object();
-  }
+  if (name == "runs_list") return ListRuns(store, agent);
+  if (name == "runs_show") return ShowRun(store, agent, request);
+  if (name == "approve") return ApproveOne(store, agent, request);
+  if (name == "withdraw") return Withdraw(store, agent, request);
+  if (name == "approve_all") return SetAllRuns(store, agent, AllRuns::kApproved);
+  if (name == "approve_one_by_one") return SetAllRuns(store, agent, AllRuns::kOneByOne);
+  if (name == "policy") return Policy(store, request);
   return absl::InvalidArgumentError("the agent knows no such command");
 }
 

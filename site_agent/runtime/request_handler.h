@@ -1,7 +1,11 @@
 // The commands that a running agent answers, and a command without one answers from the store:
 //
-//   {"command": "status" | "data_list" | "audit" | "approve_all"}
-//   {"command": "approve", "plan_sha256": 64 hex digits}
+//   {"command": "status" | "data_list" | "audit" | "runs_list"}
+//   {"command": "runs_show" | "approve" | "withdraw", "run": id, "plan_sha256": 64 hex digits}
+//   {"command": "approve_all" | "approve_one_by_one"}
+//   {"command": "policy", "minimum_count": number, or absent: it stays}
+//
+// A run is named by its id, by its plan's hash where one run with that plan waits, or by both.
 //
 //   {"ok": true, "result": ...}  or  {"ok": false, "code": number, "message": sentence}
 //

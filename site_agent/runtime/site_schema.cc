@@ -41,10 +41,32 @@ CREATE TABLE example (
 ) WITHOUT ROWID;
 )sql";
 
+// An approval is of one run: the same plan under another name is another question. Nothing carries
+// over from the approvals of plans, which named no run.
+constexpr char kPolicy[] = R"sql(
+DROP TABLE approval;
+
+CREATE TABLE run_approval (
+  run_id TEXT PRIMARY KEY NOT NULL,
+  plan_hash BLOB NOT NULL CHECK (length(plan_hash) = 32),
+  unix_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE released_statistics (
+  column_name TEXT NOT NULL,
+  set_hash BLOB NOT NULL CHECK (length(set_hash) = 32),
+  patients BLOB NOT NULL,
+  unix_ns INTEGER NOT NULL,
+  PRIMARY KEY (column_name, set_hash)
+) WITHOUT ROWID;
+)sql";
+
 }  // namespace
 
 std::vector<Migration> SiteMigrations() {
-  return {JournalMigration(), {.name = "site tables", .sql = kTables}};
+  return {JournalMigration(),
+          {.name = "site tables", .sql = kTables},
+          {.name = "approvals by run, released statistics", .sql = kPolicy}};
 }
 
 }  // namespace consilium::site

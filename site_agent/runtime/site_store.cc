@@ -189,28 +189,6 @@ absl::StatusOr<Incarnation> SiteStore::NextIncarnation() {
   return Incarnation(number + 1);
 }
 
-absl::Status SiteStore::ApprovePlan(const Digest& plan_hash) {
-  absl::MutexLock lock(&mu_);
-  CONSILIUM_ASSIGN_OR_RETURN(
-      Statement put, database_->Prepare("INSERT OR IGNORE INTO approval (plan_hash, unix_ns) "
-                                        "VALUES (?1, ?2)"));
-  return put.Bind(plan_hash, absl::ToUnixNanos(absl::Now())).Run();
-}
-
-absl::Status SiteStore::ApproveAllRuns() {
-  absl::MutexLock lock(&mu_);
-  return PutValue("approve_all_runs", "yes");
-}
-
-absl::StatusOr<bool> SiteStore::IsApproved(const Digest& plan_hash) {
-  absl::MutexLock lock(&mu_);
-  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<std::string> all, Value("approve_all_runs"));
-  if (all.has_value()) return true;
-  CONSILIUM_ASSIGN_OR_RETURN(Statement select,
-                             database_->Prepare("SELECT 1 FROM approval WHERE plan_hash = ?1"));
-  return select.Bind(plan_hash).Step();
-}
-
 absl::Status SiteStore::AppendJournal(std::span<const std::string> entries) {
   absl::MutexLock lock(&mu_);
   return journal_.Append(entries).status();

@@ -35,6 +35,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "consilium/v1/data_contract.pb.h"
+#include "consilium/v1/site_journal.pb.h"
 #include "privacy/at_rest/blob_store.h"
 #include "privacy/at_rest/database.h"
 #include "privacy/at_rest/hash_chain.h"
@@ -45,6 +46,7 @@
 #include "protocol/wire/signing_key.h"
 #include "site_agent/ingest/csv_import.h"
 #include "site_agent/ingest/raw_row.h"
+#include "site_agent/runtime/statistics_sets.h"
 
 namespace consilium::site {
 
@@ -81,6 +83,9 @@ struct DatasetInfo {
   absl::Time imported;
 };
 
+// Whether a person has approved whatever this federation runs, or wants to be asked.
+enum class AllRuns : uint8_t { kOneByOne, kApproved };
+
 // Fills in the contract's defaults, as a run plan's contract has them.
 v1::DataContract ResolvedContract(const v1::DataContract& contract);
 // By which a run finds its data set. Of a resolved contract.
@@ -114,10 +119,26 @@ class SiteStore {
   // One more than the last time; durable before it is returned.
   absl::StatusOr<Incarnation> NextIncarnation();
 
-  // The site's policy: nothing is approved but what a person approved.
-  absl::Status ApprovePlan(const Digest& plan_hash);
-  absl::Status ApproveAllRuns();
-  absl::StatusOr<bool> IsApproved(const Digest& plan_hash);
+  // The site's policy: nothing is approved but what a person approved, run by run, or all runs
+  // until that is taken back. Each change is in the journal, in the same transaction.
+  absl::Status ApproveRun(const RunId& run, const Digest& plan_hash);
+  absl::Status WithdrawRun(const RunId& run);
+  absl::Status SetAllRuns(AllRuns all_runs);
+  absl::StatusOr<AllRuns> ApprovalOfAllRuns();
+  absl::StatusOr<bool> IsApproved(const RunId& run, const Digest& plan_hash);
+
+  // Numbers over fewer patients do not leave (release_rules.h). A change is in the journal.
+  absl::StatusOr<uint64_t> MinimumCount();
+  // INVALID_ARGUMENT below kMinimumCountMin.
+  absl::Status SetMinimumCount(uint64_t count);
+
+  // Under which MeasuredSetsOf() hashes; of this store alone, and never shown.
+  absl::StatusOr<SecretBytes> StatisticsKey();
+  // Refusal NOT_APPROVED where sums of one of the columns were recorded before over other patients,
+  // and fewer than `minimum_count` of them differ. The same patients again are fine.
+  absl::Status CheckStatistics(std::span<const MeasuredSet> sets, uint64_t minimum_count);
+  // As CheckStatistics(); else remembers them for ever. To be called before they are released.
+  absl::Status RecordStatistics(std::span<const MeasuredSet> sets, uint64_t minimum_count);
 
   // Replaces the data set of that name, all or nothing. `import` gives its rows to the sink that it
   // is called with; where it fails, the old data set stays and its error comes back.
@@ -152,6 +173,12 @@ class SiteStore {
   absl::StatusOr<int64_t> InsertDataset(const std::string& name, const v1::DataContract& contract)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<ImportReport> StoreRows(int64_t dataset, Import import)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status ChangePolicy(const v1::SiteJournalEntry::Policy& policy,
+                            absl::FunctionRef<absl::Status()> change)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<AllRuns> ReadAllRuns() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckApart(const MeasuredSet& set, uint64_t minimum_count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status ShredOrphanKeys() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/failpoint.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
@@ -29,21 +31,11 @@ std::span<const uint8_t> BytesOf(const std::vector<float>& values) {
   return {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
 }
 
-const Examples& PartOf(const SplitExamples& examples, v1::Split split) {
-  switch (split) {
-    case v1::VALIDATION:
-      return examples.validation;
-    case v1::TEST:
-      return examples.test;
-    default:
-      return examples.train;
-  }
-}
-
-// The journal keeps it and the aggregator sees it: one sentence.
+// The journal keeps it: one printable line.
 v1::ErrorDetail Explained(const absl::Status& status, v1::Reason fallback) {
   v1::ErrorDetail detail = DetailOf(status);
   if (detail.reason() == v1::REASON_UNSPECIFIED) detail.set_reason(fallback);
+  detail.set_message(PrintableText(absl::StrReplaceAll(detail.message(), {{"\n", " "}})));
   return detail;
 }
 
@@ -98,7 +90,7 @@ void SiteWork::Check(const CheckPlan& action) {
   Queue({.run = action.run, .work = [this, action] { post_(CheckNow(action)); }});
 }
 
-absl::StatusOr<uint64_t> SiteWork::FitNow(const CheckPlan& action) {
+absl::Status SiteWork::CheckSound(const CheckPlan& action) {
   if (PlanHash(*action.plan) != action.plan_hash) {
     return Refusal(v1::HASH_MISMATCH, "the plan is not the one that its hash names");
   }
@@ -109,47 +101,77 @@ absl::StatusOr<uint64_t> SiteWork::FitNow(const CheckPlan& action) {
                    "the plan leaves something open that this agent would fill in: its aggregator "
                    "is of another version");
   }
-  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t examples, data_.TrainExamples(*action.plan));
-  if (examples < options_.minimum_count) {
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainingPart> SiteWork::FitNow(const v1::RunPlan& plan) {
+  CONSILIUM_ASSIGN_OR_RETURN(const TrainingPart part, data_.Training(plan));
+  if (part.patients < options_.minimum_count) {
     return Refusal(v1::TOO_FEW_EXAMPLES,
-                   absl::StrCat("fewer training examples than this site's minimum of ",
+                   absl::StrCat("fewer patients to train on than this site's minimum of ",
                                 options_.minimum_count));
   }
-  return examples;
+  if (part.patients_per_update_min < options_.minimum_count) {
+    return Refusal(
+        v1::TOO_FEW_EXAMPLES,
+        absl::StrCat("an update of this plan may come from ", part.patients_per_update_min,
+                     " patients; this site's minimum is ", options_.minimum_count,
+                     ": training.batch_examples times training.local_steps is too "
+                     "small"));
+  }
+  if (plan.config().data().standardise() != v1::DataConfig::NONE) {
+    CONSILIUM_ASSIGN_OR_RETURN(const std::vector<MeasuredSet> sets,
+                               data_.MeasuredSets(plan, options_.minimum_count));
+    CONSILIUM_RETURN_IF_ERROR(store_->CheckStatistics(sets, options_.minimum_count));
+  }
+  return part;
+}
+
+// Nothing that depends on this site's data is looked at, and so nothing said, before a person has
+// approved the run: an offer is not a way to ask what a hospital has.
+absl::StatusOr<PlanChecked> SiteWork::AnswerTo(const CheckPlan& action) {
+  CONSILIUM_RETURN_IF_ERROR(CheckSound(action));
+  PlanChecked checked;
+  checked.run = action.run;
+  CONSILIUM_ASSIGN_OR_RETURN(const bool approved, store_->IsApproved(action.run, action.plan_hash));
+  if (!approved) {
+    checked.answer = PlanChecked::Answer::kWaitsForPerson;
+    return checked;
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const TrainingPart part, FitNow(*action.plan));
+  checked.answer = PlanChecked::Answer::kApproved;
+  checked.train_examples = part.examples;
+  return checked;
 }
 
 PlanChecked SiteWork::CheckNow(const CheckPlan& action) {
-  PlanChecked checked;
-  checked.run = action.run;
-  absl::StatusOr<bool> approved = false;
-  const absl::StatusOr<uint64_t> examples = FitNow(action);
-  absl::Status status = examples.status();
-  if (status.ok()) {
-    approved = store_->IsApproved(action.plan_hash);
-    status = approved.status();
-  }
-  if (!status.ok()) {
-    const v1::ErrorDetail detail = Explained(status, v1::STORAGE);
-    checked.answer = PlanChecked::Answer::kRefused;
-    checked.reason = detail.reason();
-    checked.message = detail.message();
-    return checked;
-  }
-  checked.answer =
-      *approved ? PlanChecked::Answer::kApproved : PlanChecked::Answer::kWaitsForPerson;
-  checked.train_examples = *examples;
-  return checked;
+  const absl::StatusOr<PlanChecked> answer = AnswerTo(action);
+  if (answer.ok()) return *answer;
+  const v1::ErrorDetail detail = Explained(answer.status(), v1::STORAGE);
+  PlanChecked refused;
+  refused.run = action.run;
+  refused.answer = PlanChecked::Answer::kRefused;
+  refused.reason = detail.reason();
+  refused.message = detail.message();
+  return refused;
+}
+
+absl::StatusOr<v1::StatisticsReport> SiteWork::StatisticsNow(const v1::RunPlan& plan) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<MeasuredSet> sets,
+                             data_.MeasuredSets(plan, options_.minimum_count));
+  CONSILIUM_ASSIGN_OR_RETURN(v1::StatisticsReport report,
+                             data_.Statistics(plan, options_.minimum_count));
+  CONSILIUM_RETURN_IF_ERROR(store_->RecordStatistics(sets, options_.minimum_count));
+  return report;
 }
 
 void SiteWork::Compute(const ComputeStatistics& action, RunContext run) {
   Queue({.run = action.run, .work = [this, action, run = std::move(run)] {
-           absl::StatusOr<v1::StatisticsReport> report = data_.Statistics(*run.plan);
+           absl::StatusOr<v1::StatisticsReport> report = StatisticsNow(*run.plan);
            if (!report.ok()) {
-             spdlog::error("run {}: no statistics: {}", action.run.value(),
-                           std::string(report.status().message()));
+             post_(RunWithdrawn{action.run, PrintableText(report.status().message())});
              return;
            }
-           WithholdSmallCounts(options_.minimum_count, *report);
            report->set_run_id(action.run.value());
            post_(StatisticsComputed{action.run,
                                     std::make_shared<v1::StatisticsReport>(*std::move(report))});
@@ -200,6 +222,11 @@ absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunConte
                                               .base = base,
                                               .local_steps = action.local_steps,
                                               .examples = &examples->train}));
+  // Nothing of the update is kept, so nothing of it can leave.
+  if (output.patients < options_.minimum_count) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "its steps have seen fewer patients than this site's minimum of ", options_.minimum_count));
+  }
   const std::span<const uint8_t> payload = BytesOf(output.delta);
   auto header = std::make_shared<v1::UpdateHeader>();
   header->set_wire_version(limits::kWireVersion);
@@ -231,7 +258,7 @@ void SiteWork::Run(const Train& action, RunContext run) {
            if (done.ok()) {
              post_(*std::move(done));
            } else {
-             post_(TrainFailed{action.run, action.task, std::string(done.status().message())});
+             post_(TrainFailed{action.run, action.task, PrintableText(done.status().message())});
            }
          }});
 }
@@ -249,12 +276,12 @@ absl::StatusOr<v1::MetricSums> SiteWork::EvaluateNow(const Evaluate& action, con
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> weights, ReadModel(model_id));
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
                              data_.Encoded(*run.plan, *run.standardisation));
-  const Examples& part = PartOf(*examples, action.split);
+  const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
   if (part.count() < options_.minimum_count) return v1::MetricSums();
   CONSILIUM_ASSIGN_OR_RETURN(
       v1::MetricSums metrics,
       trainer_->Evaluate({.plan = run.plan.get(), .weights = weights, .examples = &part}));
-  WithholdSmallCounts(options_.minimum_count, metrics);
+  WithholdSmallCounts(options_.minimum_count, part, metrics);
   return metrics;
 }
 

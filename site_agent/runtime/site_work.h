@@ -1,6 +1,7 @@
 // What an agent computes on its own data, on one thread of its own: whether a run fits here, its
 // statistics, training and evaluation. Evaluations go before training, so that the federation does
-// not wait for a score.
+// not wait for a score. Nothing is handed on for release that fewer patients than the minimum count
+// stand behind (release_rules.h): no sum of a feature, no metric, no update.
 //
 // Ownership: borrows store, trainer. Threads: the calls from any, they only queue; `post` is called
 // on the work thread.
@@ -55,10 +56,11 @@ class SiteWork {
   // Finishes what is being computed, drops the rest, joins.
   void Stop();
 
-  // PlanChecked follows: approved only where the plan is sound, its data and enough of them are
-  // here, and a person has approved it.
+  // PlanChecked follows: approved only where the plan is sound, a person has approved it, and its
+  // data and enough of them are here; looked at in this order.
   void Check(const CheckPlan& action);
-  // StatisticsComputed follows.
+  // StatisticsComputed follows, and over whom they are is on record; or RunWithdrawn, where they
+  // can not be computed or must not leave.
   void Compute(const ComputeStatistics& action, RunContext run);
   // TrainDone or TrainFailed follows. The update is sealed and synced in the outbox before
   // TrainDone; passes the failpoint agent.outbox_blob_synced.
@@ -81,7 +83,10 @@ class SiteWork {
   bool HasJobOrStops() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   PlanChecked CheckNow(const CheckPlan& action);
-  absl::StatusOr<uint64_t> FitNow(const CheckPlan& action);
+  static absl::Status CheckSound(const CheckPlan& action);
+  absl::StatusOr<TrainingPart> FitNow(const v1::RunPlan& plan);
+  absl::StatusOr<v1::StatisticsReport> StatisticsNow(const v1::RunPlan& plan);
+  absl::StatusOr<PlanChecked> AnswerTo(const CheckPlan& action);
   absl::StatusOr<TrainDone> TrainNow(const Train& action, const RunContext& run);
   absl::StatusOr<v1::MetricSums> EvaluateNow(const Evaluate& action, const Digest& model_id,
                                              const RunContext& run);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "models/metrics/metrics.h"
@@ -21,13 +22,28 @@ namespace {
 
 absl::Status CheckExamples(const TorchModel& model, const Examples& examples) {
   if (examples.features != model.input_elements() ||
-      examples.values.size() != examples.count() * examples.features) {
+      examples.values.size() != examples.count() * examples.features ||
+      (!examples.patients.empty() && examples.patients.size() != examples.count())) {
     return absl::InvalidArgumentError(absl::StrCat("the examples have ", examples.features,
                                                    " features, the model takes ",
                                                    model.input_elements()));
   }
   return absl::OkStatus();
 }
+
+// Whose rows were seen.
+class PatientsSeen {
+ public:
+  explicit PatientsSeen(const Examples& examples) : examples_(examples) {}
+  void Add(std::span<const size_t> indices) {
+    for (const size_t index : indices) seen_.insert(examples_.patient(index));
+  }
+  uint64_t count() const { return seen_.size(); }
+
+ private:
+  const Examples& examples_;
+  absl::flat_hash_set<size_t> seen_;
+};
 
 // The examples of one step, copied together.
 class BatchBuffer {
@@ -101,9 +117,12 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   const float mu = static_cast<float>(training.proximal_mu());
 
   BatchBuffer buffer;
+  PatientsSeen patients(*input.examples);
   double loss_sum = 0;
   for (uint32_t step = 1; step <= input.local_steps; ++step) {
-    const Batch batch = buffer.Gather(*input.examples, order.Next());
+    const std::span<const size_t> indices = order.Next();
+    patients.Add(indices);
+    const Batch batch = buffer.Gather(*input.examples, indices);
     CONSILIUM_ASSIGN_OR_RETURN(const double loss, model->LossAndGradient(batch, dropout));
     if (!std::isfinite(loss)) return NotFinite("loss", step);
     loss_sum += loss;
@@ -114,6 +133,7 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   TrainOutput output;
   output.steps = input.local_steps;
   output.mean_loss = loss_sum / input.local_steps;
+  output.patients = patients.count();
   output.delta.reserve(input.base.size());
   for (size_t i = 0; i < input.base.size(); ++i) {
     output.delta.push_back(model->weights()[i] - input.base[i]);

@@ -4,8 +4,8 @@
 usage: check_sources.py ROOT
 
 No include goes through "../"; no line is wider than 100 columns; every file ends with a line
-break; ROOT has its licence; in a hospital's agent nothing but its egress gate can send. Exits with
-1 and a line for each violation.
+break; ROOT has its licence; in a hospital's agent nothing but its egress gate can send; a program
+that may hold keys leaves no core dump. Exits with 1 and a line for each violation.
 """
 
 import pathlib
@@ -20,6 +20,7 @@ COLUMNS = 100
 # What opens a way out of a hospital, and the one place that may.
 SENDING = re.compile(r"#include <grpc|\.grpc\.pb\.h|rpc/transfer_client|\b(MakeChannel|NewStub)\b")
 GATE = re.compile(r"site_agent/runtime/egress_gate\.(h|cc)$")
+MAIN = re.compile(r"^int main\(", re.M)
 UPWARD = re.compile(r'^\s*#\s*include\s*["<][^">]*\.\./', re.M)
 
 
@@ -40,6 +41,9 @@ def check_file(path, relative):
         yield None, "does not end with a line break"
     if path.suffix not in CODE:
         return
+    is_program = MAIN.search(text) and not relative.startswith("tests/")
+    if is_program and "KeepMemoryToItself()" not in text:
+        yield None, "is a program that leaves core dumps (protocol/core/process_memory.h)"
     may_send = not relative.startswith("site_agent/") or GATE.search(relative)
     for number, line in enumerate(text.splitlines(), 1):
         if not may_send and SENDING.search(line):

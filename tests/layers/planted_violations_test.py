@@ -145,6 +145,8 @@ class Planted(unittest.TestCase):
             "protocol/core/cut.cc": "int i;",
             "site_agent/runtime/egress_gate.cc": "#include <grpcpp/channel.h>\n",
             "site_agent/runtime/link.cc": "#include <grpcpp/channel.h>\n",
+            "cli/cli_main.cc": "int main() {\n  KeepMemoryToItself();\n}\n",
+            "sim/sim_main.cc": "int main() {}\n",
             "LICENSE": "All rights reserved.\n",
         })
         self.assertEqual(check_sources.check(tree.root), [
@@ -154,6 +156,8 @@ class Planted(unittest.TestCase):
             "protocol/core/wide.cc:1: 101 columns (at most 100)",
             "site_agent/runtime/link.cc:1: can send past the egress gate "
             "(site_agent/runtime/egress_gate.h)",
+            "sim/sim_main.cc: is a program that leaves core dumps "
+            "(protocol/core/process_memory.h)",
         ])
 
 

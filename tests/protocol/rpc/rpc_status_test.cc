@@ -41,6 +41,30 @@ TEST(RpcStatus, ForeignDetailsAreLeftOut) {
   }
 }
 
+// gRPC decodes "%FF" in the trailer into this byte.
+TEST(RpcStatus, WhatAPeerWritesIsMadePrintable) {
+  const absl::Status got =
+      FromGrpcStatus(grpc::Status(grpc::StatusCode::UNAVAILABLE, "a\xff\x1b[2J\nb"));
+  EXPECT_EQ(got, absl::UnavailableError("a\\xff\\x1b[2J\nb"));
+  v1::ErrorDetail detail;
+  detail.set_reason(v1::BUSY);
+  detail.set_message("\x1b[2J");
+  EXPECT_EQ(DetailOf(FromGrpcStatus(grpc::Status(grpc::StatusCode::UNAVAILABLE, "",
+                                                 detail.SerializeAsString())))
+                .message(),
+            "\\x1b[2J");
+}
+
+TEST(RpcStatus, ALongMessageIsCutBetweenCharacters) {
+  std::string euros = "x";
+  for (int i = 0; i < 2000; ++i) euros += "\xe2\x82\xac";
+  const absl::Status sent = Refusal(v1::BUSY, euros);
+  const absl::Status got = FromGrpcStatus(ToGrpcStatus(sent));
+  EXPECT_EQ(DetailOf(got).reason(), v1::BUSY);
+  EXPECT_EQ(got.message().size() % 3, 1U);
+  EXPECT_EQ(got.message(), absl::string_view(euros).substr(0, got.message().size()));
+}
+
 TEST(RpcStatus, LongMessagesFitTheTrailers) {
   const grpc::Status status = ToGrpcStatus(absl::InternalError(std::string(1 << 20, '\n')));
   EXPECT_LT(status.error_message().size() * 3 + status.error_details().size(), 12u << 10);

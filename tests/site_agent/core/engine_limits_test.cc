@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "protocol/wire/limits.h"
+#include "site_agent/core/runs.h"
 #include "tests/site_agent/core/engine_fixture.h"
 
 namespace consilium::site {
@@ -64,19 +65,82 @@ TEST_F(HostileAggregator, OffersRunsWithoutEnd) {
   EXPECT_THAT(Of<CheckPlan>(Step(one)), SizeIs(1));
 }
 
+TEST_F(HostileAggregator, OffersLargePlansWithoutEnd) {
+  v1::RunPlan large = *PlanOf({});
+  large.mutable_config()->mutable_model()->set_spec_file(std::string(4 << 20, 'x'));
+  const auto plan = std::make_shared<const v1::RunPlan>(large);
+  size_t looked_at = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const RunOffered offer = OfferOf(RunId("run-" + std::to_string(i)), plan);
+    const bool would = engine_.WouldLookAt(offer);
+    const size_t checks = Of<CheckPlan>(engine_.Step(now_, offer)).size();
+    EXPECT_EQ(checks, would ? 1U : 0U);
+    looked_at += checks;
+    EXPECT_FALSE(engine_.WouldLookAt(offer));
+    // Every other run is refused, and its plan let go of: it is in the journal all the same.
+    if (i % 2 == 0) {
+      engine_.Step(now_, PlanChecked{offer.run, PlanChecked::Answer::kRefused, {}, "", 0});
+    }
+  }
+  uint64_t held = 0;
+  for (const auto& [id, run] : engine_.runs()) held += run.plan->ByteSizeLong();
+  EXPECT_LE(held, kPlanBytesHeldMax);
+  EXPECT_GT(held, kPlanBytesHeldMax / 2);
+  EXPECT_LE(looked_at * plan->ByteSizeLong(), kPlanBytesTakenMax);
+}
+
 TEST_F(HostileAggregator, GrantsTasksWithoutEnd) {
   StartRun(kRun, {});
   for (uint64_t task = 1; task <= limits::kSiteGrantsOpenMax; ++task) Grant(kRun, task);
-  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1000), Version(0), 1}, v1::BUSY);
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1000), Version(0), kLocalSteps}, v1::BUSY);
   EXPECT_THAT(Run().tasks, SizeIs(limits::kSiteGrantsOpenMax));
 }
 
-TEST_F(HostileAggregator, GrantsTasksThatNoOneCouldTrain) {
+// One step on one example is that example; the plan that a person approved says how many there are.
+TEST_F(HostileAggregator, GrantsTasksOfAnotherLengthThanThePlans) {
   StartRun(kRun, {});
-  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(0), Version(0), 1}, v1::MALFORMED);
-  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1), Version(0), 0}, v1::MALFORMED);
-  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1), Version(0), limits::kLocalStepsMax + 1},
-                  v1::MALFORMED);
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(0), Version(0), kLocalSteps}, v1::MALFORMED);
+  for (const uint32_t steps : {0U, 1U, kLocalSteps - 1, kLocalSteps + 1, UINT32_MAX}) {
+    ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1), Version(0), steps}, v1::NOT_APPROVED);
+  }
+  EXPECT_THAT(Run().tasks, IsEmpty());
+}
+
+TEST_F(HostileAggregator, GrantsMoreTasksThanThePlanHasUseFor) {
+  StartRun(kRun, {.versions_max = 3});
+  HaveModel(kRun, {});
+  const size_t most = 2 * 2 * 3 + limits::kSiteGrantsOpenMax;  // Versions of two updates each.
+  for (uint64_t task = 1; task <= most; ++task) {
+    const TrainDone trained = SendTask(task);
+    Step(ReceiptOf(trained, {.sequence = task}));
+  }
+  ExpectOnlyAlarm(TaskOffered{kRun, TaskId(most + 1), Version(0), kLocalSteps}, v1::NOT_APPROVED);
+  EXPECT_THAT(Run().tasks, SizeIs(most));
+}
+
+TEST_F(HostileAggregator, AsksForScoresThatThePlanHasNoUseFor) {
+  StartRun(kRun, {.versions_max = 3});
+  ExpectOnlyAlarm(Announcement(kRun, {.version = 0, .evaluate = v1::TRAIN}), v1::MALFORMED);
+  ExpectOnlyAlarm(Announcement(kRun, {.version = 4, .evaluate = v1::VALIDATION}), v1::NOT_APPROVED);
+  // Test patients answer for one version.
+  EXPECT_THAT(Of<Evaluate>(HaveModel(kRun, {.version = 2, .evaluate = v1::TEST})), SizeIs(1));
+  Step(EvaluationComputed{kRun, Version(2), v1::TEST, SomeMetrics()});
+  ExpectOnlyAlarm(Announcement(kRun, {.version = 3, .evaluate = v1::TEST}), v1::NOT_APPROVED);
+  EXPECT_THAT(Of<ReportEvaluation>(Step(Announcement(kRun, {.version = 2, .evaluate = v1::TEST}))),
+              SizeIs(1));
+  HaveModel(kRun, {.version = 3});
+  const auto ended = Step(RunEnded{kRun, Version(3), Version(3), "enough"});
+  EXPECT_THAT(Of<Evaluate>(ended), IsEmpty());
+}
+
+TEST_F(HostileAggregator, AsksAboutAVersionAgainUnderAnotherContent) {
+  StartRun(kRun, {});
+  Step(LinkDown{});
+  for (uint64_t v = 0; v <= limits::kSiteVersionsKnownMax; ++v)
+    Step(Announcement(kRun, {.version = v}));
+  // Version 0 has left what is remembered.
+  ExpectOnlyAlarm(Announcement(kRun, {.version = 0, .evaluate = v1::VALIDATION, .content = "new"}),
+                  v1::VERSION_UNKNOWN);
 }
 
 TEST_F(HostileAggregator, AnnouncesModelsWithoutEnd) {

@@ -245,7 +245,9 @@ class Life {
 
   void Happen() {
     const uint64_t draw = random_.NextBelow(100);
-    if (draw < 45) {
+    if (draw == 0 && Chance(4)) {
+      Take(RunWithdrawn{SomeRun()});
+    } else if (draw < 45) {
       Answer(World::kAsItComes);
     } else if (draw < 75) {
       Take(SomeDirective());

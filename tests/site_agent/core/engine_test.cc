@@ -7,7 +7,9 @@
 namespace consilium::site {
 namespace {
 
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 using SiteEngineTest = EngineFixture;
@@ -268,6 +270,59 @@ TEST_F(SiteEngineTest, AReceiptForAnotherUpdateIsNotTaken) {
   forged.update[0] ^= 1;
   EXPECT_THAT(Of<Alarm>(Step(ReceiptOf(forged, {}))), SizeIs(1));
   EXPECT_EQ(PhaseOf(1), TaskPhase::kSending);
+}
+
+TEST_F(SiteEngineTest, WhatARefusalTellsIsItsReasonAlone) {
+  Step(LinkUp{});
+  Step(OfferOf(kRun, PlanOf({})));
+  const auto reports = Of<ReportDecision>(Step(PlanChecked{
+      kRun, PlanChecked::Answer::kRefused, v1::NO_DATASET, "data set hiv-2024 is of another", 0}));
+  ASSERT_THAT(reports, SizeIs(1));
+  EXPECT_EQ(reports[0].decision->reason(), v1::NO_DATASET);
+  EXPECT_THAT(reports[0].decision->message(), Not(HasSubstr("hiv")));
+  EXPECT_EQ(Run().refusal, "data set hiv-2024 is of another");
+  EXPECT_FALSE(Run().plan->has_config());
+  // The aggregator may not have heard it.
+  EXPECT_THAT(Of<ReportDecision>(Step(LinkUp{})), SizeIs(1));
+}
+
+TEST_F(SiteEngineTest, AWithdrawnRunGoesOnWithoutThisSite) {
+  StartRun(kRun, {});
+  HaveModel(kRun, {.version = 0});
+  const TrainDone sent = SendTask(1);
+  Grant(kRun, 2);
+  ASSERT_EQ(PhaseOf(2), TaskPhase::kTraining);
+  const auto withdrawn = Step(RunWithdrawn{kRun});
+  EXPECT_THAT(Of<StopTraining>(withdrawn), SizeIs(1));
+  EXPECT_THAT(Of<DropModel>(withdrawn), SizeIs(1));
+  const auto reports = Of<ReportDecision>(withdrawn);
+  ASSERT_THAT(reports, SizeIs(1));
+  EXPECT_FALSE(reports[0].decision->approved());
+  EXPECT_EQ(reports[0].decision->reason(), v1::NOT_APPROVED);
+  EXPECT_EQ(PhaseOf(2), TaskPhase::kWithdrawn);
+  // What was being sent is not sent again, and nothing else is done for the run.
+  Step(SendFailed{kRun, TaskId(1), ErrorOf(v1::BUSY, 0), 0});
+  EXPECT_EQ(PhaseOf(1), TaskPhase::kWithdrawn);
+  EXPECT_THAT(Of<Train>(Grant(kRun, 3)), IsEmpty());
+  EXPECT_THAT(Of<Fetch>(Step(Announcement(kRun, {.version = 1, .evaluate = v1::TEST}))), IsEmpty());
+  EXPECT_THAT(Of<Evaluate>(Step(RunEnded{kRun, Version(1), Version(0), "enough"})), IsEmpty());
+  EXPECT_THAT(Of<CheckPlan>(Step(OfferOf(kRun, PlanOf({})))), IsEmpty());
+  // Its receipt may still come.
+  EXPECT_THAT(Of<Alarm>(Step(ReceiptOf(sent, {.kind = v1::Receipt::NOT_INCLUDED}))), IsEmpty());
+}
+
+TEST_F(SiteEngineTest, AWithdrawalIsSaidAgainAndOutlivesACrash) {
+  StartRun(kRun, {});
+  Step(RunWithdrawn{kRun});
+  EXPECT_THAT(Of<ReportDecision>(Step(LinkUp{})), SizeIs(1));
+  CrashAndStart();
+  EXPECT_FALSE(Run().approved());
+  EXPECT_THAT(Of<ReportDecision>(Step(LinkUp{})), SizeIs(1));
+  // One that nobody has decided about is refused by it.
+  const RunId other("run-2");
+  Step(OfferOf(other, PlanOf({})));
+  EXPECT_THAT(Of<ReportDecision>(Step(RunWithdrawn{other})), SizeIs(1));
+  EXPECT_THAT(Step(Approval(other)), IsEmpty());
 }
 
 TEST_F(SiteEngineTest, TheEndStopsTrainingWithdrawsGrantsAndTestsTheResult) {

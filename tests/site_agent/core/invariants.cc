@@ -133,6 +133,12 @@ void Invariants::See(const SiteEngine& engine, const Action& action) {
   }
   if (const auto* evaluate = std::get_if<Evaluate>(&action)) {
     if (!here_.contains({evaluate->run, evaluate->version})) Break("an absent model is evaluated");
+    if (evaluate->split == v1::TEST) {
+      const auto first = tested_.emplace(evaluate->run, evaluate->version).first;
+      if (first->second != evaluate->version) Break("test patients are asked about two versions");
+    } else if (evaluate->split != v1::VALIDATION) {
+      Break("training patients are asked");
+    }
   }
 }
 

@@ -38,6 +38,7 @@ class Invariants {
   std::map<Digest, Task> sealed_;  // What lies in the outbox.
   std::set<Model> here_;
   std::set<Model> evaluation_asked_;
+  std::map<RunId, Version> tested_;
   std::map<Task, TaskPhase> phases_;
   std::map<Task, std::pair<std::string, std::string>> receipts_;
 };

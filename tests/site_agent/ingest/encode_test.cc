@@ -80,10 +80,40 @@ TEST(Statistics, SumsOverTrainingRowsOfWhatWasMeasured) {
   Table table;
   absl::StatusOr<v1::StatisticsReport> report = StatisticsOf(Contract(), table.input());
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(report->counts(), ElementsAre(2, 1, 1, 1, 1, 2, 1, 1, 1));
-  EXPECT_THAT(report->sums(), ElementsAre(8, 10, 1, 0, 0, 1, 1, 0, 4));
-  EXPECT_THAT(report->sums_of_squares(), ElementsAre(40, 100, 1, 0, 0, 1, 1, 0, 16));
+  // Nothing is said of c, d and e: no standardisation needs how many patients have which value.
+  EXPECT_THAT(report->counts(), ElementsAre(2, 1, 0, 0, 0, 0, 0, 0, 1));
+  EXPECT_THAT(report->sums(), ElementsAre(8, 10, 0, 0, 0, 0, 0, 0, 4));
+  EXPECT_THAT(report->sums_of_squares(), ElementsAre(40, 100, 0, 0, 0, 0, 0, 0, 16));
   EXPECT_TRUE(CheckStatistics(Contract(), *report).ok());
+}
+
+TEST(Statistics, APatientWithManyRowsCountsOnce) {
+  Table table;
+  table.rows.push_back({{3, 40, 1, 1, 1, kMissing}, 1, "p"});
+  table.rows.push_back({{4, 40, 1, 1, 1, 5}, 1, "t"});
+  table.parts.insert(table.parts.end(), {v1::TRAIN, v1::TRAIN});
+  const absl::StatusOr<std::vector<uint64_t>> patients =
+      PatientsPerFeature(Contract(), table.input());
+  ASSERT_TRUE(patients.ok()) << patients.status();
+  EXPECT_THAT(*patients, ElementsAre(3, 2, 0, 0, 0, 0, 0, 0, 2));
+  EXPECT_EQ(StatisticsOf(Contract(), table.input())->counts(0), 4u);
+}
+
+TEST(Encode, RowsOfOnePatientHaveOneNumber) {
+  Table table;
+  table.rows.push_back({{3, 40, 1, 1, 1, 2}, 1, "p"});
+  table.parts.push_back(v1::TRAIN);
+  v1::Standardisation standardisation;
+  for (int f = 0; f < 9; ++f) {
+    standardisation.add_means(0);
+    standardisation.add_deviations(1);
+  }
+  const absl::StatusOr<SplitExamples> examples =
+      EncodeRows(Contract(), standardisation, table.input());
+  ASSERT_TRUE(examples.ok()) << examples.status();
+  ASSERT_EQ(examples->train.patients.size(), 3u);
+  EXPECT_EQ(examples->train.patient(0), examples->train.patient(2));
+  EXPECT_NE(examples->train.patient(0), examples->train.patient(1));
 }
 
 // What the phase is for: standardised training features have mean 0 and deviation 1 over all sites.

@@ -18,10 +18,13 @@
 #include "models/spec/standardisation.h"
 #include "protocol/core/files.h"
 #include "protocol/rpc/certificate_folder.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
 #include "site_agent/runtime/commands.h"
 #include "site_agent/runtime/control_socket.h"
 #include "site_agent/runtime/ending.h"
+#include "site_agent/runtime/journal_codec.h"
+#include "site_agent/runtime/progress_log.h"
 #include "site_agent/runtime/request_handler.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -34,6 +37,7 @@ namespace {
 
 using absl::StatusCode;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kRun[] = "small-1";
 
@@ -46,7 +50,10 @@ v1::RunPlan SmallPlan() {
   EXPECT_THAT(ParseTextFormat(R"pb(name: "small"
                                    model { spec_file: "x" }
                                    data { contract_file: "y" }
-                                   training { optimizer { sgd { learning_rate: 0.1 } } }
+                                   training {
+                                     optimizer { sgd { learning_rate: 0.1 } }
+                                     local_steps: 3
+                                   }
                                    seed: 1)pb",
                               "config", *plan.mutable_config()),
               IsOk());
@@ -78,11 +85,12 @@ class AgentTest : public ::testing::Test {
     EXPECT_THAT(EnrolSite(place_, folder_.File("join")), IsOk());
   }
 
-  void ImportPatients(int count) {
+  void ImportPatients(int count) { ImportCsvText(SmallCsv(count)); }
+  void ImportCsvText(const std::string& csv) {
     std::string text;
     google::protobuf::TextFormat::PrintToString(SmallContract(), &text);
     EXPECT_THAT(WriteFileDurably(folder_.File("contract"), text), IsOk());
-    EXPECT_THAT(WriteFileDurably(folder_.File("csv"), SmallCsv(count)), IsOk());
+    EXPECT_THAT(WriteFileDurably(folder_.File("csv"), csv), IsOk());
     EXPECT_THAT(ImportData(place_, {.contract_file = folder_.File("contract"),
                                     .csv_file = folder_.File("csv")}),
                 IsOk());
@@ -108,10 +116,11 @@ class AgentTest : public ::testing::Test {
 
   // --- what the aggregator says ---
 
-  void OfferRun() {
+  void OfferRun(const std::string& run = kRun) {
+    plan_hash_ = PlanHash(plan_);
     v1::Directive directive;
     v1::RunOffer& offer = *directive.mutable_run_offer();
-    offer.set_run_id(kRun);
+    offer.set_run_id(run);
     *offer.mutable_plan() = plan_;
     offer.set_plan_hash(ToBytes(plan_hash_));
     aggregator_.Tell(directive);
@@ -286,6 +295,38 @@ TEST_F(AgentTest, ARestartSendsTheOutboxAndTrainsNothingAgain) {
   EXPECT_EQ(trainer_.trainings, 1);
 }
 
+TEST_F(AgentTest, AnAnswerThatIsNoTextStopsNeitherTheAgentNorItsNextStart) {
+  BringToRunning();
+  const grpc::Status rubbish(grpc::StatusCode::UNAVAILABLE, "\xff\x1b[2J\nALARM: not ours");
+  aggregator_.AnswerUploads(rubbish);
+  GrantTask(1);
+  aggregator_.WaitForUpload();
+  aggregator_.WaitForUpload();  // It is tried again: the failure before it was taken in.
+  StopAgent();
+  aggregator_.RefuseUploads(absl::OkStatus());
+  StartAgent();
+  WaitForStatus([](const nlohmann::json& status) { return TasksIn(status, "accepted") == 1; });
+  StopAgent();
+
+  aggregator_.AnswerAttach(rubbish);
+  StartAgent();
+  const nlohmann::json status =
+      WaitForStatus([](const nlohmann::json& now) { return !now.value("link_error", "").empty(); });
+  EXPECT_THAT(status.value("link_error", ""), HasSubstr("\\xff\\x1b[2J\\x0aALARM"));
+}
+
+TEST_F(AgentTest, WordsOfTheAggregatorAreOneLineOfTheLog) {
+  BringToRunning();
+  v1::Directive ended;
+  ended.mutable_run_ended()->set_run_id(kRun);
+  ended.mutable_run_ended()->set_why("done\nALARM: \x1b[2J" + std::string(100000, 'x'));
+  const auto event = EventOf(ended);
+  ASSERT_THAT(event, IsOk());
+  const std::string line = DescribeEvent(*event);
+  EXPECT_THAT(line, HasSubstr("done\\x0aALARM: \\x1b[2J"));
+  EXPECT_LT(line.size(), 3000u);
+}
+
 TEST_F(AgentTest, TheNextHelloNamesWhatIsHeld) {
   BringToRunning();
   GrantTask(1);
@@ -345,18 +386,203 @@ TEST_F(AgentTest, RunsThatDoNotFitAreRefusedWithTheReason) {
 
   ImportPatients(4);
   plan_.mutable_config()->set_seed(2);
-  plan_hash_ = PlanHash(plan_);
   StartAgent();
   aggregator_.WaitFor(v1::SiteEvent::kHello);
-  v1::Directive offer;
-  offer.mutable_run_offer()->set_run_id("small-2");
-  *offer.mutable_run_offer()->mutable_plan() = plan_;
-  offer.mutable_run_offer()->set_plan_hash(ToBytes(plan_hash_));
-  aggregator_.Tell(offer);
+  OfferRun("small-2");
   decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
   EXPECT_FALSE(decision.approved());
   EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
   EXPECT_EQ(decision.train_examples(), 0u);
+}
+
+// An offer is not a way to ask what a hospital has.
+TEST_F(AgentTest, NothingIsSaidOfItsDataBeforeAPersonApproved) {
+  Enrol();
+  ImportPatients(4);
+  StartAgent();
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_approval";
+  });
+  EXPECT_EQ(At(Must(VerifyAudit(place_)), "/releases/decision"), nlohmann::json());
+  ASSERT_THAT(Approve(place_, plan_hash_), IsOk());
+  const v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
+  EXPECT_THAT(decision.message(), Not(HasSubstr("5")));
+  const nlohmann::json status = WaitForStatus(
+      [](const nlohmann::json& now) { return At(now, "/runs/0/state") == "refused"; });
+  EXPECT_THAT(At(status, "/runs/0/refusal").dump(), HasSubstr("minimum of 5"));
+}
+
+TEST_F(AgentTest, AnApprovalIsOfOneRun) {
+  Enrol();
+  ImportPatients(60);
+  StartAgent();
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_approval";
+  });
+  const nlohmann::json shown = Must(ShowRun(place_, kRun));
+  EXPECT_EQ(shown.at("plan_sha256"), ToHex(plan_hash_));
+  EXPECT_THAT(shown.at("plan").get<std::string>(), HasSubstr("local_steps: 3"));
+  EXPECT_THAT(shown.at("releases").dump(), HasSubstr("after 3 steps of 32 rows"));
+  EXPECT_THAT(ShowRun(place_, "ghost"), IsError(StatusCode::kNotFound, "no such run"));
+  EXPECT_THAT(ApproveRun(place_, kRun, Sha256Of("another plan")),
+              IsError(StatusCode::kNotFound, "plan"));
+  ASSERT_THAT(ApproveRun(place_, kRun, plan_hash_), IsOk());
+  EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  // The same plan again is another question, and its hash alone does not say which one is meant.
+  OfferRun("small-2");
+  OfferRun("small-3");
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/1/state") == "waits_for_approval" &&
+           At(status, "/runs/2/state") == "waits_for_approval";
+  });
+  EXPECT_THAT(Approve(place_, plan_hash_), IsError(StatusCode::kFailedPrecondition, "more than"));
+  const nlohmann::json audit = Must(VerifyAudit(place_));
+  ASSERT_EQ(audit.at("policy").size(), 1u);
+  EXPECT_EQ(At(audit, "/policy/0/change"), "RUN_APPROVED");
+  EXPECT_EQ(At(audit, "/policy/0/run"), kRun);
+}
+
+TEST_F(AgentTest, AWithdrawnRunGetsNothingMore) {
+  BringToRunning();
+  ASSERT_THAT(Withdraw(place_, kRun), IsOk());
+  EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  GrantTask(1);
+  AnnounceModel();
+  WaitForStatus(
+      [](const nlohmann::json& status) { return At(status, "/runs/0/state") == "refused"; });
+  // In spite of the approval of all runs, and after a restart.
+  StopAgent();
+  StartAgent();
+  EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  EXPECT_EQ(trainer_.trainings, 0);
+}
+
+TEST_F(AgentTest, ARunCanBeWithdrawnWhileNoAgentRuns) {
+  BringToRunning();
+  StopAgent();
+  ASSERT_THAT(Withdraw(place_, kRun), IsOk());
+  EXPECT_EQ(At(Must(ListRuns(place_)), "/runs/0/state"), "refused");
+  StartAgent();
+  EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+}
+
+TEST_F(AgentTest, AllRunsCanBeTakenBack) {
+  Enrol();
+  ImportPatients(60);
+  ASSERT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  ASSERT_THAT(ApproveOneByOne(place_), IsOk());
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_approval";
+  });
+}
+
+TEST_F(AgentTest, TheMinimumCountIsPolicyAndHoldsFromTheNextStart) {
+  Enrol();
+  ImportPatients(60);
+  ASSERT_THAT(Approve(place_, std::nullopt), IsOk());
+  EXPECT_THAT(SitePolicy(place_, 1), IsError(StatusCode::kInvalidArgument, "at least 2"));
+  EXPECT_EQ(Must(SitePolicy(place_, 50)).at("minimum_count"), 50);
+  EXPECT_EQ(Must(SitePolicy(place_, std::nullopt)).at("minimum_count"), 50);
+  StartAgent();
+  OfferRun();
+  EXPECT_EQ(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().reason(),
+            v1::TOO_FEW_EXAMPLES);
+}
+
+// The same patients but one: the difference of the sums would be that patient's value.
+TEST_F(AgentTest, SumsThatDifferInOnePatientDoNotLeave) {
+  BringToRunning();
+  StopAgent();
+  const auto offer_over = [this](int patients, const std::string& run) {
+    ImportPatients(patients);
+    StartAgent();
+    OfferRun(run);
+    v1::RunDecision decision;
+    do {
+      decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+    } while (decision.run_id() != run);
+    StopAgent();
+    return decision;
+  };
+  EXPECT_TRUE(offer_over(60, "same").approved());
+  int refused = 0;
+  int approved = 0;
+  for (int patients = 61; patients <= 64; ++patients) {
+    const v1::RunDecision decision = offer_over(patients, absl::StrCat("plus-", patients));
+    ++(decision.approved() ? approved : refused);
+    if (decision.approved()) continue;
+    EXPECT_EQ(decision.reason(), v1::NOT_APPROVED);
+    EXPECT_THAT(decision.message(), Not(HasSubstr("x")));
+  }
+  // One that falls into another part of the split changes nothing about the sums.
+  EXPECT_GT(refused, 0);
+  EXPECT_TRUE(offer_over(90, "plus-many").approved());
+}
+
+// One row of logistic regression can be read off its update.
+TEST_F(AgentTest, APlanWhoseUpdatesMayComeFromTooFewPatientsIsRefused) {
+  Enrol();
+  ImportPatients(60);
+  EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  for (const auto& [batch, steps] : {std::pair{1, 4}, std::pair{2, 2}, std::pair{4, 1}}) {
+    plan_.mutable_config()->mutable_training()->set_batch_examples(batch);
+    plan_.mutable_config()->mutable_training()->set_local_steps(steps);
+    OfferRun(absl::StrCat("few-", batch));
+    const v1::RunDecision decision =
+        aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+    EXPECT_FALSE(decision.approved()) << batch;
+    EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
+  }
+  plan_.mutable_config()->mutable_training()->set_batch_examples(1);
+  plan_.mutable_config()->mutable_training()->set_local_steps(5);
+  OfferRun("enough");
+  EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+}
+
+// Ten rows of three patients, of whom two fall into the training part, say.
+TEST_F(AgentTest, RowsOfFewPatientsAreFew) {
+  Enrol();
+  std::string csv = "id,x,y\n";
+  for (int i = 0; i < 200; ++i) absl::StrAppend(&csv, "p", i % 4, ",", i, ",", i % 2, "\n");
+  ImportCsvText(csv);
+  EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  OfferRun();
+  const v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_FALSE(decision.approved());
+  EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
+}
+
+// Three patients have nearly all rows, so that most updates are of them alone.
+TEST_F(AgentTest, APlanIsJudgedByThePatientsWithTheMostRows) {
+  Enrol();
+  std::string csv = "id,x,y\n";
+  for (int i = 0; i < 300; ++i) {
+    absl::StrAppend(&csv, "p", i < 280 ? i % 4 : i, ",", i, ",", i % 2, "\n");
+  }
+  ImportCsvText(csv);
+  EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  plan_.mutable_config()->mutable_training()->set_batch_examples(8);
+  OfferRun();
+  const v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_FALSE(decision.approved());
+  EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
+}
+
+TEST_F(AgentTest, AnUpdateOfTooFewPatientsIsNotKept) {
+  BringToRunning();
+  trainer_.patients_seen = 4;
+  GrantTask(1);
+  while (trainer_.trainings == 0) WaitForStatus([](const nlohmann::json&) { return true; });
+  WaitForStatus([](const nlohmann::json& status) { return TasksIn(status, "granted") == 1; });
+  EXPECT_EQ(At(Must(VerifyAudit(place_)), "/releases/update"), nlohmann::json());
 }
 
 TEST_F(AgentTest, RenewsItsCertificateWithoutARestart) {

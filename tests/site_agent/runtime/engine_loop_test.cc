@@ -52,6 +52,7 @@ class EngineLoopTest : public SiteFixture {
   static RunOffered SomeOffer(const std::string& run) {
     auto plan = std::make_shared<v1::RunPlan>();
     plan->mutable_config()->set_name(run);
+    plan->mutable_config()->mutable_training()->set_local_steps(5);
     return {RunId(run), plan, PlanHash(*plan)};
   }
 
@@ -100,6 +101,48 @@ TEST_F(EngineLoopTest, TheJournalBringsTheStateBack) {
   ASSERT_THAT(engine, IsOk());
   EXPECT_EQ(engine->StateDigest(), before);
   EXPECT_EQ(engine->runs().at(RunId("one")).tasks.size(), 1u);
+}
+
+// protobuf writes such a string, and does not read it back.
+TEST_F(EngineLoopTest, WhatTheJournalCouldNotGiveBackIsPassedOver) {
+  Digest before = {};
+  {
+    auto loop = Start(Incarnation(1));
+    loop->Post(SomeOffer("one"));
+    loop->Post(PlanChecked{RunId("one"), PlanChecked::Answer::kApproved, {}, "", 40});
+    before = DigestOf(*loop);
+    loop->Post(TrainFailed{RunId("one"), TaskId(1), "\xff"});
+    EXPECT_EQ(DigestOf(*loop), before);
+  }
+  const auto engine = EngineLoop::Recover(store_.get(), SiteId("cleveland"), SiteOptions());
+  ASSERT_THAT(engine, IsOk());
+  EXPECT_EQ(engine->StateDigest(), before);
+}
+
+TEST_F(EngineLoopTest, APlanIsWrittenOnce) {
+  auto plan = std::make_shared<v1::RunPlan>();
+  plan->mutable_config()->set_name(std::string(1 << 20, 'x'));
+  const RunOffered offer = {RunId("one"), plan, PlanHash(*plan)};
+  RunOffered other = offer;
+  other.run = RunId("two");
+  other.plan_hash = Digest{};
+  auto loop = Start(Incarnation(1));
+  for (int i = 0; i < 8; ++i) {
+    loop->Post(offer);
+    loop->Post(other);
+  }
+  const Digest before = DigestOf(*loop);
+  loop->Stop();
+  size_t bytes = 0;
+  ASSERT_THAT(store_->ReadJournal([&](const ChainRow& row) {
+    bytes += row.payload.size();
+    return absl::OkStatus();
+  }),
+              IsOk());
+  EXPECT_LT(bytes, size_t{3} << 19);
+  const auto engine = EngineLoop::Recover(store_.get(), SiteId("cleveland"), SiteOptions());
+  ASSERT_THAT(engine, IsOk());
+  EXPECT_EQ(engine->StateDigest(), before);
 }
 
 TEST_F(EngineLoopTest, ReleasesAreNoInputs) {

@@ -109,9 +109,15 @@ class FakeAggregator final : public v1::Coordination::Service,
     refuse_attach_ = reason;
   }
   // OK: uploads are accepted with a receipt.
-  void RefuseUploads(const absl::Status& status) {
+  void RefuseUploads(const absl::Status& status) { AnswerUploads(ToGrpcStatus(status)); }
+  // The bytes of a status as a hostile peer writes them.
+  void AnswerUploads(const grpc::Status& status) {
     absl::MutexLock lock(&mu_);
     refuse_upload_ = status;
+  }
+  void AnswerAttach(const grpc::Status& status) {
+    absl::MutexLock lock(&mu_);
+    answer_attach_ = status;
   }
   void AddModel(const v1::ModelHeader& header, const std::string& payload) {
     absl::MutexLock lock(&mu_);
@@ -208,6 +214,7 @@ class FakeAggregator final : public v1::Coordination::Service,
       if (refuse_attach_.has_value()) {
         return ToGrpcStatus(Refusal(*refuse_attach_, "refused by the test"));
       }
+      if (answer_attach_.has_value()) return *answer_attach_;
     }
     v1::Directive welcome;
     welcome.mutable_welcome()->set_wire_version(1);
@@ -234,7 +241,7 @@ class FakeAggregator final : public v1::Coordination::Service,
     }
     absl::MutexLock lock(&mu_);
     uploads_.push_back(upload);
-    if (!refuse_upload_.ok()) return ToGrpcStatus(refuse_upload_);
+    if (!refuse_upload_.ok()) return refuse_upload_;
     *receipt = ReceiptFor(upload.header, v1::Receipt::ACCEPTED);
     return grpc::Status::OK;
   }
@@ -293,7 +300,8 @@ class FakeAggregator final : public v1::Coordination::Service,
   std::deque<HeardUpload> uploads_;
   std::map<uint64_t, std::pair<v1::ModelHeader, std::string>> models_;
   std::optional<v1::Reason> refuse_attach_;
-  absl::Status refuse_upload_;
+  std::optional<grpc::Status> answer_attach_;
+  grpc::Status refuse_upload_;
   absl::Time issue_time_ = absl::Now();
   int renewals_ = 0;
   int attached_ = 0;

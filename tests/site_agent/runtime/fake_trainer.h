@@ -17,6 +17,7 @@ class FakeTrainer final : public Trainer {
     TrainOutput output;
     output.steps = input.local_steps;
     output.mean_loss = 0.5;
+    output.patients = patients_seen;
     for (const float weight : input.base) {
       output.delta.push_back(weight + static_cast<float>(input.task.value()));
     }
@@ -31,6 +32,7 @@ class FakeTrainer final : public Trainer {
     return metrics;
   }
 
+  std::atomic<uint64_t> patients_seen{1000};
   std::atomic<int> trainings{0};
   std::atomic<int> evaluations{0};
 };

@@ -63,6 +63,7 @@ std::vector<Event> OneOfEach() {
                          Message<v1::MetricSums>("examples: 9 correct: 8")},
       SendFailed{run, TaskId(4), error, 0.75},
       TimerFired{{run, Timer::Kind::kRetryFetch, 7}},
+      RunWithdrawn{run, "a person"},
   };
 }
 
@@ -88,6 +89,8 @@ TEST(JournalCodecTest, EntriesThatAreNoInputAreRefused) {
   v1::SiteJournalEntry entry;
   EXPECT_THAT(EventOf(entry), IsError(StatusCode::kInvalidArgument, "no input"));
   entry.mutable_release()->set_kind("update");
+  EXPECT_THAT(EventOf(entry), IsError(StatusCode::kInvalidArgument, "no input"));
+  entry.mutable_policy()->set_run_id("heart-1");
   EXPECT_THAT(EventOf(entry), IsError(StatusCode::kInvalidArgument, "no input"));
   entry.mutable_timer_fired()->set_run_id("heart-1");
   EXPECT_THAT(EventOf(entry), IsError(StatusCode::kInvalidArgument, "kind"));

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "tests/fakes/status_matchers.h"
 
 namespace consilium::site {
@@ -21,6 +24,12 @@ v1::SiteEvent Statistics(uint64_t count) {
     report.add_sums_of_squares(static_cast<double>(n) * 4);
   }
   return event;
+}
+
+Examples PartOf(std::vector<float> labels) {
+  Examples part;
+  part.labels = std::move(labels);
+  return part;
 }
 
 TEST(ReleaseRulesTest, AnEmptyEventIsOfNoKind) {
@@ -45,7 +54,7 @@ TEST(ReleaseRulesTest, CountsBelowTheMinimumStay) {
   EXPECT_EQ(*CheckRelease(Statistics(0), kMinimum), ReleaseKind::kStatistics);
   v1::SiteEvent few = Statistics(4);
   EXPECT_THAT(CheckRelease(few, kMinimum), IsError(StatusCode::kFailedPrecondition, "minimum"));
-  WithholdSmallCounts(kMinimum, *few.mutable_statistics());
+  WithholdSmallCounts(kMinimum, std::vector<uint64_t>{20, 4}, *few.mutable_statistics());
   EXPECT_EQ(few.statistics().counts(0), 20u);
   EXPECT_EQ(few.statistics().counts(1), 0u);
   EXPECT_EQ(*CheckRelease(few, kMinimum), ReleaseKind::kStatistics);
@@ -74,13 +83,61 @@ TEST(ReleaseRulesTest, MetricsAreOverEnoughOrAbsent) {
   EXPECT_FALSE(CheckRelease(event, kMinimum).ok());
   metrics.set_examples(4);
   EXPECT_FALSE(CheckRelease(event, kMinimum).ok());
-  WithholdSmallCounts(kMinimum, metrics);
+  WithholdSmallCounts(kMinimum, PartOf({0, 0, 1, 1}), metrics);
   EXPECT_EQ(metrics.ByteSizeLong(), 0u);
   metrics.set_examples(5);
   metrics.set_log_loss_sum(0.7);
-  WithholdSmallCounts(kMinimum, metrics);
+  WithholdSmallCounts(kMinimum, PartOf({0, 0, 0, 0, 0}), metrics);
   EXPECT_EQ(metrics.log_loss_sum(), 0.7);
   EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kEvaluation);
+}
+
+TEST(ReleaseRulesTest, ManyRowsOfFewPatientsAreFew) {
+  v1::SiteEvent event = Statistics(40);
+  WithholdSmallCounts(kMinimum, std::vector<uint64_t>{5, 4}, *event.mutable_statistics());
+  EXPECT_EQ(event.statistics().counts(0), 20u);
+  EXPECT_EQ(event.statistics().counts(1), 0u);
+  EXPECT_EQ(event.statistics().sums(1), 0);
+
+  Examples part = PartOf(std::vector<float>(40, 0));
+  v1::MetricSums metrics;
+  metrics.set_examples(40);
+  for (uint32_t i = 0; i < 40; ++i) part.patients.push_back(i % 5);
+  WithholdSmallCounts(kMinimum, part, metrics);
+  EXPECT_EQ(metrics.examples(), 40u);
+  for (uint32_t i = 0; i < 40; ++i) part.patients[i] = i % 4;
+  WithholdSmallCounts(kMinimum, part, metrics);
+  EXPECT_EQ(metrics.ByteSizeLong(), 0u);
+}
+
+TEST(ReleaseRulesTest, ASmallClassKeepsItsCountsAndPairs) {
+  v1::MetricSums all;
+  all.set_examples(11);
+  all.set_correct(9);
+  all.add_class_examples(6);
+  all.add_class_examples(5);
+  all.add_class_correct(5);
+  all.add_class_correct(4);
+  all.set_auroc_concordant(25);
+  all.set_auroc_comparable(30);
+  v1::SiteEvent event;
+  v1::MetricSums& metrics = *event.mutable_evaluation()->mutable_metrics();
+  metrics = all;
+  WithholdSmallCounts(kMinimum, PartOf({0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1}), metrics);
+  EXPECT_EQ(metrics.SerializeAsString(), all.SerializeAsString());
+  EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kEvaluation);
+
+  // The gate's own look, at a report that nobody has trimmed.
+  metrics.set_class_examples(0, 7);
+  metrics.set_class_examples(1, 4);
+  EXPECT_THAT(CheckRelease(event, kMinimum), IsError(StatusCode::kFailedPrecondition, "class"));
+  WithholdSmallCounts(kMinimum, PartOf({0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1}), metrics);
+  EXPECT_EQ(metrics.correct(), 9u);
+  EXPECT_EQ(metrics.class_examples_size() + metrics.class_correct_size(), 0);
+  EXPECT_FALSE(metrics.has_auroc_concordant() || metrics.has_auroc_comparable());
+  EXPECT_EQ(*CheckRelease(event, kMinimum), ReleaseKind::kEvaluation);
+  metrics.set_auroc_comparable(10);
+  EXPECT_THAT(CheckRelease(event, kMinimum), IsError(StatusCode::kFailedPrecondition, "pairs"));
 }
 
 TEST(ReleaseRulesTest, AnUpdateIsTrainedOnEnough) {

@@ -18,6 +18,7 @@
 #include "privacy/at_rest/key_ring.h"
 #include "protocol/core/files.h"
 #include "protocol/wire/hash.h"
+#include "site_agent/runtime/release_rules.h"
 #include "site_agent/runtime/site_schema.h"
 #include "tests/site_agent/runtime/site_fixture.h"
 
@@ -107,14 +108,75 @@ TEST_F(SiteStoreTest, RefusesWhatItShouldNotOpen) {
 
 TEST_F(SiteStoreTest, ApprovesNothingByItself) {
   auto store = Create();
-  const Digest one = Sha256Of("one");
-  const Digest other = Sha256Of("other");
-  EXPECT_FALSE(*store->IsApproved(one));
-  ASSERT_THAT(store->ApprovePlan(one), IsOk());
-  EXPECT_TRUE(*store->IsApproved(one));
-  EXPECT_FALSE(*store->IsApproved(other));
-  ASSERT_THAT(store->ApproveAllRuns(), IsOk());
-  EXPECT_TRUE(*store->IsApproved(other));
+  const Digest plan = Sha256Of("one");
+  const Digest other_plan = Sha256Of("other");
+  const RunId run("heart-1");
+  const RunId other("heart-2");
+  EXPECT_FALSE(*store->IsApproved(run, plan));
+  ASSERT_THAT(store->ApproveRun(run, plan), IsOk());
+  EXPECT_TRUE(*store->IsApproved(run, plan));
+  // Neither the same plan under another name, nor another plan under the same.
+  EXPECT_FALSE(*store->IsApproved(other, plan));
+  EXPECT_FALSE(*store->IsApproved(run, other_plan));
+  ASSERT_THAT(store->SetAllRuns(AllRuns::kApproved), IsOk());
+  EXPECT_TRUE(*store->IsApproved(other, other_plan));
+  ASSERT_THAT(store->SetAllRuns(AllRuns::kOneByOne), IsOk());
+  EXPECT_FALSE(*store->IsApproved(other, other_plan));
+  EXPECT_TRUE(*store->IsApproved(run, plan));
+  ASSERT_THAT(store->WithdrawRun(run), IsOk());
+  EXPECT_FALSE(*store->IsApproved(run, plan));
+
+  std::vector<std::string> changes;
+  ASSERT_THAT(store->ReadJournal([&](const ChainRow& row) {
+    v1::SiteJournalEntry entry;
+    EXPECT_TRUE(entry.ParseFromArray(row.payload.data(), static_cast<int>(row.payload.size())));
+    changes.push_back(v1::SiteJournalEntry::Policy::Change_Name(entry.policy().change()) + " " +
+                      entry.policy().run_id());
+    return absl::OkStatus();
+  }),
+              IsOk());
+  EXPECT_EQ(changes, (std::vector<std::string>{"RUN_APPROVED heart-1", "ALL_RUNS_APPROVED ",
+                                               "ALL_RUNS_TAKEN_BACK ", "RUN_WITHDRAWN heart-1"}));
+}
+
+TEST_F(SiteStoreTest, TheMinimumCountStaysAndIsNotOne) {
+  {
+    auto store = Create();
+    EXPECT_EQ(*store->MinimumCount(), kMinimumCountDefault);
+    for (const uint64_t count : {0, 1}) {
+      EXPECT_THAT(store->SetMinimumCount(count), IsError(StatusCode::kInvalidArgument, "at least"));
+    }
+    EXPECT_EQ(store->VerifyJournal()->sequence, Sequence(0));
+    ASSERT_THAT(store->SetMinimumCount(12), IsOk());
+    EXPECT_EQ(store->VerifyJournal()->sequence, Sequence(1));
+  }
+  EXPECT_EQ(*Open()->MinimumCount(), 12u);
+}
+
+TEST_F(SiteStoreTest, SumsOverNearlyTheSamePatientsStay) {
+  const auto set = [](uint64_t first, uint64_t last) {
+    MeasuredSet made = {"age", {}};
+    for (uint64_t i = first; i < last; ++i) made.patients.push_back(i);
+    return std::vector<MeasuredSet>{made};
+  };
+  {
+    auto store = Create();
+    ASSERT_THAT(store->RecordStatistics(set(0, 30), 5), IsOk());
+    ASSERT_THAT(store->RecordStatistics(set(0, 30), 5), IsOk());  // The same again.
+  }
+  auto store = Open();
+  EXPECT_THAT(store->CheckStatistics(set(0, 29), 5), IsError(StatusCode::kPermissionDenied, "age"));
+  EXPECT_THAT(store->RecordStatistics(set(0, 34), 5),
+              IsError(StatusCode::kPermissionDenied, "age"));
+  EXPECT_THAT(store->RecordStatistics(set(4, 34), 5),
+              IsError(StatusCode::kPermissionDenied, "age"));
+  EXPECT_THAT(store->RecordStatistics(set(0, 35), 5), IsOk());
+  EXPECT_THAT(store->CheckStatistics(set(5, 30), 5), IsOk());
+  // What was refused has left nothing behind, what was recorded has.
+  EXPECT_THAT(store->CheckStatistics(set(0, 36), 5), IsError(StatusCode::kPermissionDenied, "age"));
+  std::vector<MeasuredSet> other = set(0, 29);
+  other[0].column = "weight";
+  EXPECT_THAT(store->RecordStatistics(other, 5), IsOk());
 }
 
 TEST_F(SiteStoreTest, ReplacesADatasetWholeOrNotAtAll) {

@@ -157,6 +157,24 @@ TEST(CpuTrainer, SeedSiteAndTaskEachDrawTheirOwn) {
   EXPECT_NE(DeltaOf(trainer, other), delta);
 }
 
+TEST(CpuTrainer, CountsThePatientsThatItsStepsHaveSeen) {
+  CpuTrainer trainer;
+  Task task = RandomTask();  // Batches of 3 of 8 rows.
+  const auto seen = [&](uint32_t steps) {
+    task.local_steps = steps;
+    const absl::StatusOr<TrainOutput> output = Train(trainer, task);
+    EXPECT_TRUE(output.ok()) << output.status();
+    return output.ok() ? output->patients : 0;
+  };
+  EXPECT_EQ(seen(1), 3u);
+  EXPECT_EQ(seen(2), 6u);
+  EXPECT_EQ(seen(3), 8u);
+  EXPECT_EQ(seen(25), 8u);
+  task.examples.patients = {7, 7, 7, 7, 7, 7, 2, 2};
+  EXPECT_EQ(seen(25), 2u);
+  EXPECT_LE(seen(1), 2u);
+}
+
 // The optimizer starts afresh with every task: two tasks of one step are not one task of two.
 TEST(CpuTrainer, MomentumDoesNotOutliveATask) {
   CpuTrainer trainer;
@@ -216,6 +234,7 @@ TEST(CpuTrainer, RefusesWhatItCanNotTrain) {
   EXPECT_EQ(status([](Task& t) { t.examples.features = 4; }).code(), invalid);
   EXPECT_EQ(status([](Task& t) { t.examples.values.pop_back(); }).code(), invalid);
   EXPECT_EQ(status([](Task& t) { t.examples.labels.assign(8, 2); }).code(), invalid);
+  EXPECT_EQ(status([](Task& t) { t.examples.patients = {1, 2}; }).code(), invalid);
   EXPECT_EQ(status([](Task& t) {
               t.plan.mutable_config()->mutable_training()->clear_optimizer();
             }).code(),
