@@ -123,19 +123,21 @@ void AddModelCommands(CLI::App& app, CommandLine& line) {
       "describe", "Layers, shapes, parameters, multiply-adds and memory of a spec.");
   describing->footer(
       "Example:\n  consilium model describe models/zoo/mlp.textproto --set features=30 --json");
-  describing->add_option("SPEC", describe->spec_file, "Model spec (protobuf text)")->required();
+  describing->add_option("SPEC", describe->spec_file, "Model spec (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
   describing->add_option("--set", describe->settings, "NAME=NUMBER for a parameter; repeatable");
   describing->callback(
       [&line, describe] { line.chosen = [&line, describe] { return Describe(line, *describe); }; });
   auto run = std::make_shared<std::string>();
   CLI::App* list = model->add_subcommand("list", "The versions of a run.");
   list->footer("Example:\n  consilium model list wdbc-1a2b3c4d-1");
-  list->add_option("RUN", *run)->required();
+  list->add_option("RUN", *run, "As `consilium run list` shows it")->required();
   list->callback([&line, run] { line.chosen = [&line, run] { return List(line, *run); }; });
   auto options = std::make_shared<ExportOptions>();
   CLI::App* exporting = model->add_subcommand("export", "Write a version as a safetensors file.");
   exporting->footer("Example:\n  consilium model export wdbc-1a2b3c4d-1 --out model.safetensors");
-  exporting->add_option("RUN", options->run)->required();
+  exporting->add_option("RUN", options->run, "As `consilium run list` shows it")->required();
   exporting->add_option("--version", options->version,
                         "Default: the result; the newest while the run goes on");
   exporting->add_option("--out", options->out, "File")->required();

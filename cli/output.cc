@@ -12,8 +12,12 @@ namespace consilium {
 
 void Print(const CommandLine& line, const google::protobuf::Message& message,
            absl::string_view text) {
+  Print(line, JsonOf(message), text);
+}
+
+void Print(const CommandLine& line, const nlohmann::json& value, absl::string_view text) {
   if (line.output == CommandLine::Output::kJson) {
-    absl::PrintF("%s\n", JsonOf(message).dump(2));
+    absl::PrintF("%s\n", value.dump(2));
   } else if (!text.empty()) {
     absl::PrintF("%s%s", text, text.back() == '\n' ? "" : "\n");
   }

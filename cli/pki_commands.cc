@@ -1,10 +1,14 @@
+#include <sys/stat.h>
+
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "consilium/v1/enrolment.pb.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
@@ -15,9 +19,16 @@
 namespace consilium {
 namespace {
 
-absl::Status Init(const std::string& folder, const std::string& federation) {
+// Also where it may not be read, or is a link to nowhere.
+bool Exists(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0;
+}
+
+absl::Status Init(const CommandLine& line, const std::string& folder,
+                  const std::string& federation) {
   const std::string root_key = absl::StrCat(folder, "/root.key");
-  if (ReadFile(root_key, 1 << 16).ok()) {
+  if (Exists(root_key)) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "%s exists: a federation has one root for ever; choose another folder", root_key));
   }
@@ -32,18 +43,23 @@ absl::Status Init(const std::string& folder, const std::string& federation) {
   CONSILIUM_RETURN_IF_ERROR(intermediate.key().Write(absl::StrCat(folder, "/intermediate.key")));
   CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(folder, "/intermediate.pem"),
                                              intermediate.certificate().ToPem(), 0644));
-  absl::PrintF(
+  const std::string fingerprint = ToHex(root.certificate().Fingerprint());
+  const std::string text = absl::StrFormat(
       "The certificate authority of '%s' is in %s.\n"
       "  root.key            keep it offline: who has it can invent hospitals\n"
       "  root.pem            every site gets it in its join file; fingerprint\n"
       "                      %s\n"
       "  intermediate.key/.pem  for the aggregator: consilium-aggregator init --pki %s\n",
-      federation, folder, ToHex(root.certificate().Fingerprint()), folder);
+      federation, folder, fingerprint, folder);
+  Print(line,
+        nlohmann::json{
+            {"dir", folder}, {"federation", federation}, {"root_certificate_sha256", fingerprint}},
+        text);
   return absl::OkStatus();
 }
 
-absl::Status MakeRecipient(const std::string& path) {
-  if (ReadFile(path, 1 << 16).ok()) {
+absl::Status MakeRecipient(const CommandLine& line, const std::string& path) {
+  if (Exists(path)) {
     return absl::FailedPreconditionError(absl::StrFormat("%s exists and is not overwritten", path));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const RecipientKey key, GenerateRecipientKey());
@@ -51,7 +67,12 @@ absl::Status MakeRecipient(const std::string& path) {
   const std::string hex = ToHex(std::span<const uint8_t>(key.public_key));
   CONSILIUM_RETURN_IF_ERROR(
       WriteFileDurably(absl::StrCat(path, ".pub"), absl::StrCat(hex, "\n"), 0644));
-  absl::PrintF("%s is private; give %s.pub to `consilium run export --recipient`\n", path, path);
+  Print(line,
+        nlohmann::json{{"private_key_file", path},
+                       {"public_key_file", absl::StrCat(path, ".pub")},
+                       {"public_key", hex}},
+        absl::StrFormat("%s is private; give %s.pub to `consilium run export --recipient`", path,
+                        path));
   return absl::OkStatus();
 }
 
@@ -67,14 +88,15 @@ void AddPkiCommands(CLI::App& app, CommandLine& line) {
   init->add_option("--dir", *folder, "Folder for the keys; made with mode 0700")->required();
   init->add_option("--federation", *federation, "Name, a-z 0-9 and '-'")->required();
   init->callback([&line, folder, federation] {
-    line.chosen = [folder, federation] { return Init(*folder, *federation); };
+    line.chosen = [&line, folder, federation] { return Init(line, *folder, *federation); };
   });
   CLI::App* recipient =
       pki->add_subcommand("recipient", "Create a key pair for someone who may read run exports.");
   recipient->footer("Example:\n  consilium pki recipient --out keys/reader.key");
   auto path = std::make_shared<std::string>();
   recipient->add_option("--out", *path, "Private key file; the public one gets .pub")->required();
-  recipient->callback([&line, path] { line.chosen = [path] { return MakeRecipient(*path); }; });
+  recipient->callback(
+      [&line, path] { line.chosen = [&line, path] { return MakeRecipient(line, *path); }; });
 }
 
 }  // namespace consilium

@@ -22,8 +22,19 @@
 namespace consilium {
 namespace {
 
+constexpr char kRunHelp[] = "As `consilium run list` shows it";
+
+// A config that names a file that is not there is a wrong config.
+absl::StatusOr<v1::RunPlan> LoadPlan(const std::string& file) {
+  absl::StatusOr<v1::RunPlan> plan = LoadRunPlan(file);
+  if (absl::IsNotFound(plan.status())) {
+    return absl::InvalidArgumentError(plan.status().message());
+  }
+  return plan;
+}
+
 absl::Status Validate(const CommandLine& line, const std::string& file) {
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadRunPlan(file));
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadPlan(file));
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
   Print(line, plan,
         absl::StrFormat("%s is good: %d features, %d parameters, plan %s", file,
@@ -33,7 +44,7 @@ absl::Status Validate(const CommandLine& line, const std::string& file) {
 }
 
 absl::Status Submit(const CommandLine& line, const std::string& file) {
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadRunPlan(file));
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadPlan(file));
   CONSILIUM_ASSIGN_OR_RETURN(AdminClient admin, AdminClient::Connect(line.data));
   v1::SubmitRunRequest request;
   *request.mutable_plan() = plan;
@@ -175,30 +186,35 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
   CLI::App* run = app.add_subcommand("run", "Training runs.");
   run->require_subcommand(1);
   auto name = std::make_shared<std::string>();
-  const auto add = [&](const char* command, const char* what, const char* example,
-                       const char* argument, auto action) {
+  enum class Takes { kNothing, kRun, kRunConfig };
+  const auto add = [&](const char* command, const char* what, const char* example, Takes takes,
+                       auto action) {
     CLI::App* sub = run->add_subcommand(command, what);
     sub->footer(absl::StrCat("Example:\n  consilium run ", example));
-    if (argument != nullptr) sub->add_option(argument, *name)->required();
+    if (takes == Takes::kRun) sub->add_option("RUN", *name, kRunHelp)->required();
+    if (takes == Takes::kRunConfig) {
+      sub->add_option("RUN_CONFIG", *name, "Run config (protobuf text)")
+          ->required()
+          ->check(CLI::ExistingFile);
+    }
     sub->callback([&line, name, action] {
       line.chosen = [&line, name, action] { return action(line, *name); };
     });
-    return sub;
   };
   add("validate", "Say whether a run config can work, and if not, why.", "validate run.textproto",
-      "RUN_CONFIG", Validate);
-  add("submit", "Start a run.", "submit run.textproto", "RUN_CONFIG", Submit);
-  add("list", "All runs.", "list --json", nullptr,
+      Takes::kRunConfig, Validate);
+  add("submit", "Start a run.", "submit run.textproto", Takes::kRunConfig, Submit);
+  add("list", "All runs.", "list --json", Takes::kNothing,
       [](const CommandLine& l, const std::string&) { return List(l); });
-  add("status", "One run in numbers.", "status wdbc-1a2b3c4d-1", "RUN", Status);
+  add("status", "One run in numbers.", "status wdbc-1a2b3c4d-1", Takes::kRun, Status);
   add("stop", "End a run; accepted updates that are not merged get NOT_INCLUDED.",
-      "stop wdbc-1a2b3c4d-1", "RUN", Stop);
+      "stop wdbc-1a2b3c4d-1", Takes::kRun, Stop);
   add("purge", "Remove the vectors of an ended run; it can not be replayed afterwards.",
-      "purge wdbc-1a2b3c4d-1", "RUN", Purge);
+      "purge wdbc-1a2b3c4d-1", Takes::kRun, Purge);
   auto watch = std::make_shared<WatchOptions>();
   CLI::App* watching = run->add_subcommand("watch", "Follow a run until it ends.");
   watching->footer("Example:\n  consilium run watch wdbc-1a2b3c4d-1 --until-version 10");
-  watching->add_option("RUN", watch->run)->required();
+  watching->add_option("RUN", watch->run, kRunHelp)->required();
   watching->add_option("--until-version", watch->until_version, "Return at this version already");
   watching->callback(
       [&line, watch] { line.chosen = [&line, watch] { return Watch(line, *watch); }; });
@@ -208,7 +224,7 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
   exporting->footer(
       "Example:\n  consilium run export wdbc-1a2b3c4d-1 --recipient reader.key.pub --out "
       "run.export");
-  exporting->add_option("RUN", options->run)->required();
+  exporting->add_option("RUN", options->run, kRunHelp)->required();
   exporting->add_option("--recipient", options->recipient, "Public key, or file of it")->required();
   exporting->add_option("--out", options->out, "File")->required();
   exporting->add_flag_callback(

@@ -1,6 +1,7 @@
 #include <google/protobuf/text_format.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -26,11 +27,12 @@ absl::Status Add(const CommandLine& line, const std::string& site, const std::st
   }
   const std::string path = out.empty() ? absl::StrCat(site, ".join") : out;
   CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(path, text, 0600));
-  v1::ListSitesResponse none;
-  Print(line, none,
-        absl::StrFormat("%s: bring it to %s on a safe way. It can be used once, until %s:\n"
-                        "  consilium-agent enrol --store STORE --join %s",
-                        path, site, TimeText(join.expires_unix_s()), path));
+  Print(
+      line,
+      nlohmann::json{{"site_id", site}, {"file", path}, {"expires_unix_s", join.expires_unix_s()}},
+      absl::StrFormat("%s: bring it to %s on a safe way. It can be used once, until %s:\n"
+                      "  consilium-agent enrol --store STORE --join %s",
+                      path, site, TimeText(join.expires_unix_s()), path));
   return absl::OkStatus();
 }
 

@@ -40,13 +40,17 @@ constexpr char kSplitExamples[] = R"(Example:
 
 constexpr char kAssessExamples[] = R"(Example:
   consilium-sim assess run.export --key recipient.key --data north=north.csv --data east=east.csv \
-    --scenario scenario.textproto --simulate FEDAVG,FEDASYNC,FEDBUFF --out out/report)";
+    --scenario scenario.textproto --simulate FEDAVG,FEDASYNC,FEDBUFF,CA2FL --out out/report)";
 
 void AddRun(CLI::App& app, RunCommand& command) {
   CLI::App* sub = app.add_subcommand("run", "Simulate a run config under a scenario.");
   sub->footer(kRunExamples);
-  sub->add_option("RUN", command.run_file, "Run config (protobuf text)")->required();
-  sub->add_option("SCENARIO", command.scenario_file, "Scenario (protobuf text)")->required();
+  sub->add_option("RUN", command.run_file, "Run config (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("SCENARIO", command.scenario_file, "Scenario (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
   sub->add_option("--data", command.data_folder,
                   "Folder of the scenario's data files; default: beside the scenario");
   sub->add_option("--set", command.overrides, "path=value over the run config; repeatable");
@@ -60,8 +64,12 @@ void AddRun(CLI::App& app, RunCommand& command) {
 }
 
 void AddRecording(CLI::App* sub, RecordingSource& source) {
-  sub->add_option("EXPORT", source.export_file, "What `consilium run export` wrote")->required();
-  sub->add_option("--key", source.key_file, "The recipient's private key")->required();
+  sub->add_option("EXPORT", source.export_file, "What `consilium run export` wrote")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("--key", source.key_file, "The recipient's private key")
+      ->required()
+      ->check(CLI::ExistingFile);
   sub->add_option("--data", source.data, "SITE=CSV, the hospital's table; repeatable");
 }
 
@@ -85,6 +93,9 @@ void AddAssess(CLI::App& app, AssessCommand& command) {
   AddRecording(sub, command.source);
   sub->add_option("--scenario", command.scenario_file, "Speeds of the sites in simulations");
   sub->add_option("--simulate", command.presets, "Rules to simulate beside it")->delimiter(',');
+  sub->add_option("--published", command.published_file,
+                  "Published figures to set ours beside (sim/report/published.h)")
+      ->check(CLI::ExistingFile);
   sub->add_option("--note", command.notes, "KEY=NUMBER, copied into summary.json; repeatable");
   sub->add_option("--out", command.out, "Folder for summary.json and report.html");
 }
@@ -94,8 +105,12 @@ void AddSplit(CLI::App& app, SplitCommand& command) {
   data->require_subcommand(1);
   CLI::App* sub = data->add_subcommand("split", "Deal one table out as a CSV file a hospital.");
   sub->footer(kSplitExamples);
-  sub->add_option("RUN", command.run_file, "Run config (for its data contract)")->required();
-  sub->add_option("SCENARIO", command.scenario_file, "Scenario (for its partition)")->required();
+  sub->add_option("RUN", command.run_file, "Run config (for its data contract)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("SCENARIO", command.scenario_file, "Scenario (for its partition)")
+      ->required()
+      ->check(CLI::ExistingFile);
   sub->add_option("--data", command.data_folder,
                   "Folder of the scenario's data files; default: beside the scenario");
   sub->add_option("--out", command.out, "Folder")->required();
@@ -112,6 +127,7 @@ int Main(int argc, char** argv) {
       "consilium-sim");
   app.require_subcommand(1);
   app.set_version_flag("--version", CONSILIUM_VERSION);
+  app.footer(kRunExamples);
   RunCommand run;
   ReplayCommand replay;
   AssessCommand assess;

@@ -25,8 +25,6 @@ constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
-constexpr int kRefusalsPrinted = 20;
-
 struct Arguments {
   StorePlace place;
   bool json = false;
@@ -53,6 +51,10 @@ int Init(const Arguments& arguments) {
   const absl::StatusOr<std::string> protection = InitStore(arguments.place);
   if (!protection.ok()) return Fail(protection.status());
   const std::string& folder = arguments.place.folder;
+  if (arguments.json) {
+    Print({{"store", folder}, {"protection", *protection}});
+    return kDone;
+  }
   printf("The store %s is ready.\n%s\nNext: consilium-agent enrol --store %s --join FILE\n",
          folder.c_str(), protection->c_str(), folder.c_str());
   return kDone;
@@ -75,35 +77,33 @@ int Enrol(const Arguments& arguments) {
   return kDone;
 }
 
-void PrintImport(const ImportResult& result) {
-  const ImportReport& report = result.report;
-  printf("data set %s: %llu rows read, %llu stored, %llu refused\n", result.dataset.c_str(),
-         static_cast<unsigned long long>(report.rows_read),
-         static_cast<unsigned long long>(report.rows_stored),
-         static_cast<unsigned long long>(report.rows_refused));
-  int printed = 0;
-  for (const RowRefusal& refusal : report.refusals) {
-    if (printed++ == kRefusalsPrinted) break;
-    printf("  line %llu: %s %s\n", static_cast<unsigned long long>(refusal.line),
-           refusal.column.empty() ? "the row" : refusal.column.c_str(), refusal.reason.c_str());
+unsigned long long Count(const nlohmann::json& value, const char* key) {
+  return value.value(key, 0ULL);
+}
+
+void PrintImport(const nlohmann::json& result) {
+  printf("data set %s: %llu rows read, %llu stored, %llu refused\n",
+         result.value("dataset", "").c_str(), Count(result, "rows_read"),
+         Count(result, "rows_stored"), Count(result, "rows_refused"));
+  const nlohmann::json& refusals = result.at("refusals");
+  for (const nlohmann::json& refusal : refusals) {
+    const std::string column = refusal.value("column", "");
+    printf("  line %llu: %s %s\n", Count(refusal, "line"),
+           column.empty() ? "the row" : column.c_str(), refusal.value("reason", "").c_str());
   }
-  if (report.rows_refused > kRefusalsPrinted) printf("  ...\n");
-  printf("All refused rows, with line and reason: %s\n", result.report_file.c_str());
+  if (Count(result, "rows_refused") > refusals.size()) printf("  ...\n");
+  printf("All refused rows, with line and reason: %s\n", result.value("report_file", "").c_str());
 }
 
 int Import(const Arguments& arguments) {
-  const absl::StatusOr<ImportResult> result = ImportData(arguments.place, arguments.import);
+  const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, arguments.import);
   if (!result.ok()) return Fail(result.status());
   if (arguments.json) {
-    Print({{"dataset", result->dataset},
-           {"rows_read", result->report.rows_read},
-           {"rows_stored", result->report.rows_stored},
-           {"rows_refused", result->report.rows_refused},
-           {"report_file", result->report_file}});
+    Print(*result);
   } else {
     PrintImport(*result);
   }
-  return arguments.strict && result->report.rows_refused > 0 ? kFailed : kDone;
+  return arguments.strict && Count(*result, "rows_refused") > 0 ? kFailed : kDone;
 }
 
 int List(const Arguments& arguments) {
@@ -123,20 +123,26 @@ int List(const Arguments& arguments) {
   return kDone;
 }
 
-int Told(const absl::Status& done, const char* what, const std::string& about) {
+// `deed` is what was done to `about`: "approved" or "withdrawn".
+int Told(const Arguments& arguments, const absl::Status& done, const std::string& deed,
+         const std::string& about) {
   if (!done.ok()) return Fail(done);
-  printf("%s%s\n", what, about.c_str());
+  if (arguments.json) {
+    Print(nlohmann::json{{deed, about}});
+  } else {
+    printf("%s: %s\n", deed.c_str(), about.c_str());
+  }
   return kDone;
 }
 
 int ApproveRuns(const Arguments& arguments) {
   const StorePlace& place = arguments.place;
-  if (arguments.all_runs) return Told(Approve(place, std::nullopt), "Approved: ", "all runs");
+  if (arguments.all_runs) return Told(arguments, Approve(place, std::nullopt), "approved", "all runs");
   if (arguments.one_by_one) {
-    return Told(ApproveOneByOne(place), "Runs are approved one by one again.", "");
+    return Told(arguments, ApproveOneByOne(place), "approved", "one by one");
   }
   if (!arguments.withdraw.empty()) {
-    return Told(Withdraw(place, arguments.withdraw), "Withdrawn: ", arguments.withdraw);
+    return Told(arguments, Withdraw(place, arguments.withdraw), "withdrawn", arguments.withdraw);
   }
   std::optional<Digest> hash;
   if (!arguments.plan_hash.empty()) {
@@ -147,11 +153,9 @@ int ApproveRuns(const Arguments& arguments) {
     }
   }
   if (!arguments.run.empty()) {
-    return Told(ApproveRun(place, arguments.run, hash), "Approved: ", arguments.run);
+    return Told(arguments, ApproveRun(place, arguments.run, hash), "approved", arguments.run);
   }
-  if (hash.has_value()) return Told(Approve(place, hash), "Approved: ", arguments.plan_hash);
-  return Fail(absl::InvalidArgumentError(
-      "approve takes one of --run, --plan-hash, --all-runs, --one-by-one and --withdraw"));
+  return Told(arguments, Approve(place, hash), "approved", arguments.plan_hash);
 }
 
 int ShowPolicy(const Arguments& arguments) {
@@ -227,7 +231,12 @@ int ShowStatus(const Arguments& arguments) {
                                             : "runs and is not attached");
   const std::string error = status->value("link_error", "");
   if (!error.empty()) printf("  %s\n", error.c_str());
-  printf("certificate valid until %s\n", status->value("certificate_not_after", "").c_str());
+  const std::string trouble = status->value("certificate_error", "");
+  if (trouble.empty()) {
+    printf("certificate valid until %s\n", status->value("certificate_not_after", "").c_str());
+  } else {
+    printf("CERTIFICATE: %s\n", trouble.c_str());
+  }
   for (const nlohmann::json& run : status->at("runs")) PrintRun(run);
   return kDone;
 }
@@ -274,6 +283,8 @@ CLI::App* AddCommand(CLI::App& parent, Arguments& arguments, const std::string& 
   command->add_option("--store", arguments.place.folder, "The site's store (a folder)")->required();
   command->add_option("--kek", arguments.place.kek_file,
                       "The key file; default: where `init` put it");
+  command->add_option("--passphrase-file", arguments.place.passphrase_file,
+                      "File whose first line opens the key file; - asks for it");
   return command;
 }
 
@@ -287,11 +298,15 @@ void Remember(CLI::App* command, Command& chosen, Command run) {
 
 void AddJoining(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* init = AddCommand(app, arguments, "init", "Make the store and its key");
-  init->footer("Example:\n  consilium-agent init --store /var/lib/consilium/site");
+  AddJson(init, arguments);
+  init->footer(
+      "Examples:\n  consilium-agent init --store /var/lib/consilium/site\n"
+      "  consilium-agent init --store /var/lib/consilium/site --passphrase-file -");
   Remember(init, chosen, Init);
   CLI::App* enrol = AddCommand(app, arguments, "enrol", "Join a federation");
   enrol->add_option("--join", arguments.join_file, "The join file of `consilium site add`")
-      ->required();
+      ->required()
+      ->check(CLI::ExistingFile);
   AddJson(enrol, arguments);
   enrol->footer("Example:\n  consilium-agent enrol --store site --join cleveland.join");
   Remember(enrol, chosen, Enrol);
@@ -301,8 +316,12 @@ void AddData(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* data = app.add_subcommand("data", "Import and list data sets");
   data->require_subcommand(1);
   CLI::App* import = AddCommand(*data, arguments, "import", "Import a CSV file under a contract");
-  import->add_option("--contract", arguments.import.contract_file, "The data contract")->required();
-  import->add_option("--csv", arguments.import.csv_file, "The CSV file")->required();
+  import->add_option("--contract", arguments.import.contract_file, "The data contract")
+      ->required()
+      ->check(CLI::ExistingFile);
+  import->add_option("--csv", arguments.import.csv_file, "The CSV file")
+      ->required()
+      ->check(CLI::ExistingFile);
   import->add_option("--dataset", arguments.import.dataset,
                      "Name of the data set, which is replaced; default: the contract's name");
   import->add_option("--report", arguments.import.report_file,
@@ -332,18 +351,21 @@ void AddDeciding(CLI::App& app, Arguments& arguments, Command& chosen) {
   show->footer("Example:\n  consilium-agent runs show heart-1 --store site");
   Remember(show, chosen, ShowOneRun);
   CLI::App* approve = AddCommand(app, arguments, "approve", "Let this site take part in a run");
-  CLI::Option* run = approve->add_option("--run", arguments.run, "The run's id");
-  CLI::Option* hash = approve->add_option("--plan-hash", arguments.plan_hash,
-                                          "Its plan's hash; alone: of the one run that waits");
-  CLI::Option* all = approve->add_flag("--all-runs", arguments.all_runs,
-                                       "Every run of this federation, until --one-by-one");
-  CLI::Option* one_by_one = approve->add_flag("--one-by-one", arguments.one_by_one,
-                                              "Takes --all-runs back; what runs goes on");
+  CLI::Option_group* which = approve->add_option_group("which");
+  CLI::Option* run = which->add_option("--run", arguments.run, "The run's id");
+  CLI::Option* hash = which->add_option("--plan-hash", arguments.plan_hash,
+                                        "Its plan's hash; alone: of the one run that waits");
+  CLI::Option* all = which->add_flag("--all-runs", arguments.all_runs,
+                                     "Every run of this federation, until --one-by-one");
+  CLI::Option* one_by_one = which->add_flag("--one-by-one", arguments.one_by_one,
+                                            "Takes --all-runs back; what runs goes on");
   CLI::Option* withdraw =
-      approve->add_option("--withdraw", arguments.withdraw, "End this site's part in a run");
+      which->add_option("--withdraw", arguments.withdraw, "End this site's part in a run");
+  which->require_option(1, 2);  // Two: a run and the hash that its plan must have.
   all->excludes(run)->excludes(hash);
   one_by_one->excludes(run)->excludes(hash)->excludes(all);
   withdraw->excludes(run)->excludes(hash)->excludes(all)->excludes(one_by_one);
+  AddJson(approve, arguments);
   approve->footer(
       "Examples:\n  consilium-agent approve --store site --run heart-1\n"
       "  consilium-agent approve --store site --withdraw heart-1");
@@ -380,6 +402,14 @@ int Main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("agent"));
   CLI::App app("The agent of one hospital in a Consilium federation.", "consilium-agent");
   app.require_subcommand(1);
+  app.set_version_flag("--version", CONSILIUM_VERSION);
+  app.footer(
+      "Example:\n"
+      "  consilium-agent init --store site\n"
+      "  consilium-agent enrol --store site --join cleveland.join\n"
+      "  consilium-agent data import --store site --contract study.contract.textproto --csv c.csv\n"
+      "  consilium-agent approve --store site --all-runs\n"
+      "  consilium-agent run --store site");
   Arguments arguments;
   Command chosen = nullptr;
   AddJoining(app, arguments, chosen);
@@ -391,7 +421,12 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kWrongUsage;
   }
-  return chosen(arguments);
+  try {
+    return chosen(arguments);
+  } catch (const nlohmann::json::exception&) {
+    return Fail(absl::InternalError(
+        "the agent that runs on this store answers in another form: it is of another version"));
+  }
 }
 
 }  // namespace

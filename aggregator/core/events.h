@@ -26,7 +26,7 @@ namespace consilium::federation {
 // The aggregator's process started: no site has a live stream, no program is running.
 struct Started {};
 
-// An operator added the site (its enrolment token was spent): it may attach with this lease.
+// An operator added the site (its enrolment token was spent): it attaches with this lease alone.
 struct SiteAdded {
   SiteId site;
   Digest lease_hash = {};  // SHA-256 of the lease; the journal holds no secret.

@@ -67,12 +67,20 @@ void OnSiteAdded(StepContext& step, const SiteAdded& event) {
     step.federation.sites[event.site].lease_current = event.lease_hash;
     return;
   }
-  if (found->second.link != SiteState::Link::kNeverSeen) {
-    step.Emit(Alarm{v1::LEASE_FENCED, event.site, RunId(),
-                    "a site of this name has attached before; a new store needs a new name"});
+  SiteState& site = found->second;
+  if (site.link == SiteState::Link::kRemoved) {
+    step.Emit(Alarm{v1::SITE_REVOKED, event.site, RunId(), SentenceFor(v1::SITE_REVOKED)});
     return;
   }
-  found->second.lease_current = event.lease_hash;
+  // Its store joins again. Whoever held the old lease is a copy from now on, a live stream too.
+  if (site.link == SiteState::Link::kAttached) {
+    step.Emit(Detach{event.site, v1::LEASE_FENCED, SentenceFor(v1::LEASE_FENCED)});
+    site.link = SiteState::Link::kLost;
+  }
+  site.lease_current = event.lease_hash;
+  site.lease_pending = kNoLease;
+  // A copy may have been started more often than the store that goes on.
+  site.incarnation = Incarnation();
 }
 
 void OnSiteRemoved(StepContext& step, const SiteRemoved& event) {

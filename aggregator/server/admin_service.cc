@@ -29,7 +29,8 @@ constexpr char kOperatorName[] = "local operator";
 constexpr absl::Duration kWatcherCheck = absl::Seconds(1);
 
 absl::Status NoSuchRun(const std::string& run_id) {
-  return Refusal(v1::RUN_UNKNOWN, absl::StrCat("there is no run \"", run_id, "\""));
+  return Refusal(v1::RUN_UNKNOWN,
+                 absl::StrCat("there is no run \"", run_id, "\"; `consilium run list` names them"));
 }
 
 template <typename T>
@@ -82,16 +83,15 @@ grpc::Status AdminService::AddSite(grpc::ServerContext*, const v1::AddSiteReques
 absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckSiteId(request.site_id()));
   const SiteId site(request.site_id());
-  bool has_attached = false;
+  bool removed = false;
   CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([&](const FederationEngine& engine) {
     const auto it = engine.sites().find(site);
-    has_attached =
-        it != engine.sites().end() && it->second.link != federation::SiteState::Link::kNeverSeen;
+    removed =
+        it != engine.sites().end() && it->second.link == federation::SiteState::Link::kRemoved;
   }));
-  if (has_attached) {
-    return absl::AlreadyExistsError(absl::StrCat("the site ", site.value(),
-                                                 " has attached before: a new store of it needs a "
-                                                 "new name"));
+  if (removed) {
+    return Refusal(v1::SITE_REVOKED, absl::StrCat("the site ", site.value(),
+                                                  " was revoked for good: a new name is needed"));
   }
   const absl::Time expires = parts_.clock.Now() + limits::kJoinTokenLifetime;
   CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires));

@@ -47,6 +47,28 @@ grpc::Status EnrolmentService::Enrol(grpc::ServerContext* context, const v1::Enr
   return grpc::Status::OK;
 }
 
+absl::Status EnrolmentService::CheckStore(const v1::EnrolRequest& request) const {
+  const SiteId site(request.site_id());
+  auto link = federation::SiteState::Link::kNeverSeen;
+  CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([&](const federation::FederationEngine& engine) {
+    const auto found = engine.sites().find(site);
+    if (found != engine.sites().end()) link = found->second.link;
+  }));
+  if (link == federation::SiteState::Link::kNeverSeen) return absl::OkStatus();
+  if (link == federation::SiteState::Link::kRemoved) {
+    return Refusal(v1::SITE_REVOKED, absl::StrCat("the site ", site.value(), " was revoked"));
+  }
+  const PublicKey known = parts_.directory.SigningKeyOf(site);
+  if (absl::string_view(reinterpret_cast<const char*>(known.data()), known.size()) ==
+      request.signing_public_key()) {
+    return absl::OkStatus();
+  }
+  return Refusal(v1::TOKEN_REFUSED,
+                 absl::StrCat("the site ", site.value(),
+                              " has attached before, from another store: that store may enrol "
+                              "again; a new one needs a new site name"));
+}
+
 absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckRequest(request));
   const SiteId site(request.site_id());
@@ -54,6 +76,7 @@ absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest
   // Two that spend one token meet here.
   absl::MutexLock lock(&one_at_a_time_);
   CONSILIUM_RETURN_IF_ERROR(parts_.directory.CheckToken(request.token(), site, now));
+  CONSILIUM_RETURN_IF_ERROR(CheckStore(request));
   CONSILIUM_ASSIGN_OR_RETURN(const std::string chain,
                              parts_.identity.authority().IssueSite(request.csr_pem(), site, now));
   CONSILIUM_ASSIGN_OR_RETURN(const CertificateRecord certificate, RecordOf(site, chain));

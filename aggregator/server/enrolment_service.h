@@ -37,6 +37,9 @@ class EnrolmentService final : public v1::Enrolment::Service {
 
  private:
   absl::StatusOr<v1::EnrolResponse> Enrol(const v1::EnrolRequest& request);
+  // A site that has attached comes back with its own store alone, known by its signing key: another
+  // one would know nothing of the tasks that were granted. Refusals TOKEN_REFUSED, SITE_REVOKED.
+  absl::Status CheckStore(const v1::EnrolRequest& request) const;
 
   const EnrolmentParts parts_;
   absl::Mutex one_at_a_time_;

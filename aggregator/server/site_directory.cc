@@ -100,6 +100,12 @@ absl::Status SiteDirectory::Enrol(const EnrolledSite& enrolled) {
   return absl::OkStatus();
 }
 
+PublicKey SiteDirectory::SigningKeyOf(const SiteId& site) const {
+  absl::MutexLock lock(&mu_);
+  const auto found = sites_.find(site);
+  return found == sites_.end() ? PublicKey{} : found->second.site.signing_key;
+}
+
 absl::Status SiteDirectory::AddCertificate(const CertificateRecord& certificate) {
   absl::MutexLock writing(&write_mu_);
   {

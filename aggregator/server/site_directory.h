@@ -42,6 +42,8 @@ class SiteDirectory {
   // Refusal TOKEN_REFUSED unless `token` is good now and `site`'s.
   absl::Status CheckToken(absl::string_view token, const SiteId& site, absl::Time now) const;
   absl::Status Enrol(const EnrolledSite& enrolled) ABSL_LOCKS_EXCLUDED(mu_);
+  // All zero where it has not enrolled.
+  PublicKey SigningKeyOf(const SiteId& site) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status AddCertificate(const CertificateRecord& certificate) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Revoke(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status NoteSeen(const SiteId& site, absl::Time when, absl::string_view software_version)

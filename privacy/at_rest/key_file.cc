@@ -110,7 +110,7 @@ absl::StatusOr<Kek> ParseScrypt(std::span<const absl::string_view> fields,
   }
   if (location.passphrase == nullptr) {
     return absl::FailedPreconditionError(
-        absl::StrCat("the key file ", path, " needs its passphrase"));
+        absl::StrCat("the key file ", path, " needs its passphrase (--passphrase-file)"));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const Kek opener, PassphraseKey(*location.passphrase, salt, cost));
   absl::StatusOr<SecretBytes> key = UnwrapKey(opener, kPassphrasePurpose, wrapped);

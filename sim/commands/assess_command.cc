@@ -16,6 +16,7 @@
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
+#include "sim/report/published.h"
 #include "sim/report/summary.h"
 #include "site_agent/train/cpu_trainer.h"
 
@@ -77,6 +78,10 @@ std::string Finding(const ReplayResult& result, absl::string_view of, uint64_t c
 
 absl::Status Execute(const AssessCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const auto notes, ParseNotes(command.notes));
+  std::optional<Published> published;
+  if (!command.published_file.empty()) {
+    CONSILIUM_ASSIGN_OR_RETURN(published, ReadPublished(command.published_file));
+  }
   CONSILIUM_ASSIGN_OR_RETURN(const Recording recording, OpenRecording(command.source));
   CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(recording));
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data, OpenData(command.source, plan));
@@ -107,6 +112,11 @@ absl::Status Execute(const AssessCommand& command) {
   for (size_t i = 1; i < runs.size(); ++i) summary["simulated"].push_back(ToJson(runs[i]));
 
   absl::PrintF("%s\n%s\n", TextTable(real), ComparisonTable(runs));
+  if (published.has_value()) {
+    const PublishedComparison comparison = CompareWithPublished(*published, plan, runs);
+    summary["published"] = ToJson(comparison);
+    absl::PrintF("%s\n", TextTable(comparison));
+  }
   std::map<std::string, std::string> checks = {
       {"replay of the journal", Finding(replayed, "versions", replayed.programs_run)},
       {"retraining of every update", Finding(retrained, "updates", retrained.updates_retrained)}};

@@ -20,6 +20,7 @@ struct AssessCommand {
   std::string scenario_file;         // Empty: all sites equally fast.
   std::vector<std::string> presets;  // Names of v1.AggregationConfig.Preset.
   std::vector<std::string> notes;    // "KEY=NUMBER", e.g. kills=2.
+  std::string published_file;        // As sim/report/published.h; empty: none.
   std::string out;
 };
 

@@ -103,9 +103,12 @@ void VirtualSite::CheckPlan(const site::CheckPlan& action) {
   site::PlanChecked checked;
   checked.run = action.run;
   checked.train_examples = CountPart(data_, v1::TRAIN);
-  checked.answer = checked.train_examples > 0 ? site::PlanChecked::Answer::kApproved
-                                              : site::PlanChecked::Answer::kRefused;
-  if (checked.train_examples == 0) checked.reason = v1::TOO_FEW_EXAMPLES;
+  checked.answer = site::PlanChecked::Answer::kApproved;
+  if (checked.train_examples < options_.minimum_count) {
+    checked.answer = site::PlanChecked::Answer::kRefused;
+    checked.reason = v1::TOO_FEW_EXAMPLES;
+    checked.train_examples = 0;
+  }
   After(absl::ZeroDuration(), std::move(checked));
 }
 
@@ -116,6 +119,7 @@ void VirtualSite::ComputeStatistics(const site::ComputeStatistics& action) {
     world_.failure.Update(report.status());
     return;
   }
+  site::WithholdSmallCounts(options_.minimum_count, *report);
   report->set_run_id(action.run.value());
   After(absl::ZeroDuration(),
         site::StatisticsComputed{action.run,
@@ -199,6 +203,7 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
     world_.failure.Update(sums.status());
     return;
   }
+  site::WithholdSmallCounts(options_.minimum_count, *sums);
   After(absl::ZeroDuration(),
         site::EvaluationComputed{action.run, action.version, action.split,
                                  std::make_shared<const v1::MetricSums>(*std::move(sums))});

@@ -17,6 +17,7 @@
 #include "sim/engine/virtual_aggregator.h"
 #include "sim/engine/world.h"
 #include "site_agent/core/engine.h"
+#include "site_agent/core/release_rules.h"
 #include "site_agent/core/trainer.h"
 
 namespace consilium {
@@ -26,6 +27,8 @@ struct VirtualSiteOptions {
   size_t index = 0;
   absl::Duration task_duration = absl::ZeroDuration();      // What computing a task takes here.
   absl::Duration task_duration_min = absl::ZeroDuration();  // As an agent's own option.
+  // As an agent's own option; what a site says over fewer rows is withheld as an agent does.
+  uint64_t minimum_count = site::kMinimumCountDefault;
   v1::Faults faults;
   uint64_t seed = 0;  // Of the faults.
 };

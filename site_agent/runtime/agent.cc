@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <variant>
@@ -9,7 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/reasons.h"
 #include "site_agent/runtime/agent_status.h"
+#include "site_agent/runtime/link_errors.h"
 #include "site_agent/runtime/progress_log.h"
 
 namespace consilium::site {
@@ -57,7 +60,7 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(const AgentParts& parts,
       LinkHooks{.post = [a](Event event) { return a->loop_->Post(std::move(event)); },
                 .wait_until_taken = [a] { a->loop_->Ask([](const SiteEngine&) {}); },
                 .fill_hello = [a](v1::Hello& hello) { return a->FillHello(hello); },
-                .on_refused_for_good = [a](const absl::Status& why) { a->ending_->End(why); }});
+                .on_refused_for_good = [a](const absl::Status& why) { a->EndRefused(why); }});
   agent->renewal_ = std::make_unique<CertificateRenewal>(store, agent->gate_.get());
   agent->loop_ = std::make_unique<EngineLoop>(std::move(engine), store, &agent->clock_, a);
 
@@ -105,6 +108,15 @@ bool Agent::FillHello(v1::Hello& hello) {
     }
     for (v1::RunProgress& progress : engine.Progress()) *hello.add_runs() = std::move(progress);
   });
+}
+
+void Agent::EndRefused(const absl::Status& why) {
+  const v1::ErrorDetail detail = DetailOf(why);
+  const std::string advice = AdviceFor(detail.reason(), {identity_.site.value(), store_->folder()});
+  v1::ErrorDetail explained = detail;
+  explained.set_message(absl::StrCat(why.message(), " (", v1::Reason_Name(detail.reason()), ").",
+                                     advice.empty() ? "" : " ", advice));
+  ending_->End(Refusal(explained));
 }
 
 // --- actions ------------------------------------------------------------------------------------
@@ -232,6 +244,24 @@ void Agent::LookAgainAtWaitingRuns() {
       }
     }
   });
+}
+
+absl::Status Agent::CheckNoLiveRunUses(const std::vector<Digest>& contracts) {
+  std::string user;
+  loop_->Ask([&](const SiteEngine& engine) {
+    for (const auto& [id, run] : engine.runs()) {
+      const bool takes_part = run.decision != nullptr && run.decision->approved() && !run.ended();
+      const Digest contract = ContractHash(run.plan->contract());
+      if (takes_part && std::count(contracts.begin(), contracts.end(), contract) > 0) {
+        user = id.value();
+      }
+    }
+  });
+  if (user.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the run ", user,
+      " trains on this data set, which stays as it is until the run has ended "
+      "(consilium-agent status shows it). Import again then; or under a contract of another name"));
 }
 
 nlohmann::json Agent::Status() {

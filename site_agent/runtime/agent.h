@@ -12,6 +12,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -63,6 +64,10 @@ class Agent final : public ActionSink {
   // As EngineLoop::Ask().
   bool Ask(const std::function<void(const SiteEngine&)>& question) { return loop_->Ask(question); }
 
+  // FAILED_PRECONDITION where a run that goes on trains on the data set of one of these contracts:
+  // its rows stay what they were when the run began, or its updates could not be trained again.
+  absl::Status CheckNoLiveRunUses(const std::vector<Digest>& contracts);
+
   // What `status --json` prints of a live agent: link, releases, runs.
   nlohmann::json Status();
 
@@ -92,6 +97,8 @@ class Agent final : public ActionSink {
 
   absl::Status RemoveOrphanBlobs(const SiteEngine& engine);
   bool FillHello(v1::Hello& hello);
+  // Ends the agent with the reason and what a person can do about it.
+  void EndRefused(const absl::Status& why);
   void LookAgainAtWaitingRuns();
 
   SiteStore* const store_;

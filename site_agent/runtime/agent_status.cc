@@ -5,11 +5,14 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "consilium/v1/site_journal.pb.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/wire/hash.h"
+#include "site_agent/runtime/certificate_renewal.h"
+#include "site_agent/runtime/link_errors.h"
 #include "site_agent/runtime/progress_log.h"
 
 namespace consilium::site {
@@ -83,6 +86,13 @@ json DescribeSite(SiteStore& store, const SiteIdentity& identity) {
   json site = {{"site", identity.site.value()},
                {"federation", identity.federation},
                {"aggregator", identity.aggregator_address}};
+  const absl::Status valid = CheckNotExpired(store, absl::Now());
+  site["certificate_expired"] = !valid.ok();
+  if (!valid.ok()) {
+    site["certificate_error"] =
+        absl::StrCat(valid.message(), ". ",
+                     AdviceFor(v1::CERTIFICATE_EXPIRED, {identity.site.value(), store.folder()}));
+  }
   const absl::StatusOr<InstalledCertificate> installed =
       ReadInstalledCertificate(store.tls_folder());
   if (installed.ok()) {

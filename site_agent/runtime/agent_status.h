@@ -15,8 +15,9 @@
 
 namespace consilium::site {
 
-// {"site", "federation", "aggregator", "certificate_not_after", "certificate_sha256"}; in place of
-// the last two "certificate_error" where the certificate can not be read.
+// {"site", "federation", "aggregator", "certificate_expired", "certificate_not_after",
+// "certificate_sha256", "certificate_error"}: the last where the certificate has expired, with what
+// to do, or can not be read, and then without the two before it.
 nlohmann::json DescribeSite(SiteStore& store, const SiteIdentity& identity);
 
 // [{"run", "plan_sha256", "state", "tasks": {phase: count}, "receipts": [...], ...}]; a receipt is

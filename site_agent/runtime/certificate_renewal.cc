@@ -10,6 +10,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/rpc/pki.h"
+#include "protocol/wire/reasons.h"
 #include "site_agent/runtime/link_errors.h"
 
 namespace consilium::site {
@@ -24,6 +25,20 @@ constexpr absl::Duration kRetryMax = absl::Minutes(15);
 
 absl::Time RenewalTime(const CertificateLife& life, double jitter) {
   return life.begin + (life.end - life.begin) * (0.5 + kJitterShare * (2 * jitter - 1));
+}
+
+absl::Status CheckNotExpired(const SiteStore& store, absl::Time now) {
+  const absl::StatusOr<InstalledCertificate> installed =
+      ReadInstalledCertificate(store.tls_folder());
+  // Another trouble with it shows where it is used.
+  if (!installed.ok() || now < installed->certificate.not_after()) return absl::OkStatus();
+  const absl::Time ended = installed->certificate.not_after();
+  return Refusal(
+      v1::CERTIFICATE_EXPIRED,
+      absl::StrCat("this site's certificate has expired on ",
+                   absl::FormatTime("%Y-%m-%d %H:%M UTC", ended, absl::UTCTimeZone()), ", ",
+                   (now - ended) / absl::Hours(24),
+                   " days ago: the agent was off for too long, or this machine's clock is wrong"));
 }
 
 CertificateRenewal::~CertificateRenewal() { Stop(); }

@@ -25,6 +25,9 @@ struct CertificateLife {
 // Half of its life, moved by up to a twentieth of it either way. `jitter` in [0, 1).
 absl::Time RenewalTime(const CertificateLife& life, double jitter);
 
+// Refusal CERTIFICATE_EXPIRED where the store's certificate has ended before `now`, and says when.
+absl::Status CheckNotExpired(const SiteStore& store, absl::Time now);
+
 class CertificateRenewal {
  public:
   CertificateRenewal(SiteStore* store, EgressGate* gate) : store_(store), gate_(gate) {}

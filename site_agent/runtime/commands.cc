@@ -12,10 +12,8 @@
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
-#include "protocol/wire/text_format.h"
-#include "site_agent/runtime/agent_status.h"
 #include "site_agent/runtime/control_socket.h"
-#include "site_agent/runtime/engine_loop.h"
+#include "site_agent/runtime/passphrase.h"
 #include "site_agent/runtime/request_handler.h"
 
 namespace consilium::site {
@@ -31,11 +29,14 @@ std::string Absolute(const std::string& path) {
 
 std::string LocationFile(const std::string& folder) { return folder + "/kek.location"; }
 
-KekLocation LocationOf(const StorePlace& place, const std::string& kek_file) {
+// `passphrase` is borrowed.
+KekLocation LocationOf(const StorePlace& place, const std::string& kek_file,
+                       const std::optional<SecretBytes>& passphrase) {
   const char* credentials = getenv("CREDENTIALS_DIRECTORY");
   return {.file = kek_file,
           .credentials_folder = credentials == nullptr ? "" : credentials,
-          .store_folder = Absolute(place.folder)};
+          .store_folder = Absolute(place.folder),
+          .passphrase = passphrase.has_value() ? &*passphrase : nullptr};
 }
 
 // Where `init` put the key, unless the caller says so.
@@ -50,11 +51,16 @@ absl::StatusOr<std::string> KekFileOf(const StorePlace& place) {
   return std::string(absl::StripSuffix(*content, "\n"));
 }
 
+// Only an import takes as long as its file is.
+absl::Duration PatienceFor(const json& request) {
+  return request.at("command") == "import" ? absl::InfiniteDuration() : kControlPatience;
+}
+
 // The answer of a running agent, or of the store itself.
 absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request) {
   if (std::filesystem::is_directory(place.folder)) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::optional<json> answer,
-                               AskRunningAgent(place.folder, request));
+                               AskRunningAgent(place.folder, request, PatienceFor(request)));
     if (answer.has_value()) return ResultOf(*answer);
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SiteStore> store, OpenStore(place));
@@ -67,7 +73,9 @@ absl::StatusOr<std::string> InitStore(const StorePlace& place) {
   const std::string folder = Absolute(place.folder);
   const std::string kek_file =
       place.kek_file.empty() ? folder + "-key/site.kek" : Absolute(place.kek_file);
-  const KekLocation location = LocationOf(place, kek_file);
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<SecretBytes> passphrase,
+                             ReadPassphrase(place.passphrase_file));
+  const KekLocation location = LocationOf(place, kek_file, passphrase);
   absl::StatusOr<Kek> kek = CreateKek(location);
   // An `init` that was cut off, or a key that was put there on purpose.
   if (absl::IsAlreadyExists(kek.status())) kek = LoadKek(location);
@@ -75,32 +83,25 @@ absl::StatusOr<std::string> InitStore(const StorePlace& place) {
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder));
   CONSILIUM_RETURN_IF_ERROR(SiteStore::Create(*kek, folder).status());
   CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(LocationFile(folder), absl::StrCat(kek_file, "\n")));
-  return DescribeProtection(location);
+  std::string protection = DescribeProtection(location);
+  if (location.credentials_folder.empty() && !passphrase.has_value()) {
+    absl::StrAppend(&protection,
+                    " A passphrase is asked for with --passphrase-file, a credential is named ",
+                    kKekCredentialName, " in systemd's unit.");
+  }
+  return protection;
 }
 
 absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place) {
   CONSILIUM_ASSIGN_OR_RETURN(const std::string kek_file, KekFileOf(place));
-  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(LocationOf(place, kek_file)));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<SecretBytes> passphrase,
+                             ReadPassphrase(place.passphrase_file));
+  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(LocationOf(place, kek_file, passphrase)));
   return SiteStore::Open(kek, Absolute(place.folder));
 }
 
-absl::StatusOr<ImportResult> ImportData(const StorePlace& place, const ImportOptions& options) {
-  v1::DataContract contract;
-  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(options.contract_file, contract));
-  ImportResult result;
-  result.dataset = options.dataset.empty() ? contract.name() : options.dataset;
-  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SiteStore> store, OpenStore(place));
-  const v1::DataContract resolved = ResolvedContract(contract);
-  CONSILIUM_ASSIGN_OR_RETURN(
-      result.report, store->ReplaceDataset(result.dataset, resolved, [&](const RowSink& sink) {
-        return ImportCsvFile(options.csv_file, resolved, sink);
-      }));
-  result.report_file = options.report_file.empty()
-                           ? absl::StrCat(store->folder(), "/import-", result.dataset, ".json")
-                           : options.report_file;
-  CONSILIUM_RETURN_IF_ERROR(
-      WriteFileDurably(result.report_file, DescribeImport(result.report).dump(2) + "\n"));
-  return result;
+absl::StatusOr<json> ImportData(const StorePlace& place, const ImportOptions& options) {
+  return AskAgentOrStore(place, ImportRequest(options));
 }
 
 absl::StatusOr<json> ListData(const StorePlace& place) {

@@ -1,7 +1,7 @@
 // What `consilium-agent` does for each of its commands, apart from reading its arguments.
 //
-// `status`, `approve`, `data list` and `audit verify` are answered by the agent that runs on the
-// store (control_socket.h), or from the store itself where none does.
+// `status`, `approve`, `data import`, `data list` and `audit verify` are answered by the agent that
+// runs on the store (control_socket.h), or from the store itself where none does.
 //
 // Threads: one.
 
@@ -19,6 +19,7 @@
 #include "protocol/core/ids.h"
 #include "site_agent/core/trainer.h"
 #include "site_agent/runtime/agent.h"
+#include "site_agent/runtime/data_import.h"
 #include "site_agent/runtime/site_store.h"
 
 namespace consilium::site {
@@ -27,6 +28,8 @@ struct StorePlace {
   std::string folder;
   // The file of the key-encryption key; empty: as `init` wrote it down, or a systemd credential.
   std::string kek_file = "";
+  // Holds the passphrase that opens the key file (passphrase.h); empty: it has none.
+  std::string passphrase_file = "";
 };
 
 // Makes key and store; gives what a person should know about how they are protected.
@@ -40,18 +43,8 @@ absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place);
 // "signing_key_sha256"}: the fingerprints that a person compares with the aggregator's.
 absl::StatusOr<nlohmann::json> EnrolSite(const StorePlace& place, const std::string& join_file);
 
-struct ImportOptions {
-  std::string contract_file;
-  std::string csv_file;
-  std::string dataset = "";      // Empty: the contract's name.
-  std::string report_file = "";  // Empty: import-<dataset>.json in the store's folder.
-};
-struct ImportResult {
-  ImportReport report;
-  std::string dataset;
-  std::string report_file;
-};
-absl::StatusOr<ImportResult> ImportData(const StorePlace& place, const ImportOptions& options);
+// Gives what ImportInto() does. FAILED_PRECONDITION where a live run uses the data set.
+absl::StatusOr<nlohmann::json> ImportData(const StorePlace& place, const ImportOptions& options);
 
 // Each gives the JSON of agent_status.h.
 absl::StatusOr<nlohmann::json> ListData(const StorePlace& place);

@@ -26,7 +26,6 @@ namespace {
 using nlohmann::json;
 
 constexpr char kName[] = "agent.sock";
-constexpr timeval kTimeout = {.tv_sec = 30, .tv_usec = 0};
 
 // A socket's path has at most 107 characters and a store's may have more, so it is named through
 // the open folder.
@@ -50,9 +49,12 @@ absl::StatusOr<FileDescriptor> MakeSocket() {
   return made;
 }
 
-void LimitWaits(int connection) {
-  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &kTimeout, sizeof(kTimeout));
-  setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &kTimeout, sizeof(kTimeout));
+void LimitWaits(int connection, absl::Duration patience) {
+  // The system takes 0 for no limit.
+  const timeval limit =
+      patience == absl::InfiniteDuration() ? timeval{} : absl::ToTimeval(patience);
+  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
 bool SendLine(int connection, std::string line) {
@@ -144,7 +146,7 @@ void ControlServer::Run() {
 }
 
 void ControlServer::Answer(int connection) const {
-  LimitWaits(connection);
+  LimitWaits(connection, kControlPatience);
   const std::optional<std::string> line = ReceiveLine(connection);
   if (!line.has_value()) return;
   const json request = json::parse(*line, nullptr, false);
@@ -152,7 +154,8 @@ void ControlServer::Answer(int connection) const {
   SendLine(connection, OneLine(handler_(request)));
 }
 
-absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request) {
+absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request,
+                                                    absl::Duration patience) {
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor folder, OpenFolder(path));
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor connection, MakeSocket());
   const sockaddr_un address = AddressIn(folder);
@@ -160,7 +163,7 @@ absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, con
       0) {
     return std::nullopt;
   }
-  LimitWaits(connection.get());
+  LimitWaits(connection.get(), patience);
   if (SendLine(connection.get(), OneLine(request))) {
     const std::optional<std::string> line = ReceiveLine(connection.get());
     if (line.has_value()) {

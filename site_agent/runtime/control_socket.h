@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "privacy/at_rest/sealed_blob.h"
 
 namespace consilium::site {
@@ -43,10 +44,14 @@ class ControlServer {
   std::thread thread_;
 };
 
+// How long whoever asks waits for an answer, and a server for a question.
+inline constexpr absl::Duration kControlPatience = absl::Seconds(30);
+
 // The answer of the agent that runs on this store; nothing where none does. UNAVAILABLE where it
-// does not answer.
-absl::StatusOr<std::optional<nlohmann::json>> AskRunningAgent(const std::string& folder,
-                                                              const nlohmann::json& request);
+// does not answer within `patience`.
+absl::StatusOr<std::optional<nlohmann::json>> AskRunningAgent(
+    const std::string& folder, const nlohmann::json& request,
+    absl::Duration patience = kControlPatience);
 
 }  // namespace consilium::site
 

@@ -29,7 +29,7 @@
 #include "privacy/at_rest/sealed_blob.h"
 #include "protocol/core/ids.h"
 #include "protocol/rpc/transfer_client.h"
-#include "site_agent/runtime/release_rules.h"
+#include "site_agent/core/release_rules.h"
 #include "site_agent/runtime/site_store.h"
 
 namespace consilium::site {

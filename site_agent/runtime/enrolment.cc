@@ -76,6 +76,16 @@ SiteIdentity IdentityOf(const v1::JoinFile& join) {
   return identity;
 }
 
+// A store that enrols again keeps its signing key: by it the aggregator knows that it is the same.
+absl::StatusOr<NewKeys> MakeKeys(SiteStore& store) {
+  CONSILIUM_ASSIGN_OR_RETURN(TlsKey tls, TlsKey::Generate());
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<SigningKey> signing, store.OwnSigningKey());
+  if (!signing.has_value()) {
+    CONSILIUM_ASSIGN_OR_RETURN(signing, SigningKey::Generate());
+  }
+  return NewKeys{std::move(tls), *std::move(signing)};
+}
+
 absl::StatusOr<Enrolment> EnrolmentOf(const v1::JoinFile& join, NewKeys& keys,
                                       const v1::EnrolResponse& response) {
   CONSILIUM_RETURN_IF_ERROR(CheckChain(join, keys.tls, response.certificate_chain_pem()));
@@ -95,9 +105,7 @@ absl::StatusOr<nlohmann::json> EnrolSite(const StorePlace& place, const std::str
   CONSILIUM_ASSIGN_OR_RETURN(const v1::JoinFile join, ReadJoinFile(join_file));
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SiteStore> store, OpenStore(place));
   CONSILIUM_RETURN_IF_ERROR(store->CheckMayEnrol(IdentityOf(join)));
-  CONSILIUM_ASSIGN_OR_RETURN(TlsKey tls, TlsKey::Generate());
-  CONSILIUM_ASSIGN_OR_RETURN(SigningKey signing, SigningKey::Generate());
-  NewKeys keys{std::move(tls), std::move(signing)};
+  CONSILIUM_ASSIGN_OR_RETURN(NewKeys keys, MakeKeys(*store));
   v1::EnrolRequest request;
   request.set_site_id(join.site_id());
   request.set_token(join.token());

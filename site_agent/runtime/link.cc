@@ -17,6 +17,7 @@
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "protocol/wire/signing_key.h"
+#include "site_agent/runtime/certificate_renewal.h"
 #include "site_agent/runtime/journal_codec.h"
 #include "site_agent/runtime/link_errors.h"
 
@@ -141,6 +142,13 @@ void Link::RunControl() {
     const absl::Time begun = absl::Now();
     const absl::Status status = AttachOnce();
     if (IsStopping()) return;
+    // The aggregator closes the connection without a word that could reach us.
+    const absl::Status expired =
+        absl::IsUnavailable(status) ? CheckNotExpired(*store_, begun) : absl::OkStatus();
+    if (!expired.ok()) {
+      hooks_.on_refused_for_good(expired);
+      return;
+    }
     NoteError(status);
     const v1::ErrorDetail detail = DetailOf(status);
     if (IsRefusalForGood(detail.reason())) {

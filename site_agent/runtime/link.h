@@ -40,7 +40,8 @@ struct LinkHooks {
   std::function<void()> wait_until_taken;
   // Sets incarnation, held receipts and progress. False where the agent is stopping.
   std::function<bool(v1::Hello&)> fill_hello;
-  // The aggregator will never take this site as it is (fenced, revoked ...): the agent should end.
+  // The aggregator will never take this site as it is (fenced, revoked, certificate expired ...):
+  // the agent should end.
   std::function<void(const absl::Status&)> on_refused_for_good;
 };
 

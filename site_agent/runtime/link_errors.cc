@@ -52,6 +52,32 @@ v1::ErrorDetail PrintableDetailOf(const absl::Status& status) {
   return detail;
 }
 
+std::string AdviceFor(v1::Reason reason, const Stranded& whom) {
+  const std::string join_again = absl::StrCat(
+      "ask who runs the aggregator for a new join file (consilium site add ", whom.site,
+      "), then: consilium-agent enrol --store ", whom.store_folder, " --join FILE");
+  switch (reason) {
+    case v1::LEASE_FENCED:
+    case v1::INCARNATION_FENCED:
+      return absl::StrCat(
+          "Two copies of this site's store are about, and this one came second. If the other one "
+          "is to stay, delete this one. If this one is to stay, stop the other for good and ",
+          join_again);
+    case v1::CERTIFICATE_EXPIRED:
+      return absl::StrCat("To come back, ", join_again);
+    case v1::SITE_REVOKED:
+      return "If that is a mistake, ask who runs the aggregator: the site may join again under a "
+             "new name, with a new store";
+    case v1::SITE_UNKNOWN:
+      return "Ask who runs the aggregator whether it was set up anew or restored from an old "
+             "backup";
+    case v1::WIRE_VERSION:
+      return "Update the older of the two programs";
+    default:
+      return "";
+  }
+}
+
 bool IsRefusalForGood(v1::Reason reason) {
   switch (reason) {
     case v1::LEASE_FENCED:

@@ -20,6 +20,13 @@ std::string ExplainLinkError(const absl::Status& status, const std::string& addr
 // DetailOf(status), its message one printable line: what the journal may keep of it.
 v1::ErrorDetail PrintableDetailOf(const absl::Status& status);
 
+// What a person can do about a refusal for good, in a sentence; empty where the refusal says it.
+struct Stranded {
+  std::string site;
+  std::string store_folder;
+};
+std::string AdviceFor(v1::Reason reason, const Stranded& whom);
+
 // Trying again as it is can not help: a person has to look.
 bool IsRefusalForGood(v1::Reason reason);
 

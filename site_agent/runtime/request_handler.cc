@@ -12,6 +12,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/agent_status.h"
+#include "site_agent/runtime/data_import.h"
 #include "site_agent/runtime/describe_plan.h"
 #include "site_agent/runtime/engine_loop.h"
 #include "site_agent/runtime/journal_codec.h"
@@ -144,6 +145,13 @@ absl::StatusOr<json> Policy(SiteStore& store, const json& request) {
               {"all_runs_approved", all_runs == AllRuns::kApproved}};
 }
 
+absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(const ImportOptions options, ImportOptionsOf(request));
+  return ImportInto(store, options, [agent](const std::vector<Digest>& contracts) {
+    return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
+  });
+}
+
 absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request) {
   const std::string name = Text(request, "command");
   if (name == "status") return agent != nullptr ? agent->Status() : StatusAtRest(store);
@@ -156,6 +164,7 @@ absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request)
   if (name == "approve_all") return SetAllRuns(store, agent, AllRuns::kApproved);
   if (name == "approve_one_by_one") return SetAllRuns(store, agent, AllRuns::kOneByOne);
   if (name == "policy") return Policy(store, request);
+  if (name == "import") return Import(store, agent, request);
   return absl::InvalidArgumentError("the agent knows no such command");
 }
 

@@ -149,6 +149,16 @@ bool SiteStore::is_enrolled() {
   return site.ok() && site->has_value();
 }
 
+absl::StatusOr<std::optional<SigningKey>> SiteStore::OwnSigningKey() {
+  absl::MutexLock lock(&mu_);
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, Value("signing_key"));
+  if (!bytes.has_value()) return std::nullopt;
+  CONSILIUM_ASSIGN_OR_RETURN(SigningKey key,
+                             SigningKey::FromPrivateBytes(SecretBytes(std::span<const uint8_t>(
+                                 reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()))));
+  return std::optional<SigningKey>(std::move(key));
+}
+
 absl::Status SiteStore::WriteLeases(const LeasePair& leases) {
   CONSILIUM_ASSIGN_OR_RETURN(
       Statement put,

@@ -112,6 +112,8 @@ class SiteStore {
   // FAILED_PRECONDITION where it has not, and says what to do.
   absl::StatusOr<SiteIdentity> Identity();
   bool is_enrolled();
+  // By which the aggregator knows this store when it enrols again; nothing before it has enrolled.
+  absl::StatusOr<std::optional<SigningKey>> OwnSigningKey();
 
   absl::StatusOr<LeasePair> Leases();
   absl::Status PutLeases(const LeasePair& leases);

@@ -19,7 +19,7 @@
 #include "protocol/wire/identity.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
-#include "site_agent/runtime/release_rules.h"
+#include "site_agent/core/release_rules.h"
 
 namespace consilium::site {
 namespace {

@@ -8,6 +8,7 @@ deadline that only a defect reaches.
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,29 @@ def free_port():
 
 class Failed(Exception):
     pass
+
+
+def wdbc_federation(bin_folder, source, folder, sites, versions):
+    """Hospitals out of the WDBC table's four, enrolled, with data, stopped; and a run config whose
+    outcome hangs on the order of arrivals alone."""
+    scenario = source / "sim/scenarios/wdbc-four-hospitals"
+    table = folder / "wdbc.csv"
+    table.write_bytes(subprocess.run([source / "scripts/wdbc_table"], check=True,
+                                     capture_output=True).stdout)
+    subprocess.run([bin_folder / "consilium-sim", "data", "split", scenario / "run.textproto",
+                    scenario / "scenario.textproto", "--data", folder, "--out", folder / "tables"],
+                   check=True, capture_output=True)
+    text = (scenario / "run.textproto").read_text()
+    text = text.replace("../../../models", str(source / "models"))
+    text = re.sub(r"task_duration_min_ms: \d+",
+                  "task_duration_min_ms: 0\n  tasks_in_flight_max: 1", text)
+    text = re.sub(r"versions_max: \d+", f"versions_max: {versions}", text)
+    run_config = folder / "run.textproto"
+    run_config.write_text(text)
+    federation = Federation(bin_folder, folder / "template")
+    federation.create({site: folder / "tables" / f"{site}.csv" for site in sites},
+                      source / "models/zoo/contracts/wdbc.contract.textproto")
+    return federation, run_config
 
 
 class Federation:

@@ -9,11 +9,10 @@ import collections
 import json
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
-from federation import Failed, Federation
+from federation import Failed, wdbc_federation
 
 SITES = ["eastern", "northern", "southern", "western"]
 VERSIONS = 12
@@ -27,28 +26,6 @@ ORDER = ["eastern", "northern", "western", "southern", "eastern", "eastern", "we
 def failpoints(source):
     text = (source / "protocol/core/failpoint.cc").read_text()
     return re.findall(r'^    "((?:agent|aggregator)\.\w+)"', text, re.MULTILINE)
-
-
-def prepare(arguments, folder):
-    """A federation with data, and a run config whose outcome hangs on the order alone."""
-    scenario = arguments.source / "sim/scenarios/wdbc-four-hospitals"
-    table = folder / "wdbc.csv"
-    table.write_bytes(subprocess.run([arguments.source / "scripts/wdbc_table"], check=True,
-                                     capture_output=True).stdout)
-    subprocess.run([arguments.bin / "consilium-sim", "data", "split", scenario / "run.textproto",
-                    scenario / "scenario.textproto", "--data", folder, "--out", folder / "tables"],
-                   check=True, capture_output=True)
-    text = (scenario / "run.textproto").read_text()
-    text = text.replace("../../../models", str(arguments.source / "models"))
-    text = re.sub(r"task_duration_min_ms: \d+",
-                  "task_duration_min_ms: 0\n  tasks_in_flight_max: 1", text)
-    text = re.sub(r"versions_max: \d+", f"versions_max: {VERSIONS}", text)
-    (folder / "run.textproto").write_text(text)
-    (folder / "order").write_text("\n".join(ORDER) + "\n")
-    federation = Federation(arguments.bin, folder / "template")
-    federation.create({site: folder / "tables" / f"{site}.csv" for site in SITES},
-                      arguments.source / "models/zoo/contracts/wdbc.contract.textproto")
-    return federation
 
 
 def check_receipts(federation, report, run):
@@ -141,7 +118,8 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory(prefix="consilium-faults-") as name:
         folder = pathlib.Path(name)
-        template = prepare(arguments, folder)
+        template, _ = wdbc_federation(arguments.bin, arguments.source, folder, SITES, VERSIONS)
+        (folder / "order").write_text("\n".join(ORDER) + "\n")
         expected = trial(template, folder, None)
         if len(expected) != VERSIONS + 1:
             sys.exit(f"the undisturbed run made {len(expected)} versions")

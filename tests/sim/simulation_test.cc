@@ -16,6 +16,7 @@
 #include "sim/engine/baselines.h"
 #include "sim/engine/replay.h"
 #include "sim/report/scores.h"
+#include "site_agent/core/release_rules.h"
 #include "site_agent/train/cpu_trainer.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -110,6 +111,48 @@ TEST_F(SimulationTest, EveryUpdateEndsOnceUnderLossDuplicationAndBrokenLinks) {
     }
   }
   for (const auto& [update, times] : named) EXPECT_EQ(times, 1) << update.first.value();
+}
+
+// As consilium-agent's egress gate does it, so that simulation and deployment agree.
+TEST_F(SimulationTest, WithholdsWhatIsOverTooFewPatients) {
+  const SiteId small("western");
+  Study study = Load(1, {"stop.versions_max=4"});
+  const auto with_share = [&](double share) {
+    auto& partition = *study.scenario.mutable_dataset()->mutable_partitioned();
+    partition.set_shares(3, share);
+    partition.set_dirichlet(0);
+    auto data = LoadScenarioData(study.scenario, study.plan, testing::TempDir());
+    EXPECT_TRUE(data.ok()) << data.status();
+    study.data = *std::move(data);
+    return CountPart(study.data.at(small), v1::TRAIN);
+  };
+  // Enough to train on, too few to say how well the model does on its validation and test patients.
+  EXPECT_GE(with_share(2), site::kMinimumCountDefault);
+  EXPECT_LT(CountPart(study.data.at(small), v1::TEST), site::kMinimumCountDefault);
+  EXPECT_GT(CountPart(study.data.at(small), v1::TEST), 0u);
+  auto simulation = Run(study);
+  EXPECT_EQ(simulation->run().participants.at(small).decision,
+            federation::Participant::Decision::kApproved);
+  int reports = 0;
+  for (const federation::VersionState& version : simulation->run().versions) {
+    for (const auto* scores : {&version.validation, &version.test}) {
+      for (const auto& [site, sums] : *scores) {
+        EXPECT_EQ(sums->examples() == 0, site == small) << site.value();
+        ++reports;
+      }
+    }
+  }
+  EXPECT_GT(reports, 4);
+  for (const auto& [site, participant] : simulation->run().participants) {
+    ASSERT_NE(participant.statistics, nullptr);
+    EXPECT_GT(participant.statistics->counts(0), 0u) << site.value();
+  }
+
+  // Too few to train on: the site takes no part.
+  EXPECT_LT(with_share(0.8), site::kMinimumCountDefault);
+  EXPECT_GT(CountPart(study.data.at(small), v1::TRAIN), 0u);
+  simulation = Run(study);
+  EXPECT_EQ(simulation->run().participants.at(small).refusal_reason, v1::TOO_FEW_EXAMPLES);
 }
 
 TEST_F(SimulationTest, ReplayAndRetrainingGiveTheSameModels) {

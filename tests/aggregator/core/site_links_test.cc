@@ -96,10 +96,39 @@ TEST_F(Lease, AStreamOfAnotherIncarnationEndsNothing) {
   EXPECT_EQ(f_.engine.sites().at(kA).link, SiteState::Link::kAttached);
 }
 
-TEST_F(Lease, AnIdIsUsedOnce) {
-  Step(SiteAdded{kA, TestFederation::Lease(kA, 7)});  // Its first token was lost.
+TEST_F(Lease, AnotherTokenBeforeTheFirstAttachReplacesTheFirst) {
+  Step(SiteAdded{kA, TestFederation::Lease(kA, 7)});
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 1, 0, 1))), v1::LEASE_FENCED);
   EXPECT_THAT(Of<Welcome>(Step(Attach(kA, 1, 7, 8))), SizeIs(1));
+}
+
+TEST_F(Lease, ASiteThatJoinsAgainFencesEveryOtherCopy) {
+  Step(Attach(kA, 9, 0, 1));
+  Step(LeaseConfirmed{kA, TestFederation::Lease(kA, 1)});
+  // The live stream is a copy's: it had attached first. The store that joins again was started less
+  // often than it.
+  const auto joined = Step(SiteAdded{kA, TestFederation::Lease(kA, 3)});
+  ASSERT_THAT(Of<Detach>(joined), SizeIs(1));
+  EXPECT_EQ(Of<Detach>(joined)[0].reason, v1::LEASE_FENCED);
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 10, 1, 11))), v1::LEASE_FENCED);
+  EXPECT_THAT(Of<Welcome>(Step(Attach(kA, 2, 3, 4))), SizeIs(1));
+  // What the shell says of the stream that was ended comes late.
+  Step(SiteLost{kA, Incarnation(9)});
+  EXPECT_EQ(f_.engine.sites().at(kA).link, SiteState::Link::kAttached);
+}
+
+TEST_F(Lease, APendingLeaseDiesToo) {
+  Step(Attach(kA, 1, 0, 1));
+  Step(SiteLost{kA, Incarnation(1)});
+  Step(SiteAdded{kA, TestFederation::Lease(kA, 3)});
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 2, 1, 2))), v1::LEASE_FENCED);
+}
+
+TEST_F(Lease, ARemovedSiteDoesNotJoinAgain) {
+  Step(Attach(kA, 1, 0, 1));
+  Step(SiteRemoved{kA});
   EXPECT_THAT(Of<Alarm>(Step(SiteAdded{kA, TestFederation::Lease(kA, 3)})), SizeIs(1));
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 2, 3, 4))), v1::SITE_REVOKED);
 }
 
 TEST(Attach, SaysEverythingAgain) {

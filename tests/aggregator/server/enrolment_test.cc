@@ -82,16 +82,53 @@ TEST(Enrolment, RefusesARequestThatIsNone) {
   EXPECT_THAT(Enrol(join, RequestOf(join)), IsOk());
 }
 
-TEST(Enrolment, MakesNoSecondStoreOfASiteThatHasAttached) {
+// Its certificate has ended, or a copy of its store was first.
+TEST(Enrolment, ASiteThatHasAttachedComesBackWithItsOwnStoreAlone) {
   LiveAggregator aggregator;
   FakeSite site(aggregator, "north");
   ASSERT_THAT(site.Attach(), IsOk());
+  const v1::JoinFile join = aggregator.AddSite("north");
+  v1::EnrolRequest request = RequestOf(join);
+  request.set_signing_public_key(std::string(32, '2'));
+  const auto other_store = Enrol(join, request);
+  EXPECT_EQ(ReasonOf(other_store), v1::TOKEN_REFUSED);
+  EXPECT_THAT(other_store, IsError(absl::StatusCode::kPermissionDenied, "a new site name"));
+
+  // Nothing has happened to the site, and the token is still good.
+  request.set_signing_public_key(site.store().signing_key);
+  const TlsKey key = *TlsKey::Generate();
+  request.set_csr_pem(*key.MakeRequestPem());
+  const auto response = Enrol(join, request);
+  ASSERT_THAT(response, IsOk());
+  EXPECT_EQ(DetailOf(site.AwaitClosed()).reason(), v1::LEASE_FENCED);
+  EXPECT_FALSE(site.Attach().ok());
+  site.store().lease = response->initial_lease();
+  ASSERT_THAT(
+      InstallCertificate(site.store().certificate_folder, key, response->certificate_chain_pem()),
+      IsOk());
+  FakeSite back(aggregator, "north", site.store());
+  EXPECT_THAT(back.Attach(), IsOk());
+}
+
+TEST(Enrolment, ARevokedSiteStaysOut) {
+  LiveAggregator aggregator;
+  FakeSite site(aggregator, "north");
+  ASSERT_THAT(site.Attach(), IsOk());
+  const v1::JoinFile join = aggregator.AddSite("north");
   grpc::ClientContext context;
-  v1::AddSiteRequest request;
-  request.set_site_id("north");
-  v1::JoinFile join;
-  EXPECT_EQ(aggregator.admin().AddSite(&context, request, &join).error_code(),
-            grpc::StatusCode::ALREADY_EXISTS);
+  v1::RevokeSiteRequest revoke;
+  revoke.set_site_id("north");
+  v1::RevokeSiteResponse revoked;
+  ASSERT_THAT(FromGrpcStatus(aggregator.admin().RevokeSite(&context, revoke, &revoked)), IsOk());
+  v1::EnrolRequest request = RequestOf(join);
+  request.set_signing_public_key(site.store().signing_key);
+  EXPECT_FALSE(Enrol(join, request).ok());
+  grpc::ClientContext again;
+  v1::AddSiteRequest add;
+  add.set_site_id("north");
+  v1::JoinFile none;
+  EXPECT_EQ(DetailOf(FromGrpcStatus(aggregator.admin().AddSite(&again, add, &none))).reason(),
+            v1::SITE_REVOKED);
 }
 
 TEST(Renewal, GivesACertificateWithWhichTheSiteGoesOn) {

@@ -175,6 +175,7 @@ FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
   MustOk(InstallCertificate(store_.certificate_folder, key, response.certificate_chain_pem()));
   store_.lease = response.initial_lease();
   store_.aggregator_key = response.aggregator_signing_key();
+  store_.signing_key = request.signing_public_key();
   Connect();
 }
 

@@ -93,7 +93,8 @@ struct SiteStore {
   std::string certificate_folder;
   std::string root_pem;
   std::string aggregator_key;
-  std::string lease;  // That both sides last confirmed.
+  std::string signing_key;  // The public one.
+  std::string lease;        // That both sides last confirmed.
   uint64_t incarnation = 0;
 };
 

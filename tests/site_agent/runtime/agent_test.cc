@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/standardisation.h"
@@ -94,6 +95,12 @@ class AgentTest : public ::testing::Test {
     EXPECT_THAT(ImportData(place_, {.contract_file = folder_.File("contract"),
                                     .csv_file = folder_.File("csv")}),
                 IsOk());
+  }
+
+  absl::StatusOr<nlohmann::json> OpenReportFile(const std::string& dataset) {
+    const auto text = ReadFile(place_.folder + "/import-" + dataset + ".json", 1 << 20);
+    if (!text.ok()) return text.status();
+    return nlohmann::json::parse(*text);
   }
 
   void StartAgent() { StartAgent(place_); }
@@ -361,7 +368,10 @@ TEST_F(AgentTest, AFencedStoreEndsItsAgent) {
   Enrol();
   aggregator_.RefuseAttach(v1::LEASE_FENCED);
   StartAgent();
-  EXPECT_EQ(DetailOf(ending_->Wait()).reason(), v1::LEASE_FENCED);
+  const absl::Status why = ending_->Wait();
+  EXPECT_EQ(DetailOf(why).reason(), v1::LEASE_FENCED);
+  EXPECT_THAT(why.message(), HasSubstr("refused by the test (LEASE_FENCED). Two copies"));
+  EXPECT_THAT(why.message(), HasSubstr("consilium site add cleveland"));
 }
 
 TEST_F(AgentTest, ABusyLeaseIsTriedAgain) {
@@ -597,6 +607,47 @@ TEST_F(AgentTest, RenewsItsCertificateWithoutARestart) {
   });
 }
 
+TEST_F(AgentTest, AnExpiredCertificateEndsTheAgentAndANewJoinFileBringsTheSiteBack) {
+  Enrol();
+  const Digest signing_key =
+      Sha256Of(Must(OpenStore(place_))->OwnSigningKey().value()->public_key());
+  // The site was off for twelve days; a certificate is for seven.
+  const TlsKey key = Must(TlsKey::Generate());
+  const std::string chain = Must(federation_.intermediate().IssueSite(
+      Must(key.MakeRequestPem()), SiteId("cleveland"), absl::Now() - absl::Hours(24 * 12)));
+  ASSERT_THAT(InstallCertificate(place_.folder + "/tls", key, chain), IsOk());
+  const nlohmann::json at_rest = Must(SiteStatus(place_));
+  EXPECT_EQ(At(at_rest, "/certificate_expired"), true);
+  for (const char* part : {"expired on 2", "5 days ago", "consilium site add cleveland",
+                           "consilium-agent enrol --store "}) {
+    EXPECT_THAT(at_rest.value("certificate_error", ""), HasSubstr(part));
+  }
+  StartAgent();
+  const absl::Status why = ending_->Wait();
+  EXPECT_EQ(DetailOf(why).reason(), v1::CERTIFICATE_EXPIRED);
+  EXPECT_THAT(why.message(), HasSubstr("consilium site add cleveland"));
+  StopAgent();
+
+  Enrol();
+  // The aggregator lets only this store come back.
+  EXPECT_EQ(Sha256Of(Must(OpenStore(place_))->OwnSigningKey().value()->public_key()), signing_key);
+  StartAgent();
+  const nlohmann::json status =
+      WaitForStatus([](const nlohmann::json& now) { return At(now, "/attached") == true; });
+  EXPECT_EQ(At(status, "/certificate_expired"), false);
+  EXPECT_FALSE(status.contains("certificate_error"));
+}
+
+TEST_F(AgentTest, AnAggregatorThatIsAwayEndsNothing) {
+  Enrol();
+  aggregator_.StopServing();
+  StartAgent();
+  WaitForStatus([](const nlohmann::json& now) {
+    return absl::StrContains(now.value("link_error", ""), "can not be reached");
+  });
+  EXPECT_EQ(At(Must(SiteStatus(place_)), "/running"), true);
+}
+
 TEST_F(AgentTest, SaysThatSomebodyElseAnswers) {
   Enrol();
   const TestFederation other("other");
@@ -614,6 +665,39 @@ TEST_F(AgentTest, SaysThatSomebodyElseAnswers) {
   const nlohmann::json status =
       WaitForStatus([](const nlohmann::json& now) { return !now.value("link_error", "").empty(); });
   EXPECT_THAT(status.value("link_error", ""), HasSubstr("is not this federation's aggregator"));
+}
+
+TEST_F(AgentTest, ARunningAgentImportsData) {
+  Enrol();
+  StartAgent();
+  ImportPatients(60);
+  EXPECT_EQ(At(Must(ListData(place_)), "/datasets/0/rows"), 60);
+  EXPECT_TRUE(Must(OpenReportFile("small")).contains("refusals"));
+  // What can not be imported says why, and the agent goes on.
+  EXPECT_THAT(ImportData(place_, {.contract_file = folder_.File("contract"),
+                                  .csv_file = folder_.File("nowhere.csv")}),
+              IsError(StatusCode::kNotFound, "nowhere.csv"));
+  EXPECT_EQ(At(Must(ListData(place_)), "/datasets/0/rows"), 60);
+}
+
+TEST_F(AgentTest, ARunThatGoesOnKeepsItsRows) {
+  BringToRunning();
+  const ImportOptions options = {.contract_file = folder_.File("contract"),
+                                 .csv_file = folder_.File("csv")};
+  EXPECT_THAT(ImportData(place_, options), IsError(StatusCode::kFailedPrecondition, kRun));
+  // Nor does a second data set under the run's contract come beside it.
+  ImportOptions beside = options;
+  beside.dataset = "beside";
+  EXPECT_THAT(ImportData(place_, beside), IsError(StatusCode::kFailedPrecondition, kRun));
+  GrantTask(1);
+  aggregator_.WaitForUpload();
+
+  v1::Directive ended;
+  ended.mutable_run_ended()->set_run_id(kRun);
+  ended.mutable_run_ended()->set_result_version(0);
+  aggregator_.Tell(ended);
+  WaitForStatus([](const nlohmann::json& now) { return At(now, "/runs/0/state") == "ended"; });
+  EXPECT_THAT(ImportData(place_, options), IsOk());
 }
 
 TEST_F(AgentTest, OneAgentPerStore) {

@@ -73,7 +73,9 @@ class FakeAggregator final : public v1::Coordination::Service,
     enrolment.RegisterService(static_cast<v1::Enrolment::Service*>(this));
     enrolment_ = enrolment.BuildAndStart();
   }
-  ~FakeAggregator() override {
+  ~FakeAggregator() override { StopServing(); }
+
+  void StopServing() {
     {
       absl::MutexLock lock(&mu_);
       stopping_ = true;

@@ -18,8 +18,8 @@
 //
 // Threads: any.
 
-#ifndef CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
-#define CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
+#ifndef CONSILIUM_SITE_AGENT_CORE_RELEASE_RULES_H_
+#define CONSILIUM_SITE_AGENT_CORE_RELEASE_RULES_H_
 
 #include <cstdint>
 #include <span>
@@ -68,4 +68,4 @@ void WithholdSmallCounts(uint64_t minimum_count, const Examples& part, v1::Metri
 
 }  // namespace consilium::site
 
-#endif  // CONSILIUM_SITE_AGENT_RUNTIME_RELEASE_RULES_H_
+#endif  // CONSILIUM_SITE_AGENT_CORE_RELEASE_RULES_H_

@@ -1,4 +1,4 @@
-#include "site_agent/runtime/release_rules.h"
+#include "site_agent/core/release_rules.h"
 
 #include <algorithm>
 

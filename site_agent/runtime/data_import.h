@@ -1,0 +1,45 @@
+// `consilium-agent data import`: a CSV file under a contract becomes a data set of the store, in
+// the agent that runs on it or without one.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_DATA_IMPORT_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_DATA_IMPORT_H_
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "protocol/core/ids.h"
+#include "site_agent/runtime/site_store.h"
+
+namespace consilium::site {
+
+struct ImportOptions {
+  std::string contract_file;
+  std::string csv_file;
+  std::string dataset = "";      // Empty: the contract's name.
+  std::string report_file = "";  // Empty: import-<dataset>.json in the store's folder.
+};
+
+// What a running agent is asked; files by their absolute paths, since it has a folder of its own.
+nlohmann::json ImportRequest(const ImportOptions& options);
+// INVALID_ARGUMENT where a file is not named.
+absl::StatusOr<ImportOptions> ImportOptionsOf(const nlohmann::json& request);
+
+// Asked before anything changes, with the hashes of the contracts whose data set would be another
+// one afterwards: the file's own, and that of the data set that is replaced.
+using MayReplace = absl::FunctionRef<absl::Status(const std::vector<Digest>& contracts)>;
+
+// {"dataset", "rows_read", "rows_stored", "rows_refused", "report_file", "refusals": [{"line",
+// "column", "reason"}]}; of the refusals the first 20, the report file has them all. Errors of the
+// files, of `may_replace` and of the store; nothing has changed then.
+absl::StatusOr<nlohmann::json> ImportInto(SiteStore& store, const ImportOptions& options,
+                                          MayReplace may_replace);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_DATA_IMPORT_H_
