@@ -137,7 +137,8 @@ int Told(const Arguments& arguments, const absl::Status& done, const std::string
 
 int ApproveRuns(const Arguments& arguments) {
   const StorePlace& place = arguments.place;
-  if (arguments.all_runs) return Told(arguments, Approve(place, std::nullopt), "approved", "all runs");
+  if (arguments.all_runs)
+    return Told(arguments, Approve(place, std::nullopt), "approved", "all runs");
   if (arguments.one_by_one) {
     return Told(arguments, ApproveOneByOne(place), "approved", "one by one");
   }

@@ -31,7 +31,8 @@ COMMANDS = {
         "run submit", "run list", "run status", "run stop", "run purge", "run watch", "run export",
         "model describe", "model list", "model export", "status", "audit verify"},
     "consilium-agent": {
-        "init", "enrol", "data import", "data list", "approve", "run", "status", "audit verify"},
+        "init", "enrol", "data import", "data list", "runs list", "runs show", "approve", "policy",
+        "run", "status", "audit verify"},
     "consilium-aggregator": {"init", "serve"},
     "consilium-sim": {"run", "replay", "assess", "data split"},
 }
