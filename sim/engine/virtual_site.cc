@@ -2,6 +2,7 @@
 
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "aggregator/merge/update_findings.h"
 #include "protocol/wire/hash.h"
@@ -9,6 +10,7 @@
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "sim/engine/overloaded.h"
+#include "site_agent/ingest/encode.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
@@ -113,13 +115,15 @@ void VirtualSite::CheckPlan(const site::CheckPlan& action) {
 }
 
 void VirtualSite::ComputeStatistics(const site::ComputeStatistics& action) {
-  absl::StatusOr<v1::StatisticsReport> report =
-      StatisticsOfSite(*engine_.runs().at(action.run).plan, data_);
-  if (!report.ok()) {
-    world_.failure.Update(report.status());
+  const v1::RunPlan& plan = *engine_.runs().at(action.run).plan;
+  absl::StatusOr<v1::StatisticsReport> report = StatisticsOfSite(plan, data_);
+  const absl::StatusOr<std::vector<uint64_t>> patients =
+      PatientsPerFeature(plan.contract(), {data_.rows, data_.parts});
+  if (!report.ok() || !patients.ok()) {
+    world_.failure.Update(report.ok() ? patients.status() : report.status());
     return;
   }
-  site::WithholdSmallCounts(options_.minimum_count, *report);
+  site::WithholdSmallCounts(options_.minimum_count, *patients, *report);
   report->set_run_id(action.run.value());
   After(absl::ZeroDuration(),
         site::StatisticsComputed{action.run,
@@ -191,19 +195,18 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
     world_.failure.Update(examples.ok() ? weights.status() : examples.status());
     return;
   }
-  const SplitExamples& parts = **examples;
+  const Examples& part =
+      action.split == v1::VALIDATION ? (*examples)->validation : (*examples)->test;
   EvaluateInput input;
   input.plan = run.plan.get();
   input.weights = **weights;
-  input.examples = action.split == v1::TEST         ? &parts.test
-                   : action.split == v1::VALIDATION ? &parts.validation
-                                                    : &parts.train;
+  input.examples = &part;
   absl::StatusOr<v1::MetricSums> sums = trainer_.Evaluate(input);
   if (!sums.ok()) {
     world_.failure.Update(sums.status());
     return;
   }
-  site::WithholdSmallCounts(options_.minimum_count, *sums);
+  site::WithholdSmallCounts(options_.minimum_count, part, *sums);
   After(absl::ZeroDuration(),
         site::EvaluationComputed{action.run, action.version, action.split,
                                  std::make_shared<const v1::MetricSums>(*std::move(sums))});

@@ -120,7 +120,7 @@ absl::StatusOr<uint64_t> SiteStore::MinimumCount() {
   CONSILIUM_ASSIGN_OR_RETURN(const std::optional<std::string> value, Value("minimum_count"));
   if (!value.has_value()) return kMinimumCountDefault;
   uint64_t count = 0;
-  if (!absl::SimpleAtoi(*value, &count) || count < kMinimumCountMin) {
+  if (!absl::SimpleAtoi(*value, &count) || count == 0) {
     return absl::DataLossError("the store's minimum count is none");
   }
   return count;

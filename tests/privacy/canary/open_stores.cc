@@ -6,6 +6,8 @@
 //                                              it up.
 //   open_stores rows STORE KEK OUT             the rows of a site's data sets, unsealed
 //   open_stores export EXPORT KEY OUT          what `consilium run export` wrote
+//   open_stores loosen DATABASE KEK            lets a site's numbers over one patient out, which no
+//                                              command does: for a leak that is planted on purpose
 //
 // OUT is a file of items, as message_recorder.cc writes them.
 
@@ -240,8 +242,21 @@ absl::Status DumpExport(const std::string& path, const std::string& key_file, It
   return absl::OkStatus();
 }
 
+absl::Status Loosen(const std::string& path, const std::string& kek_file) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, ReadKek(kek_file));
+  CONSILIUM_ASSIGN_OR_RETURN(const KeyRing keys, KeyRing::Open(kek, path + ".keys"));
+  CONSILIUM_ASSIGN_OR_RETURN(const SecretBytes key, keys.Get("database"));
+  CONSILIUM_ASSIGN_OR_RETURN(const Connection database, Connect(path, key));
+  const char* const sql =
+      "INSERT OR REPLACE INTO setting VALUES ('minimum_count', CAST('1' AS BLOB))";
+  return sqlite3_exec(database.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK
+             ? absl::OkStatus()
+             : SqlError(database.get());
+}
+
 absl::Status Dump(const std::vector<std::string>& arguments) {
   const std::string mode = arguments.empty() ? "" : arguments[0];
+  if (mode == "loosen" && arguments.size() == 3) return Loosen(arguments[1], arguments[2]);
   const size_t expected = mode == "store" ? 5 : mode == "rows" || mode == "export" ? 4 : 0;
   if (expected == 0 || arguments.size() != expected) {
     return absl::InvalidArgumentError("wrong arguments; the head of the source has the usage");
