@@ -11,9 +11,9 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
 #include "protocol/wire/reasons.h"
+#include "site_agent/core/release_rules.h"
 #include "site_agent/ingest/encode.h"
 #include "site_agent/ingest/split.h"
-#include "site_agent/runtime/release_rules.h"
 
 namespace consilium::site {
 namespace {

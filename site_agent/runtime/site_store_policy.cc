@@ -10,7 +10,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/reasons.h"
-#include "site_agent/runtime/release_rules.h"
+#include "site_agent/core/release_rules.h"
 #include "site_agent/runtime/site_store.h"
 
 namespace consilium::site {

@@ -18,7 +18,7 @@
 #include "privacy/at_rest/key_ring.h"
 #include "protocol/core/files.h"
 #include "protocol/wire/hash.h"
-#include "site_agent/runtime/release_rules.h"
+#include "site_agent/core/release_rules.h"
 #include "site_agent/runtime/site_schema.h"
 #include "tests/site_agent/runtime/site_fixture.h"
 
