@@ -13,8 +13,8 @@ namespace consilium::site {
 // Plans are the largest of what an aggregator says, and each is kept before anyone has looked at
 // it. Beyond these an offer is not looked at (BUSY): plans held at one time, and plans ever written
 // to the journal.
-inline constexpr uint64_t kPlanBytesHeldMax = uint64_t{64} << 20;
-inline constexpr uint64_t kPlanBytesTakenMax = uint64_t{1} << 30;
+inline constexpr uint64_t kPlanBytesHeldMax = uint64_t{32} << 20;
+inline constexpr uint64_t kPlanBytesTakenMax = uint64_t{256} << 20;
 
 // REASON_UNSPECIFIED where a run that was not known before would be looked at; else why not.
 v1::Reason ReasonAgainst(const SiteState& site, const RunOffered& event);

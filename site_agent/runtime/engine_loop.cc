@@ -142,7 +142,8 @@ void EngineLoop::Step(Event event) {
     spdlog::error("ALARM: an input that the journal can not keep is passed over");
     return;
   }
-  barrier_.Hold(engine_.sequence().next(), engine_.Step(input.time, input.event));
+  std::vector<Action> actions = engine_.Step(input.time, input.event);
+  barrier_.Hold(engine_.sequence(), std::move(actions));
   uncommitted_.push_back(std::move(entry));
   stepped_.push_back(std::move(input.event));
 }
