@@ -171,6 +171,10 @@ class Aggregator::Impl {
   }
 
   absl::Status Start() {
+    if (!std::filesystem::exists(options_.data + "/store")) {
+      return absl::NotFoundError(absl::StrCat("there is no aggregator's data in ", options_.data,
+                                              ": consilium-aggregator init --data makes it"));
+    }
     CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(KekOf(options_.data, options_.key_file)));
     CONSILIUM_ASSIGN_OR_RETURN(store_, SqlcipherStore::Open(kek, options_.data + "/store"));
     CONSILIUM_ASSIGN_OR_RETURN(addresses_, ReadAddresses(*store_));

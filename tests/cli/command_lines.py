@@ -1,5 +1,7 @@
-"""The programs as a person or a script meets them: help, exit codes, --json, refusals. One small real
-federation is set up once, with a run that has ended; what would change it works on a copy.
+"""The programs as a person or a script meets them: help, exit codes, --json, refusals.
+
+One small, real federation is set up once, with a run that has ended; what would change it works on
+a copy.
 
 usage: command_lines.py --bin DIR --source DIR [UNITTEST_NAME]...
 """
@@ -206,7 +208,8 @@ class Usage(Case):
         spec = world.source / "models/zoo/mlp.textproto"
         for words, line in [
                 ("--set", ["consilium", "model", "describe", spec, "--set", "features"]),
-                ("--plan-hash", ["consilium-agent", "approve", "--store", store, "--plan-hash", "7"]),
+                ("--plan-hash",
+                 ["consilium-agent", "approve", "--store", store, "--plan-hash", "7"]),
                 ("--task-duration-min",
                  ["consilium-agent", "run", "--store", store, "--task-duration-min", "soon"]),
                 ("--allow-test-gates", ["consilium-aggregator", "serve", "--data", "x",
@@ -361,7 +364,8 @@ class Json(Case):
 class Quiet(Case):
     def test_nothing_but_results_when_piped(self):
         for done in [world.admin("status"), world.admin("site", "list"), world.admin("run", "list"),
-                     world.admin("run", "status", world.run), world.admin("run", "watch", world.run),
+                     world.admin("run", "status", world.run),
+                     world.admin("run", "watch", world.run),
                      world.admin("run", "validate", world.run_config),
                      world.admin("audit", "verify"), world.admin("model", "list", world.run),
                      world.call("consilium-agent", "status", "--store", world.store(SITES[0])),
@@ -406,7 +410,8 @@ class Validate(Case):
                     "layerz")
 
     def test_what_is_not_built_yet(self):
-        self.refused(self.variant(("stop {", "privacy { patient_level { epsilon_max: 8 } }\nstop {")),
+        self.refused(self.variant(("stop {",
+                                   "privacy { patient_level { epsilon_max: 8 } }\nstop {")),
                      "privacy", "not built yet")
         presets = (world.source / "protocol/proto/consilium/v1/run_config.proto").read_text()
         preset_names = re.search(r"enum Preset \{(.*?)\n  \}", presets, re.DOTALL).group(1)
@@ -426,7 +431,8 @@ class Validate(Case):
 
     def test_each_impossible_value_is_named_by_its_path(self):
         for old, new, words in [
-                ("learning_rate: 0.01", "learning_rate: -1", "training.optimizer.sgd.learning_rate"),
+                ("learning_rate: 0.01", "learning_rate: -1",
+                 "training.optimizer.sgd.learning_rate"),
                 ("batch_examples: 16", "batch_examples: 4000000000", "training.batch_examples"),
                 ("validation: 0.15", "validation: 0.8", "data.split.validation"),
                 (f"versions_max: {VERSIONS}", "versions_max: 4000000000", "stop.versions_max"),
@@ -504,7 +510,8 @@ class Keys(Case):
         world.federation.start_aggregator()
         world.federation.start_agent(SITES[0])
         (copy / "keys/kek").chmod(0o644)
-        self.expect(world.call("consilium-aggregator", "serve", "--data", copy), FAILED, "chmod 600")
+        self.expect(world.call("consilium-aggregator", "serve", "--data", copy), FAILED,
+                    "chmod 600")
         (copy / "keys/kek").chmod(0o600)
         other = world.fresh("store")
         self.expect(world.call("consilium-agent", "init", "--store", other), DONE)

@@ -2,8 +2,8 @@
 to do.
 
 1. The original is attached when its copy starts: the copy is fenced, the original's run ends.
-2. The copy attaches while the original is down: the original is fenced when it comes back. With a new
-   join file it takes the site over, and then the copy is out.
+2. The copy attaches while the original is down: the original is fenced when it comes back. With a
+   new join file it takes the site over, and then the copy is out.
 
 usage: clone.py --bin DIR --source DIR
 """
@@ -52,7 +52,8 @@ def await_end(federation, run):
                         lambda: federation.run_report(run)["phase"] == "ended")
     report = federation.run_report(run)
     for site in report["participants"]:
-        expect(site["updates_included"] > 0, f"no update of {site['site_id']} was merged", federation)
+        expect(site["updates_included"] > 0, f"no update of {site['site_id']} was merged",
+               federation)
     audit = federation.admin_json("audit", "verify")
     expect(audit["intact"], f"the audit chain is broken: {audit}", federation)
 
@@ -83,7 +84,8 @@ def copy_comes_first(federation, run_config):
     before = alarms(federation)
     federation.start_agent(SITE)
     await_fenced(federation, SITE)
-    expect(alarms(federation) > before, "no alarm in the aggregator's log", federation, "aggregator")
+    expect(alarms(federation) > before, "no alarm in the aggregator's log", federation,
+           "aggregator")
     expect(attached(federation, CLONE), "the copy is not attached any more", federation, CLONE)
 
     join = federation.work / SITE / "again.join"
@@ -102,7 +104,8 @@ def main():
     parser.add_argument("--source", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="consilium-clone-") as name:
-        federation, run_config = wdbc_federation(arguments.bin, arguments.source, pathlib.Path(name),
+        federation, run_config = wdbc_federation(arguments.bin, arguments.source,
+                                                 pathlib.Path(name),
                                                  SITES, versions=6)
         for trial in (copy_comes_second, copy_comes_first):
             try:
