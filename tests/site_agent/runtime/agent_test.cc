@@ -399,9 +399,9 @@ TEST_F(AgentTest, RunsThatDoNotFitAreRefusedWithTheReason) {
   StartAgent();
   aggregator_.WaitFor(v1::SiteEvent::kHello);
   OfferRun("small-2");
-  do {  // What was said of the first run is said again.
+  do {  // The refusal of the first run is said again at every attach.
     decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
-  } while (decision.run_id() != "small-2");
+  } while (decision.run_id() == kRun);
   EXPECT_FALSE(decision.approved());
   EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
   EXPECT_EQ(decision.train_examples(), 0u);
