@@ -48,7 +48,8 @@ std::string PrintableText(absl::string_view text, const PrintableOptions& option
     if (first.bytes == 0) {
       next = absl::StrFormat("\\x%02x", static_cast<uint8_t>(text[0]));
     } else if (IsObeyed(first.code) && !(keeps_lines && first.code == '\n')) {
-      next = absl::StrFormat(first.code < 0x100 ? "\\x%02x" : "\\u%04x", first.code);
+      next = first.code < 0x100 ? absl::StrFormat("\\x%02x", first.code)
+                                : absl::StrFormat("\\u%04x", first.code);
     }
     if (out.size() + next.size() > options.bytes_max) break;
     out += next;
