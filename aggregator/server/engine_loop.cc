@@ -109,7 +109,8 @@ void EngineLoop::Stop() {
 bool EngineLoop::TryPost(EngineInput&& input) {
   Item item = std::move(input);
   if (queue_.TryPush(std::move(item))) return true;
-  input = std::get<EngineInput>(std::move(item));
+  // Untouched, as it was not taken.
+  input = std::get<EngineInput>(std::move(item));  // NOLINT(bugprone-use-after-move)
   return false;
 }
 
