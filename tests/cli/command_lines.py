@@ -75,6 +75,8 @@ JSON_KEYS = {
     "agent data list datasets": {"name", "contract", "contract_sha256", "rows", "rows_refused",
                                  "imported"},
     "agent approve": {"approved"},
+    "agent runs list": {"runs"},
+    "agent policy": {"minimum_count", "all_runs_approved"},
     "agent status": {"site", "federation", "aggregator", "certificate_expired",
                      "certificate_not_after", "certificate_sha256", "running", "attached", "runs"},
     "agent status runs": {"run", "plan_sha256", "state", "tasks", "receipts", "train_examples"},
@@ -332,6 +334,13 @@ class Json(Case):
             data = self.keys("agent data list", world.call("consilium-agent", "data", "list",
                                                            "--store", store, "--json"))
             self.check_keys("agent data list datasets", data["datasets"][0])
+            runs = self.keys("agent runs list", world.call("consilium-agent", "runs", "list",
+                                                           "--store", store, "--json"))
+            self.assertEqual([run["run"] for run in runs["runs"]], [world.run])
+            self.expect(world.call("consilium-agent", "runs", "show", world.run, "--store", store),
+                        DONE, world.run)
+            self.keys("agent policy", world.call("consilium-agent", "policy", "--store", store,
+                                                 "--json"))
             audit = self.keys("agent audit", world.call("consilium-agent", "audit", "verify",
                                                         "--store", store, "--json"))
             self.assertGreater(audit["releases"]["update"]["count"], 0)
