@@ -22,7 +22,6 @@ namespace consilium {
 namespace {
 
 using federation::FederationEngine;
-using federation::RunState;
 
 constexpr char kOperatorName[] = "local operator";
 // How often a watcher that hears nothing is looked after: it may have gone.

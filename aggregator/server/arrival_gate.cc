@@ -16,7 +16,6 @@ namespace {
 using federation::AnnounceModel;
 using federation::FederationEngine;
 using federation::OfferTask;
-using federation::Participant;
 using federation::RunState;
 using federation::TaskPhase;
 

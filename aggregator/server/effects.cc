@@ -167,8 +167,9 @@ void Effects::Do(const federation::PurgeRun& purge, EngineInput&) {
 
 void Effects::Do(const federation::Alarm& alarm, EngineInput&) {
   LogOfSite(SiteLine::kAlarm, alarm.site,
-            absl::StrCat(v1::Reason_Name(alarm.reason), ": run ",
-                         alarm.run.empty() ? "-" : alarm.run.value(), ": ", alarm.message));
+            absl::StrCat(v1::Reason_Name(alarm.reason), ": ",
+                         alarm.run.empty() ? "" : absl::StrCat("run ", alarm.run.value(), ": "),
+                         alarm.message));
 }
 
 }  // namespace consilium

@@ -124,7 +124,8 @@ bool EngineLoop::TryPost(EngineInput&& input) {
   if (waiting_bytes_.fetch_add(bytes) + bytes <= kEngineQueueBytesMax) {
     Item item = std::move(input);
     if (queue_.TryPush(std::move(item))) return true;
-    input = std::get<EngineInput>(std::move(item));
+    // Untouched, as it was not taken.
+    input = std::get<EngineInput>(std::move(item));  // NOLINT(bugprone-use-after-move)
   }
   waiting_bytes_.fetch_sub(bytes);
   return false;

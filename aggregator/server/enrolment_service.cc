@@ -144,7 +144,7 @@ absl::Status RenewalService::Renew(const grpc::ServerContext& context,
   const absl::Status status = RenewFor(peer, request, response);
   if (!status.ok()) {
     LogOfSite(SiteLine::kWarning, peer.site(),
-              absl::StrCat("its certificate is not renewed: ", status.ToString()));
+              absl::StrCat("its certificate is not renewed: ", status.message()));
   }
   return status;
 }

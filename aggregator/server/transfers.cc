@@ -97,6 +97,7 @@ class EngineUpload final : public UploadSink {
     input.hold = std::move(staged->hold);
     input.answer = std::move(answer);
     if (!parts_.engine.TryPost(std::move(input))) {
+      // Untouched, as it was not taken. NOLINTNEXTLINE(bugprone-use-after-move)
       input.answer(Refused(Refusal(v1::BUSY,
                                    "the aggregator has too much to do; send the update "
                                    "again later")));

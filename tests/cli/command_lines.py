@@ -75,6 +75,8 @@ JSON_KEYS = {
     "agent data list datasets": {"name", "contract", "contract_sha256", "rows", "rows_refused",
                                  "imported"},
     "agent approve": {"approved"},
+    "agent runs list": {"runs"},
+    "agent policy": {"minimum_count", "all_runs_approved"},
     "agent status": {"site", "federation", "aggregator", "certificate_expired",
                      "certificate_not_after", "certificate_sha256", "running", "attached", "runs"},
     "agent status runs": {"run", "plan_sha256", "state", "tasks", "receipts", "train_examples"},
@@ -296,8 +298,9 @@ class Json(Case):
         written = self.keys("run export", world.admin(
             "run", "export", world.run, "--recipient", f"{key}.pub", "--out", export, "--json"))
         self.assertEqual(written["bytes"], export.stat().st_size)
-        replay = self.keys("sim replay", world.call("consilium-sim", "replay", export, "--key", key,
-                                                    "--json"))
+        replay = self.keys("sim replay", world.call(
+            "consilium-sim", "replay", export, "--key", key, "--json", "--aggregator-key",
+            world.federation.admin_json("status")["signing_key"]))
         self.assertEqual(replay["mismatches"], [])
         model = world.fresh("model.safetensors")
         self.assertIn("model_id", json.loads(self.expect(world.admin(
@@ -332,6 +335,13 @@ class Json(Case):
             data = self.keys("agent data list", world.call("consilium-agent", "data", "list",
                                                            "--store", store, "--json"))
             self.check_keys("agent data list datasets", data["datasets"][0])
+            runs = self.keys("agent runs list", world.call("consilium-agent", "runs", "list",
+                                                           "--store", store, "--json"))
+            self.assertEqual([run["run"] for run in runs["runs"]], [world.run])
+            self.expect(world.call("consilium-agent", "runs", "show", world.run, "--store", store),
+                        DONE, world.run)
+            self.keys("agent policy", world.call("consilium-agent", "policy", "--store", store,
+                                                 "--json"))
             audit = self.keys("agent audit", world.call("consilium-agent", "audit", "verify",
                                                         "--store", store, "--json"))
             self.assertGreater(audit["releases"]["update"]["count"], 0)
@@ -507,15 +517,17 @@ class Keys(Case):
         copy = world.fresh("aggregator")
         world.federation.stop_all()
         shutil.copytree(world.federation.work / "aggregator", copy)
+        shutil.copytree(world.federation.work / "aggregator-key", f"{copy}-key")
+        key = pathlib.Path(f"{copy}-key/aggregator.kek")
         world.federation.start_aggregator()
         world.federation.start_agent(SITES[0])
-        (copy / "keys/kek").chmod(0o644)
+        key.chmod(0o644)
         self.expect(world.call("consilium-aggregator", "serve", "--data", copy), FAILED,
                     "chmod 600")
-        (copy / "keys/kek").chmod(0o600)
+        key.chmod(0o600)
         other = world.fresh("store")
         self.expect(world.call("consilium-agent", "init", "--store", other), DONE)
-        shutil.copy(f"{other}-key/site.kek", copy / "keys/kek")
+        shutil.copy(f"{other}-key/site.kek", key)
         done = self.expect(world.call("consilium-aggregator", "serve", "--data", copy), FAILED)
         self.assertRegex(done.stderr, "(?i)key")
 

@@ -27,8 +27,11 @@ def expect(condition, what, federation, *logs):
                                      for name in logs]))
 
 
-def attached(federation, folder):
-    return federation.site_status(folder).get("attached") is True
+def attached(federation, name):
+    """Whether the newest process of that name has attached, by its own log: `status` while it
+    starts would open the store in its place."""
+    since_start = federation.log(name).rpartition("the agent runs on")[2]
+    return "attached to the aggregator" in since_start
 
 
 def await_fenced(federation, name):
@@ -43,7 +46,7 @@ def await_fenced(federation, name):
 
 
 def alarms(federation):
-    return sum(f"ALARM LEASE_FENCED: site {SITE} " in line
+    return sum(f"ALARM site {SITE}: LEASE_FENCED" in line
                for line in federation.log("aggregator").splitlines())
 
 
@@ -69,11 +72,14 @@ def copy_comes_second(federation, run_config):
     await_fenced(federation, CLONE)
     expect(alarms(federation) > 0, "no alarm in the aggregator's log", federation, "aggregator")
     expect(not federation.died(SITE), "the original ended too", federation, SITE)
-    expect(attached(federation, SITE), "the original is not attached any more", federation, SITE)
+    expect(federation.site_status(SITE)["attached"], "the original is not attached any more",
+           federation, SITE)
     await_end(federation, run)
 
 
 def copy_comes_first(federation, run_config):
+    for log in federation.logs.iterdir():
+        log.write_text("")
     # With the lease that the original holds now.
     shutil.rmtree(federation.work / CLONE)
     shutil.copytree(federation.work / SITE, federation.work / CLONE, symlinks=True)
@@ -86,10 +92,11 @@ def copy_comes_first(federation, run_config):
     await_fenced(federation, SITE)
     expect(alarms(federation) > before, "no alarm in the aggregator's log", federation,
            "aggregator")
-    expect(attached(federation, CLONE), "the copy is not attached any more", federation, CLONE)
+    expect(federation.site_status(CLONE)["attached"], "the copy is not attached any more",
+           federation, CLONE)
 
     join = federation.work / SITE / "again.join"
-    federation.admin("site", "add", SITE, "--out", join)
+    federation.admin("site", "add", "--again", SITE, "--out", join)
     federation.call("consilium-agent", "enrol", "--store", federation.work / SITE / "store",
                     "--join", join)
     await_fenced(federation, CLONE)
@@ -110,6 +117,10 @@ def main():
         for trial in (copy_comes_second, copy_comes_first):
             try:
                 trial(federation, run_config)
+            except Failed:
+                for log in sorted(federation.logs.iterdir()):
+                    print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}", flush=True)
+                raise
             finally:
                 federation.stop_all()
             print(f"ok      {trial.__name__}", flush=True)

@@ -62,6 +62,7 @@ class SteadyTrainer final : public Trainer {
     TrainOutput output;
     output.steps = input.local_steps;
     output.mean_loss = 0.5;
+    output.patients = 20;
     output.delta.assign(input.base.size(), 0.001F);
     return output;
   }
@@ -160,9 +161,7 @@ TEST_F(Rejoin, ASiteWhoseCertificateEndedGoesOnWithItsStore) {
   InstallEndedCertificate();
   EXPECT_THAT(AddSite(request), IsError(absl::StatusCode::kAlreadyExists, "--again"));
   request.set_again(true);
-  // The aggregator may still be on its way to see that the stream has ended.
   absl::StatusOr<v1::JoinFile> again = AddSite(request);
-  while (absl::IsFailedPrecondition(again.status())) again = AddSite(request);
   ASSERT_THAT(again, IsOk());
   Enrol(*again);
   StartAgent();
@@ -173,19 +172,13 @@ TEST_F(Rejoin, ASiteWhoseCertificateEndedGoesOnWithItsStore) {
   EXPECT_EQ(report.participants(0).updates_refused(), 0);
   StopAgent();
 
-  // What the engine decided is in the journal: a restart finds it.
+  // What the engine decided is in the journal: a restart, at another port here, finds it.
   aggregator_.Restart();
+  again = AddSite(request);
+  ASSERT_THAT(again, IsOk());
+  Enrol(*again);
   StartAgent();
   AwaitVersion(run, report.current_version() + 2);
-}
-
-TEST_F(Rejoin, ASiteThatIsAttachedGetsNoNewJoinFile) {
-  FakeSite site(aggregator_, "north");
-  ASSERT_THAT(site.Attach(), IsOk());
-  v1::AddSiteRequest request;
-  request.set_site_id("north");
-  request.set_again(true);
-  EXPECT_THAT(AddSite(request), IsError(absl::StatusCode::kFailedPrecondition, "is attached"));
 }
 
 // From the moment on that the operator has said so, and whether the new file is used or not.
@@ -196,9 +189,7 @@ TEST_F(Rejoin, TheCertificatesThatTheSiteHadAreRevoked) {
   v1::AddSiteRequest request;
   request.set_site_id("north");
   request.set_again(true);
-  absl::StatusOr<v1::JoinFile> again = AddSite(request);
-  while (absl::IsFailedPrecondition(again.status())) again = AddSite(request);
-  ASSERT_THAT(again, IsOk());
+  ASSERT_THAT(AddSite(request), IsOk());
   EXPECT_FALSE(site.Attach().ok());
   aggregator_.Restart();
   EXPECT_FALSE(site.Attach().ok());

@@ -28,6 +28,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
   const char* const aggregations[] = {
       "preset: STALENESS_WEIGHTED_TABLE",
+      // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text on two lines, as some below.
       "preset: STALENESS_WEIGHTED_TABLE trigger { buffer { updates: 5 } } "
       "staleness { hinge { slope: 2 free: 1 } } server { adam {} }",
       "preset: FEDAVG",

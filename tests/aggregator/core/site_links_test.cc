@@ -107,7 +107,8 @@ TEST_F(Lease, ASiteThatJoinsAgainFencesEveryOtherCopy) {
   Step(LeaseConfirmed{kA, TestFederation::Lease(kA, 1)});
   // The live stream is a copy's: it had attached first. The store that joins again was started less
   // often than it.
-  const auto joined = Step(SiteAdded{kA, TestFederation::Lease(kA, 3)});
+  const auto joined =
+      Step(SiteAdded{kA, TestFederation::Lease(kA, 3), SiteAdded::Occasion::kAgain});
   ASSERT_THAT(Of<Detach>(joined), SizeIs(1));
   EXPECT_EQ(Of<Detach>(joined)[0].reason, v1::LEASE_FENCED);
   EXPECT_EQ(RefusalOf(Step(Attach(kA, 10, 1, 11))), v1::LEASE_FENCED);
@@ -120,7 +121,7 @@ TEST_F(Lease, ASiteThatJoinsAgainFencesEveryOtherCopy) {
 TEST_F(Lease, APendingLeaseDiesToo) {
   Step(Attach(kA, 1, 0, 1));
   Step(SiteLost{kA, Incarnation(1)});
-  Step(SiteAdded{kA, TestFederation::Lease(kA, 3)});
+  Step(SiteAdded{kA, TestFederation::Lease(kA, 3), SiteAdded::Occasion::kAgain});
   EXPECT_EQ(RefusalOf(Step(Attach(kA, 2, 1, 2))), v1::LEASE_FENCED);
 }
 
@@ -134,9 +135,10 @@ TEST_F(Lease, ARemovedSiteDoesNotJoinAgain) {
 TEST_F(Lease, BeginsAnewWhereAnOperatorSaysSo) {
   const SiteAdded again{kA, TestFederation::Lease(kA, 7), SiteAdded::Occasion::kAgain};
   Step(Attach(kA, 5, 0, 1));
-  // Not while it is there.
-  EXPECT_THAT(Of<Alarm>(Step(again)), SizeIs(1));
   Step(SiteLost{kA, Incarnation(5)});
+  // An operator has to say so.
+  EXPECT_THAT(Of<Alarm>(Step(SiteAdded{kA, TestFederation::Lease(kA, 7)})), SizeIs(1));
+  EXPECT_EQ(RefusalOf(Step(Attach(kA, 6, 7, 8))), v1::LEASE_FENCED);
   EXPECT_THAT(Of<Alarm>(Step(again)), IsEmpty());
   // Neither of the leases that it had is good any more, and an older store may have the new one.
   EXPECT_EQ(RefusalOf(Step(Attach(kA, 6, 0, 8))), v1::LEASE_FENCED);

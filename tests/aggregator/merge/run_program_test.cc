@@ -137,8 +137,9 @@ TEST(RunProgram, RandomProgramsEqualTheReferenceBitForBit) {
     const auto result = RunProgram(program, store, nullptr);
     ASSERT_TRUE(result.ok()) << result.status();
     const std::vector<float>& expected = reference.At(Model(1));
-    ASSERT_EQ(memcmp((*store.Get(Model(1)))->data(), expected.data(), kElements * sizeof(float)),
-              0);
+    const float* const actual = (*store.Get(Model(1)))->data();
+    // The bits are what is compared. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
+    ASSERT_EQ(memcmp(actual, expected.data(), kElements * sizeof(float)), 0);
     EXPECT_EQ(result->payload_root, MerkleRootOf({reinterpret_cast<const uint8_t*>(expected.data()),
                                                   expected.size() * sizeof(float)}));
     ASSERT_EQ(result->scalars.size(), reference.scalars.size());

@@ -5,6 +5,7 @@
 #include <spdlog/sinks/ringbuffer_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -90,7 +91,7 @@ TEST(Enrolment, ASiteThatHasAttachedComesBackWithItsOwnStoreAlone) {
   LiveAggregator aggregator;
   FakeSite site(aggregator, "north");
   ASSERT_THAT(site.Attach(), IsOk());
-  const v1::JoinFile join = aggregator.AddSite("north");
+  const v1::JoinFile join = aggregator.AddSite("north", AggregatorAccess::Occasion::kAgain);
   v1::EnrolRequest request = RequestOf(join);
   request.set_signing_public_key(std::string(32, '2'));
   const auto other_store = Enrol(join, request);
@@ -117,7 +118,7 @@ TEST(Enrolment, ARevokedSiteStaysOut) {
   LiveAggregator aggregator;
   FakeSite site(aggregator, "north");
   ASSERT_THAT(site.Attach(), IsOk());
-  const v1::JoinFile join = aggregator.AddSite("north");
+  const v1::JoinFile join = aggregator.AddSite("north", AggregatorAccess::Occasion::kAgain);
   grpc::ClientContext context;
   v1::RevokeSiteRequest revoke;
   revoke.set_site_id("north");
@@ -130,8 +131,8 @@ TEST(Enrolment, ARevokedSiteStaysOut) {
   v1::AddSiteRequest add;
   add.set_site_id("north");
   v1::JoinFile none;
-  EXPECT_EQ(DetailOf(FromGrpcStatus(aggregator.admin().AddSite(&again, add, &none))).reason(),
-            v1::SITE_REVOKED);
+  EXPECT_THAT(FromGrpcStatus(aggregator.admin().AddSite(&again, add, &none)),
+              IsError(absl::StatusCode::kFailedPrecondition, "was revoked, which is for good"));
 }
 
 // Two join files, the first of them stolen.
@@ -192,6 +193,8 @@ class RenewalOfASite : public ::testing::Test {
   }
   // The certificate that the site has, as if it had been made so long ago.
   void Age(absl::Duration age) {
+    const auto newest = Certificate::FromPem(
+        *ReadFile(site_.store().certificate_folder + "/current/chain.pem", 1 << 16));
     const auto authority =
         CertificateAuthority::FromPem(*TlsKey::Read(aggregator_.pki() + "/intermediate.key"),
                                       *ReadFile(aggregator_.pki() + "/intermediate.pem", 1 << 16));
@@ -206,7 +209,7 @@ class RenewalOfASite : public ::testing::Test {
       ASSERT_THAT(store->AddCertificate({.site = SiteId("north"),
                                          .fingerprint = certificate->Fingerprint(),
                                          .ends = certificate->not_after()},
-                                        {}),
+                                        std::array<Digest, 1>{newest->Fingerprint()}),
                   IsOk());
     }
     aggregator_.Restart();

@@ -105,10 +105,11 @@ std::string AggregatorAccess::root_pem() const {
   return Must(ReadFile(pki_ + "/root.pem", limits::kCertificateBytesMax));
 }
 
-v1::JoinFile AggregatorAccess::AddSite(const std::string& site) {
+v1::JoinFile AggregatorAccess::AddSite(const std::string& site, Occasion occasion) {
   grpc::ClientContext context;
   v1::AddSiteRequest request;
   request.set_site_id(site);
+  request.set_again(occasion == Occasion::kAgain);
   v1::JoinFile join;
   MustOk(FromGrpcStatus(admin_->AddSite(&context, request, &join)));
   return join;
@@ -236,6 +237,11 @@ absl::Status FakeSite::Attach(const HelloOptions& options) {
   confirm.mutable_lease_confirm()->set_lease(store_.lease);
   Send(confirm);
   return absl::OkStatus();
+}
+
+bool FakeSite::IsClosed() {
+  absl::MutexLock lock(&mu_);
+  return closed_.has_value();
 }
 
 absl::Status FakeSite::AwaitClosed() {

@@ -57,7 +57,8 @@ class AggregatorAccess {
   std::string root_pem() const;
   const std::string& main_address() const { return main_address_; }
 
-  v1::JoinFile AddSite(const std::string& site);
+  enum class Occasion { kFirst, kAgain };
+  v1::JoinFile AddSite(const std::string& site, Occasion occasion = Occasion::kFirst);
   std::string Submit(const v1::RunPlan& plan);
   v1::RunReport Report(const std::string& run);
   // Watches the run until `reached` likes its report.
@@ -126,7 +127,9 @@ class FakeSite final : public CoordinationLink::Handler {
   v1::TaskOffer AwaitTask();
   v1::ModelAvailable AwaitModel(uint64_t version_min);
   v1::Receipt AwaitReceipt(v1::Receipt::Kind kind, uint64_t task);
-  void Send(const v1::SiteEvent& event) { link_->Send(event); }
+  // False where the stream has ended, or too much waits in it.
+  bool Send(const v1::SiteEvent& event) { return link_->Send(event); }
+  bool IsClosed();
   // Waits for the offer and approves it.
   void Approve(uint64_t train_examples);
 

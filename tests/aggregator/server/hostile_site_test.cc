@@ -126,7 +126,7 @@ TEST_F(HostileSite, AFloodEndsWithBusy) {
   event.mutable_run_decision()->set_run_id(run);
   event.mutable_run_decision()->set_plan_hash(std::string(32, 'x'));
   const int flood = 3 * static_cast<int>(kSiteInputsAtOnceMax);
-  for (int i = 0; i < flood; ++i) site_.Send(event);
+  for (int i = 0; i < flood && !site_.IsClosed();) i += site_.Send(event) ? 1 : 0;
   EXPECT_EQ(DetailOf(site_.AwaitClosed()).reason(), v1::BUSY);
   EXPECT_LT(JournalEntries(), before + 2 * static_cast<uint64_t>(kSiteInputsAtOnceMax));
 }

@@ -124,6 +124,7 @@ TEST(LiveRun, FoldsAHundredDuplicatesOnceAndAnswersAllAlike) {
   constexpr int kDuplicates = 100;
   std::vector<std::string> receipts(kDuplicates);
   std::vector<std::thread> threads;
+  threads.reserve(kDuplicates);
   for (int i = 0; i < kDuplicates; ++i) {
     threads.emplace_back([&, i] {
       absl::StatusOr<v1::Receipt> receipt = site.Upload(update);

@@ -102,6 +102,7 @@ TEST_F(TensorFileTest, KeepsEveryBitOfEveryFiniteNumber) {
   ASSERT_TRUE(file.ok()) << file.status();
   std::vector<float> back(values.size());
   ASSERT_TRUE(file->ReadModel(layout, back).ok());
+  // The bits are what is compared. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
   EXPECT_EQ(memcmp(back.data(), values.data(), values.size() * sizeof(float)), 0);
 }
 

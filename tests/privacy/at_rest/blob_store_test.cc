@@ -122,6 +122,7 @@ TEST_F(BlobStoreTest, ForeignFileIsReported) {
 TEST_F(BlobStoreTest, ManyThreadsWriteAtOnce) {
   auto store = Open();
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&store, t] {
       for (int i = 0; i < 8; ++i) {

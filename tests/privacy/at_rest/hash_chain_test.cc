@@ -34,6 +34,7 @@ std::vector<OwnedRow> Chain(const std::vector<std::string>& payloads) {
 
 std::vector<std::string> ManyPayloads() {
   std::vector<std::string> payloads;
+  payloads.reserve(20);
   for (int i = 0; i < 20; ++i) payloads.push_back("row " + std::to_string(i * i));
   return payloads;
 }

@@ -62,6 +62,8 @@ TEST(BoundedQueue, EveryItemComesOutOnceAndNeverMoreThanFit) {
   std::vector<std::vector<int>> taken(3);
   std::vector<std::thread> producers;
   std::vector<std::thread> consumers;
+  producers.reserve(kProducers);
+  consumers.reserve(taken.size());
   for (int p = 0; p < kProducers; ++p) {
     producers.emplace_back([&queue, p] {
       for (int i = 0; i < kItems; ++i) EXPECT_TRUE(queue.Push(p * kItems + i));

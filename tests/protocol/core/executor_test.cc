@@ -57,6 +57,7 @@ TEST(ParallelFor, ManyCallersShareOnePool) {
   Executor executor(3, 8);
   std::atomic<int> done{0};
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int c = 0; c < 4; ++c) {
     callers.emplace_back([&] {
       for (int round = 0; round < 50; ++round) {

@@ -18,7 +18,7 @@ TEST(SecretBytes, MovesAndLeavesNothing) {
   SecretBytes from = Make();
   const SecretBytes to = std::move(from);
   EXPECT_EQ(to.size(), 8u);
-  EXPECT_TRUE(from.empty());
+  EXPECT_TRUE(from.empty());  // NOLINT(bugprone-use-after-move): which is what is promised.
 }
 
 TEST(SecretBytes, CloneIsItsOwn) {

@@ -120,6 +120,7 @@ TEST(Split, PatientHashingDoesNotDependOnOthers) {
 // HKDF-SHA256 as derived_seed.h says, u = its first 53 bits.
 TEST(Split, KnownPatients) {
   std::vector<RawRow> rows;
+  rows.reserve(12);
   for (int i = 0; i < 12; ++i) rows.push_back({{}, double(i % 2), "patient " + std::to_string(i)});
   absl::StatusOr<std::vector<v1::Split>> parts =
       AssignSplit(Config(v1::SplitConfig::PATIENT), BinaryLabel(), rows);
@@ -132,6 +133,7 @@ TEST(Split, KnownPatients) {
 TEST(Split, StratifiedCountsHoldWithinEachClass) {
   for (uint64_t seed = 0; seed < 100; ++seed) {
     std::vector<RawRow> rows;
+    rows.reserve(20 + 41);
     for (int i = 0; i < 20; ++i) rows.push_back({{}, 1, "sick " + std::to_string(i)});
     for (int i = 0; i < 41; ++i) rows.push_back({{}, 0, "well " + std::to_string(i)});
     std::map<std::pair<char, v1::Split>, int> counts;

@@ -371,7 +371,7 @@ TEST_F(AgentTest, AFencedStoreEndsItsAgent) {
   const absl::Status why = ending_->Wait();
   EXPECT_EQ(DetailOf(why).reason(), v1::LEASE_FENCED);
   EXPECT_THAT(why.message(), HasSubstr("refused by the test (LEASE_FENCED). Two copies"));
-  EXPECT_THAT(why.message(), HasSubstr("consilium site add cleveland"));
+  EXPECT_THAT(why.message(), HasSubstr("consilium site add --again cleveland"));
 }
 
 TEST_F(AgentTest, ABusyLeaseIsTriedAgain) {
@@ -620,14 +620,14 @@ TEST_F(AgentTest, AnExpiredCertificateEndsTheAgentAndANewJoinFileBringsTheSiteBa
   ASSERT_THAT(InstallCertificate(place_.folder + "/tls", key, chain), IsOk());
   const nlohmann::json at_rest = Must(SiteStatus(place_));
   EXPECT_EQ(At(at_rest, "/certificate_expired"), true);
-  for (const char* part : {"expired on 2", "5 days ago", "consilium site add cleveland",
+  for (const char* part : {"expired on 2", "5 days ago", "consilium site add --again cleveland",
                            "consilium-agent enrol --store "}) {
     EXPECT_THAT(at_rest.value("certificate_error", ""), HasSubstr(part));
   }
   StartAgent();
   const absl::Status why = ending_->Wait();
   EXPECT_EQ(DetailOf(why).reason(), v1::CERTIFICATE_EXPIRED);
-  EXPECT_THAT(why.message(), HasSubstr("consilium site add cleveland"));
+  EXPECT_THAT(why.message(), HasSubstr("consilium site add --again cleveland"));
   StopAgent();
 
   Enrol();

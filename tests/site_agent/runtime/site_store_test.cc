@@ -101,7 +101,7 @@ TEST_F(SiteStoreTest, RefusesWhatItShouldNotOpen) {
   Tamper("PRAGMA user_version = 99");
   EXPECT_THAT(SiteStore::Open(kek_, StoreFolder()),
               IsError(StatusCode::kFailedPrecondition, "newer"));
-  ASSERT_THAT(WriteFileDurably(path, std::string("SQLite format 3\0 and more of it", 32)), IsOk());
+  ASSERT_THAT(WriteFileDurably(path, std::string("SQLite format 3\0 and more of it", 31)), IsOk());
   EXPECT_THAT(SiteStore::Open(kek_, StoreFolder()),
               IsError(StatusCode::kFailedPrecondition, "not encrypted"));
 }
