@@ -25,7 +25,6 @@
 #include "site_agent/core/release_rules.h"
 #include "site_agent/train/cpu_trainer.h"
 #include "tests/fakes/temp_folder.h"
-#include "tests/fakes/temp_folder.h"
 
 namespace consilium {
 namespace {
