@@ -1,7 +1,6 @@
 #include "aggregator/server/sealed_vectors.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <string>
 
@@ -45,9 +44,9 @@ class SealedVectors::BlobReader final : public VectorReader {
   absl::StatusOr<std::span<const float>> Read(size_t shard,
                                               std::span<float> buffer) const override {
     CONSILIUM_ASSIGN_OR_RETURN(std::unique_ptr<SealedBlobReader> reader, Take());
-    CONSILIUM_ASSIGN_OR_RETURN(std::span<const uint8_t> record, reader->ReadRecord(shard));
-    const std::span<float> values = buffer.first(record.size() / sizeof(float));
-    memcpy(values.data(), record.data(), values.size_bytes());
+    const std::span<float> values = buffer.first(ShardSize(reader->size() / sizeof(float), shard));
+    CONSILIUM_RETURN_IF_ERROR(reader->ReadRecordInto(
+        shard, {reinterpret_cast<uint8_t*>(values.data()), values.size_bytes()}));
     absl::MutexLock lock(&mu_);
     free_.push_back(std::move(reader));
     return std::span<const float>(values);
@@ -176,13 +175,17 @@ absl::StatusOr<std::unique_ptr<VectorReader>> SealedVectors::OpenForReading(
     return absl::DataLossError(absl::StrCat("the blob ", ToHex(*blob), " of run ", run_.value(),
                                             " has ", reader.size(), " bytes and not ", bytes));
   }
-  if (!cache_.Fits(bytes)) {
+  // An update that is folded once and never read again is not worth its memory.
+  const bool keep = name.kind != VectorName::Kind::kUpdate || cache_.WasAskedFor(*blob);
+  if (!keep || !cache_.Fits(bytes)) {
     return std::make_unique<BlobReader>(blobs_, *blob, std::move(reader));
   }
   auto values = std::make_shared<std::vector<float>>(elements_);
   for (uint64_t i = 0; i < reader.records(); ++i) {
-    CONSILIUM_ASSIGN_OR_RETURN(std::span<const uint8_t> record, reader.ReadRecord(i));
-    memcpy(values->data() + i * kShardElements, record.data(), record.size());
+    const std::span<float> shard =
+        std::span<float>(*values).subspan(i * kShardElements, ShardSize(elements_, i));
+    CONSILIUM_RETURN_IF_ERROR(
+        reader.ReadRecordInto(i, {reinterpret_cast<uint8_t*>(shard.data()), shard.size_bytes()}));
   }
   cache_.Put(*blob, values);
   return std::make_unique<MemoryReader>(std::move(values));

@@ -1,7 +1,11 @@
 #include "aggregator/server/vector_cache.h"
 
+#include <algorithm>
+
 namespace consilium {
 namespace {
+
+constexpr size_t kAskedForMax = 1024;
 
 size_t BytesOf(const SharedVector& values) { return values->size() * sizeof(float); }
 
@@ -28,6 +32,14 @@ void VectorCache::Put(const Digest& name, SharedVector values) {
 void VectorCache::Remove(const Digest& name) {
   absl::MutexLock lock(&mu_);
   if (const auto it = kept_.find(name); it != kept_.end()) Drop(it);
+}
+
+bool VectorCache::WasAskedFor(const Digest& name) {
+  absl::MutexLock lock(&mu_);
+  if (std::find(asked_for_.begin(), asked_for_.end(), name) != asked_for_.end()) return true;
+  asked_for_.push_back(name);
+  if (asked_for_.size() > kAskedForMax) asked_for_.pop_front();
+  return false;
 }
 
 void VectorCache::Drop(std::map<Digest, Kept>::iterator it) {

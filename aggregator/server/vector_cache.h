@@ -1,6 +1,6 @@
 // Plain vectors that were read or made lately, bounded in bytes over all runs: the newest model,
-// which every site fetches and the next program starts from, and the table's updates. What does not
-// fit is read from its sealed blob record by record.
+// which every site fetches and the next program starts from, and updates that are read again and
+// again, as a table's are. What does not fit is read from its sealed blob record by record.
 //
 // Ownership: shares the vectors with who reads them; one in use stays alive beyond its eviction.
 // Threads: any.
@@ -9,6 +9,7 @@
 #define CONSILIUM_AGGREGATOR_SERVER_VECTOR_CACHE_H_
 
 #include <cstddef>
+#include <deque>
 #include <list>
 #include <map>
 #include <memory>
@@ -32,6 +33,8 @@ class VectorCache {
   // Evicts what was not used longest. Does nothing where Fits() is false.
   void Put(const Digest& name, SharedVector values) ABSL_LOCKS_EXCLUDED(mu_);
   void Remove(const Digest& name) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether this was asked about the name before, among the last 1,024 others.
+  bool WasAskedFor(const Digest& name) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Whether a vector is small enough to be kept: a quarter of the whole at most, so that one huge
   // model does not throw out everything else.
@@ -49,6 +52,7 @@ class VectorCache {
   std::map<Digest, Kept> kept_ ABSL_GUARDED_BY(mu_);
   std::list<Digest> by_use_ ABSL_GUARDED_BY(mu_);  // Newest first.
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<Digest> asked_for_ ABSL_GUARDED_BY(mu_);  // Newest last.
 };
 
 }  // namespace consilium

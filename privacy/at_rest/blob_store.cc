@@ -40,12 +40,8 @@ absl::StatusOr<std::unique_ptr<BlobStore>> BlobStore::Open(SecretBytes blob_key,
   return std::unique_ptr<BlobStore>(new BlobStore(std::move(blob_key), std::move(folder)));
 }
 
-std::string BlobStore::FolderOf(const std::string& name) const {
-  return absl::StrCat(folder_, "/", name.substr(0, 2), "/", name.substr(2, 2));
-}
-
 std::string BlobStore::PathOf(const std::string& name) const {
-  return absl::StrCat(FolderOf(name), "/", name);
+  return absl::StrCat(folder_, "/", name);
 }
 
 absl::StatusOr<SealedBlobWriter> BlobStore::NewWriter() const {
@@ -59,25 +55,12 @@ absl::Status BlobStore::Seal(SealedBlobWriter& writer, const Digest& digest) con
   return writer.Seal(Hex(digest));
 }
 
-// A folder that is not durable would take the blob in it away with it.
-absl::Status BlobStore::MakeFanOut(const std::string& name) {
-  const std::string inner = FolderOf(name);
-  absl::MutexLock lock(&mu_);
-  if (durable_folders_.contains(inner)) return absl::OkStatus();
-  CONSILIUM_RETURN_IF_ERROR(MakeFolders(inner, 0700));
-  CONSILIUM_RETURN_IF_ERROR(SyncFolder(fs::path(inner).parent_path().string()));
-  CONSILIUM_RETURN_IF_ERROR(SyncFolder(folder_));
-  durable_folders_.insert(inner);
-  return absl::OkStatus();
-}
-
-absl::Status BlobStore::Commit(SealedBlobWriter writer) {
+absl::Status BlobStore::Commit(SealedBlobWriter writer) const {
   Digest digest;
   if (!DecodeHex(writer.name(), digest)) {
     return absl::FailedPreconditionError(
         "a blob is sealed under its digest before it is committed");
   }
-  CONSILIUM_RETURN_IF_ERROR(MakeFanOut(writer.name()));
   return writer.Commit(PathOf(writer.name()));
 }
 
@@ -96,24 +79,21 @@ absl::Status BlobStore::Remove(const Digest& digest) {
     if (errno == ENOENT) return absl::OkStatus();
     return SystemError("can not remove", PathOf(name));
   }
-  return SyncFolder(FolderOf(name));
+  return SyncFolder(folder_);
 }
 
 absl::StatusOr<std::vector<Digest>> BlobStore::List() const {
   std::vector<Digest> digests;
   const std::string temporary = TemporaryFolder(folder_);
   std::error_code error;
-  auto at = fs::recursive_directory_iterator(folder_, error);
-  for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-    if (at->path() == temporary) {
-      at.disable_recursion_pending();
-    } else if (!at->is_directory(error) && !error) {
-      Digest digest;
-      if (!DecodeHex(at->path().filename().string(), digest)) {
-        return absl::InternalError(absl::StrCat("not a blob: ", at->path().string()));
-      }
-      digests.push_back(digest);
+  for (auto at = fs::directory_iterator(folder_, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
+    if (at->path() == temporary) continue;
+    Digest digest;
+    if (!DecodeHex(at->path().filename().string(), digest)) {
+      return absl::InternalError(absl::StrCat("not a blob: ", at->path().string()));
     }
+    digests.push_back(digest);
   }
   if (error) return ListError(folder_, error);
   std::sort(digests.begin(), digests.end());

@@ -1,6 +1,8 @@
 // A folder of sealed blobs (sealed_blob.h), each named by the digest of its text:
-//   <folder>/ab/cd/abcd...  (64 hex digits)    committed blobs
-//   <folder>/tmp/           blobs that are being written; emptied by Open()
+//   <folder>/abcd...  (64 hex digits)    committed blobs
+//   <folder>/tmp/     blobs that are being written; emptied by Open()
+// All lie in one folder, which the file systems of today index: a fan-out would cost two more waits
+// for the disk with each blob, as long again as the blob's own two.
 //
 //   CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter writer, blobs.NewWriter());
 //   CONSILIUM_RETURN_IF_ERROR(writer.Append(bytes));
@@ -21,11 +23,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "privacy/at_rest/sealed_blob.h"
 #include "protocol/core/ids.h"
 #include "protocol/core/secret_bytes.h"
@@ -45,7 +44,7 @@ class BlobStore {
   absl::Status Seal(SealedBlobWriter& writer, const Digest& digest) const;
   // A blob of the same digest that is there already is replaced. FAILED_PRECONDITION for a writer
   // that was not sealed by this store and synced.
-  absl::Status Commit(SealedBlobWriter writer) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Commit(SealedBlobWriter writer) const;
 
   // NOT_FOUND; DATA_LOSS as in sealed_blob.h.
   absl::StatusOr<SealedBlobReader> Read(const Digest& digest) const;
@@ -62,15 +61,10 @@ class BlobStore {
  private:
   BlobStore(SecretBytes blob_key, std::string folder)
       : blob_key_(std::move(blob_key)), folder_(std::move(folder)) {}
-  std::string FolderOf(const std::string& name) const;
   std::string PathOf(const std::string& name) const;
-  absl::Status MakeFanOut(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
 
   const SecretBytes blob_key_;
   const std::string folder_;
-  absl::Mutex mu_;
-  // Folders of the fan-out whose own names this process has made durable.
-  absl::flat_hash_set<std::string> durable_folders_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace consilium

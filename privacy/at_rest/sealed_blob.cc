@@ -275,24 +275,38 @@ absl::StatusOr<std::optional<std::span<const uint8_t>>> SealedBlobReader::Next()
   return record;
 }
 
-absl::StatusOr<std::span<const uint8_t>> SealedBlobReader::ReadRecord(uint64_t index) {
+size_t SealedBlobReader::RecordBytes(uint64_t index) const {
+  return static_cast<size_t>(
+      std::min<uint64_t>(kBlobRecordBytes, bytes_ - index * kBlobRecordBytes));
+}
+
+absl::Status SealedBlobReader::ReadRecordInto(uint64_t index, std::span<uint8_t> out) {
   if (index >= records()) {
     return absl::OutOfRangeError(absl::StrCat("record ", index, " of ", records()));
   }
-  const size_t size =
-      static_cast<size_t>(std::min<uint64_t>(kBlobRecordBytes, bytes_ - index * kBlobRecordBytes));
-  record_.resize(size + kTagBytes);
-  CONSILIUM_RETURN_IF_ERROR(
-      ReadAt(file_.get(), record_, kHeaderBytes + index * kSealedRecordBytes, path_));
+  if (out.size() != RecordBytes(index)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("record ", index, " has ", RecordBytes(index), " bytes, not ", out.size()));
+  }
+  const uint64_t offset = kHeaderBytes + index * kSealedRecordBytes;
   Tag tag;
-  std::copy_n(record_.begin() + static_cast<ptrdiff_t>(size), kTagBytes, tag.begin());
-  const auto text = std::span<uint8_t>(record_).first(size);
-  if (!aead_.OpenInPlace(RecordNonce(index), text, tag).ok()) {
+  CONSILIUM_RETURN_IF_ERROR(ReadAt(file_.get(), out, offset, path_));
+  CONSILIUM_RETURN_IF_ERROR(ReadAt(file_.get(), tag, offset + out.size(), path_));
+  if (!aead_.OpenInPlace(RecordNonce(index), out, tag).ok()) {
     return absl::DataLossError(
         absl::StrCat("record ", index, " of the blob ", path_, " is damaged or moved"));
   }
   next_ = index + 1;
-  return text;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::span<const uint8_t>> SealedBlobReader::ReadRecord(uint64_t index) {
+  if (index >= records()) {
+    return absl::OutOfRangeError(absl::StrCat("record ", index, " of ", records()));
+  }
+  record_.resize(RecordBytes(index));
+  CONSILIUM_RETURN_IF_ERROR(ReadRecordInto(index, record_));
+  return record_;
 }
 
 absl::StatusOr<std::vector<uint8_t>> SealedBlobReader::ReadAll(uint64_t bytes_max) {

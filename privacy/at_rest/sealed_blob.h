@@ -134,11 +134,16 @@ class SealedBlobReader {
   // Record `index` < records(), in any order; Next() goes on after it. OUT_OF_RANGE.
   absl::StatusOr<std::span<const uint8_t>> ReadRecord(uint64_t index);
 
+  // The same into memory of the caller, of the record's size (INVALID_ARGUMENT). After an error its
+  // content means nothing.
+  absl::Status ReadRecordInto(uint64_t index, std::span<uint8_t> out);
+
   // The whole text. RESOURCE_EXHAUSTED where it has more than `bytes_max`; nothing is read then.
   absl::StatusOr<std::vector<uint8_t>> ReadAll(uint64_t bytes_max);
 
  private:
   SealedBlobReader(Aead aead, std::string path, FileDescriptor file, uint64_t bytes);
+  size_t RecordBytes(uint64_t index) const;
 
   Aead aead_;
   std::string path_;

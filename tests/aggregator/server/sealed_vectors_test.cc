@@ -143,6 +143,23 @@ TEST_P(SealedVectorsTest, AnUnfinishedVectorIsNothing) {
   EXPECT_EQ(blobs_->List()->size(), 0);
 }
 
+TEST_P(SealedVectorsTest, KeepsAnUpdateThatIsReadAgain) {
+  const Digest update = {7};
+  auto blob = blobs_->NewWriter();
+  ASSERT_THAT(blob, IsOk());
+  const std::vector<float> values(kElements, 4);
+  ASSERT_THAT(blob->Append(
+                  {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)}),
+              IsOk());
+  ASSERT_THAT(blobs_->Seal(*blob, update), IsOk());
+  ASSERT_THAT(blob->Sync(), IsOk());
+  ASSERT_THAT(blobs_->Commit(*std::move(blob)), IsOk());
+  EXPECT_EQ(Read(VectorName::Update(update)), 4);
+  EXPECT_EQ(cache_.Find(update), nullptr);
+  EXPECT_EQ(Read(VectorName::Update(update)), 4);
+  EXPECT_EQ(cache_.Find(update) != nullptr, GetParam() > 0);
+}
+
 // Without a cache, and with one that holds everything.
 INSTANTIATE_TEST_SUITE_P(Caches, SealedVectorsTest, ::testing::Values(0, size_t{64} << 20));
 

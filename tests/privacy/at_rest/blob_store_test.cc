@@ -43,10 +43,7 @@ class BlobStoreTest : public testing::Test {
     return std::string(text.begin(), text.end());
   }
 
-  std::string PathOf(const Digest& digest) {
-    const std::string hex = Hex(digest);
-    return folder_.File("blobs/" + hex.substr(0, 2) + "/" + hex.substr(2, 2) + "/" + hex);
-  }
+  std::string PathOf(const Digest& digest) { return folder_.File("blobs/" + Hex(digest)); }
 
   size_t Unfinished() {
     return static_cast<size_t>(

@@ -91,6 +91,12 @@ TEST_F(SealedBlobTest, ReadsRecordByRecord) {
   EXPECT_EQ((*reader->ReadRecord(1))[0], text[kBlobRecordBytes]);
   EXPECT_EQ((**reader->Next()).size(), 5u);
   EXPECT_THAT(reader->ReadRecord(3), IsError(absl::StatusCode::kOutOfRange, "record 3 of 3"));
+  Bytes last(5);
+  ASSERT_THAT(reader->ReadRecordInto(2, last), IsOk());
+  EXPECT_EQ(last, Bytes(text.end() - 5, text.end()));
+  EXPECT_THAT(reader->ReadRecordInto(1, last),
+              IsError(absl::StatusCode::kInvalidArgument, "1048576 bytes, not 5"));
+  EXPECT_THAT(reader->ReadRecordInto(3, last), IsError(absl::StatusCode::kOutOfRange, ""));
   EXPECT_THAT(reader->ReadAll(text.size() - 1),
               IsError(absl::StatusCode::kResourceExhausted, "at most"));
 }
