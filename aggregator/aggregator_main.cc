@@ -4,14 +4,17 @@
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <string>
 #include <thread>
 
 #include "aggregator/server/aggregator.h"
+#include "protocol/core/descriptors.h"
 #include "protocol/core/process_memory.h"
 #include "protocol/rpc/credentials.h"
 
@@ -68,18 +71,24 @@ int Serve(consilium::Aggregator::ServeOptions options, const std::string& arriva
     if (!gate.ok()) return Fail(gate.status());
     options.gate = *std::move(gate);
   }
+  std::atomic<bool> failed = false;
+  options.on_failure = [&failed](const absl::Status&) {
+    failed = true;
+    kill(getpid(), SIGTERM);
+  };
   auto aggregator = consilium::Aggregator::Start(std::move(options));
   if (!aggregator.ok()) return Fail(aggregator.status());
   int received = 0;
   sigwait(&signals, &received);
   spdlog::info("stopping");
-  return kDone;
+  return failed ? kFailed : kDone;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   consilium::KeepMemoryToItself();
+  consilium::RaiseDescriptorLimit();
   // Whatever this program makes is its user's alone, unless it says otherwise.
   umask(0077);
   consilium::InitRpc();

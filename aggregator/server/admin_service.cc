@@ -113,6 +113,12 @@ absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& req
   const absl::Time expires = parts_.clock.Now() + limits::kJoinTokenLifetime;
   CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires, joining));
   spdlog::info("site {} invited", site.value());
+  if (joining == Invitation::Joining::kAgain) {
+    // Whoever has a stream by one of the certificates that are void from now on.
+    parts_.disconnect(
+        site, Refusal(v1::LEASE_FENCED, absl::StrCat("the operator has made a new join file for ",
+                                                     site.value(), ": what it had is void")));
+  }
   v1::JoinFile join;
   join.set_federation(parts_.identity.federation());
   join.set_site_id(site.value());

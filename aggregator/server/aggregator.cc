@@ -28,6 +28,7 @@
 #include "aggregator/server/sqlcipher_store.h"
 #include "aggregator/server/transfers.h"
 #include "privacy/at_rest/key_file.h"
+#include "protocol/core/descriptors.h"
 #include "protocol/core/executor.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
@@ -41,6 +42,8 @@ namespace {
 
 constexpr char kAddressesValue[] = "addresses";
 constexpr absl::Duration kCertificateCheckInterval = absl::Hours(1);
+constexpr absl::Duration kDescriptorCheckInterval = absl::Seconds(1);
+constexpr int kDescriptorReserve = 64;
 constexpr absl::Duration kShutdownGrace = absl::Seconds(2);
 constexpr int kWorkThreads = 4;
 constexpr size_t kWorkQueueMax = 4096;
@@ -194,8 +197,10 @@ class Aggregator::Impl {
     Shutdown(admin_server_);
     stopped_.Notify();
     if (certificates_.joinable()) certificates_.join();
+    if (descriptors_.joinable()) descriptors_.join();
     // Calls post to the engine and the engine answers calls, each through `work_`: it goes last.
     if (engine_ != nullptr) engine_->Stop();
+    notes_.reset();
     work_.reset();
     engine_.reset();
     if (store_ != nullptr && identity_ != nullptr) {
@@ -222,6 +227,7 @@ class Aggregator::Impl {
         nlohmann::json{{"main", main_address_}, {"enrolment", enrolment_address_}}.dump() + "\n",
         0644));
     certificates_ = std::jthread([this] { WatchCertificate(); });
+    descriptors_ = std::jthread([this] { WatchDescriptors(); });
     spdlog::info("federation {}: sites reach {}, enrolment {}", identity_->federation(),
                  main_address_, enrolment_address_);
     return absl::OkStatus();
@@ -274,13 +280,15 @@ class Aggregator::Impl {
                                                                         .directory = *directory_,
                                                                         .budget = budget_}),
                                                   work_.get());
+    notes_ = std::make_unique<SiteNotes>(*directory_, clock_);
     sessions_ = std::make_unique<SiteSessions>(SiteSession::Parts{.engine = *engine_,
                                                                   .links = links_,
                                                                   .directory = *directory_,
                                                                   .runs = runs_,
                                                                   .budget = budget_,
-                                                                  .clock = clock_,
-                                                                  .work = *work_});
+                                                                  .claims = claims_,
+                                                                  .notes = *notes_,
+                                                                  .clock = clock_});
     coordination_ = std::make_unique<CoordinationService>(sessions_.get());
     const EnrolmentParts enrolment{
         .engine = *engine_, .directory = *directory_, .identity = *identity_, .clock = clock_};
@@ -357,6 +365,21 @@ class Aggregator::Impl {
     }
   }
 
+  // gRPC (before 1.53.2, CVE-2023-4785) gives a listener up for good when the system refuses it a
+  // descriptor: a process that was without any can not be relied on to hear anyone again.
+  void WatchDescriptors() {
+    while (!stopped_.WaitForNotificationWithTimeout(kDescriptorCheckInterval)) {
+      const absl::Status left = CheckDescriptorsLeft(kDescriptorReserve);
+      if (left.ok()) continue;
+      spdlog::critical(
+          "too many connections: {}; the listeners may be deaf from now on, so the aggregator ends "
+          "and has to be started anew; limit connections by address in front of both ports",
+          std::string(left.message()));
+      if (options_.on_failure != nullptr) options_.on_failure(left);
+      return;
+    }
+  }
+
   ServeOptions options_;
   SystemClock clock_;
   std::unique_ptr<SqlcipherStore> store_;
@@ -368,9 +391,11 @@ class Aggregator::Impl {
   RunIndex runs_;
   StagedBlobs staged_;
   InputBudget budget_;
+  EvaluationClaims claims_;
   std::unique_ptr<RunVectors> vectors_;
   std::unique_ptr<EngineLoop> engine_;
   std::unique_ptr<Executor> work_;
+  std::unique_ptr<SiteNotes> notes_;
   std::unique_ptr<TransferService> transfer_;
   std::unique_ptr<SiteSessions> sessions_;
   std::unique_ptr<CoordinationService> coordination_;
@@ -384,6 +409,7 @@ class Aggregator::Impl {
   std::string enrolment_address_;
   absl::Notification stopped_;
   std::jthread certificates_;
+  std::jthread descriptors_;
 };
 
 Aggregator::Aggregator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

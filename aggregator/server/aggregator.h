@@ -14,6 +14,7 @@
 #define CONSILIUM_AGGREGATOR_SERVER_AGGREGATOR_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,9 @@ class Aggregator {
     // Plain vectors kept in memory.
     size_t cache_bytes_max = size_t{512} << 20;
     int compute_threads = 2;
+    // Called at most once, from a thread of its own, where the process can not go on and should be
+    // started anew: too many connections were open, after which gRPC accepts none any more.
+    std::function<void(const absl::Status&)> on_failure = nullptr;
     // Tests only.
     std::optional<ArrivalGate> gate = std::nullopt;
   };

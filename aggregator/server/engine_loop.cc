@@ -133,6 +133,12 @@ bool EngineLoop::TryPost(EngineInput&& input) {
 
 bool EngineLoop::Post(EngineInput input) { return queue_.Push(std::move(input)); }
 
+void EngineLoop::PostLost(federation::SiteLost lost) {
+  EngineInput input;
+  input.event = std::move(lost);
+  queue_.PushOver(std::move(input));
+}
+
 absl::Status EngineLoop::PostAndWait(federation::Event event) {
   auto state = std::make_shared<Ticket::State>();
   auto ticket = std::make_shared<Ticket>(state);
@@ -235,6 +241,11 @@ void EngineLoop::Step(std::shared_ptr<EngineInput> input, Batch& batch) {
   std::vector<Effect> effects;
   effects.push_back({std::nullopt, input, VersionMadeBy(event)});
   batch.made_version |= effects.back().made.has_value();
+  const RunId run = std::visit(RunOf(), event);
+  const SiteId site = std::visit(SiteOf(), event);
+  // What is of no one run may change each that has not ended, and may end it.
+  std::vector<RunId> runs = {run};
+  if (run.empty()) runs = RunsNotEnded();
   if (parts_.gate.has_value()) parts_.gate->BeforeStep(engine_, event);
   std::vector<federation::Action> actions = engine_.Step(now, event);
   if (parts_.gate.has_value()) parts_.gate->AfterStep(engine_, actions);
@@ -247,15 +258,15 @@ void EngineLoop::Step(std::shared_ptr<EngineInput> input, Batch& batch) {
   }
   barrier_.Hold(engine_.sequence(), std::move(effects));
   if (input->answer != nullptr) batch.uploads.push_back(input);
-  const RunId run = std::visit(RunOf(), event);
-  const SiteId site = std::visit(SiteOf(), event);
-  if (!run.empty()) {
-    batch.touched[run].insert(site);
-  } else {
-    for (const auto& [id, state] : engine_.runs()) {
-      if (state.phase < federation::RunPhase::kEnded) batch.touched[id].insert(site);
-    }
+  for (const RunId& touched : runs) batch.touched[touched].insert(site);
+}
+
+std::vector<RunId> EngineLoop::RunsNotEnded() const {
+  std::vector<RunId> runs;
+  for (const auto& [id, state] : engine_.runs()) {
+    if (state.phase < federation::RunPhase::kEnded) runs.push_back(id);
   }
+  return runs;
 }
 
 // An input that a later start could not read must not reach the journal, so nothing may follow from

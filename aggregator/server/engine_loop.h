@@ -81,6 +81,8 @@ class EngineLoop {
   bool TryPost(EngineInput&& input);
   // Waits for room. False where the loop is stopping. Not for the engine thread.
   bool Post(EngineInput input);
+  // Never waits: of an attached stream it comes once, so sites can not fill the queue with it.
+  void PostLost(federation::SiteLost lost);
   // Posts and waits until the input is durable. UNAVAILABLE where the loop stops before, or where
   // the input is none that a journal can keep.
   absl::Status PostAndWait(federation::Event event);
@@ -137,6 +139,7 @@ class EngineLoop {
   void NoteCommitted(const Effect& effect);
   void SettleOrphans();
   void Drain();
+  std::vector<RunId> RunsNotEnded() const;
   std::optional<Version> VersionMadeBy(const federation::Event& event) const;
 
   Parts parts_;

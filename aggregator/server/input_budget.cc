@@ -16,8 +16,9 @@ absl::Status InputBudget::Take(const SiteId& site, size_t bytes, absl::Time now)
         std::min(kSiteInputsAtOnceMax, allowance.inputs + seconds * kSiteInputsPerSecond);
     allowance.bytes =
         std::min(kSiteInputBytesAtOnceMax, allowance.bytes + seconds * kSiteInputBytesPerSecond);
-    allowance.filled = now;
   }
+  // A clock that was set back fills nothing up, and later goes on from there.
+  allowance.filled = now;
   const double wanted = static_cast<double>(bytes);
   if (allowance.inputs < 1 || allowance.bytes < wanted) {
     v1::ErrorDetail detail;
@@ -30,6 +31,14 @@ absl::Status InputBudget::Take(const SiteId& site, size_t bytes, absl::Time now)
   allowance.inputs -= 1;
   allowance.bytes -= wanted;
   return absl::OkStatus();
+}
+
+void InputBudget::GiveBack(const SiteId& site, size_t bytes) {
+  absl::MutexLock lock(&mu_);
+  Allowance& allowance = sites_[site];
+  allowance.inputs = std::min(kSiteInputsAtOnceMax, allowance.inputs + 1);
+  allowance.bytes =
+      std::min(kSiteInputBytesAtOnceMax, allowance.bytes + static_cast<double>(bytes));
 }
 
 }  // namespace consilium

@@ -14,7 +14,9 @@ absl::Status RunUnknown(const RunId& run) {
 }
 
 RunIndex::Standing StandingOf(const federation::Participant& participant) {
-  return {.decision = participant.decision, .newest_task = participant.newest_task};
+  return {.decision = participant.decision,
+          .newest_task = participant.newest_task,
+          .open_tasks = participant.open};
 }
 
 }  // namespace
@@ -27,7 +29,8 @@ void RunIndex::Refresh(const federation::RunState& run, const std::set<SiteId>& 
     entry.facts = {.layout_hash = run.layout_hash,
                    .elements = run.elements,
                    .payload_bytes = run.elements * sizeof(float),
-                   .features = FeatureCount(run.plan->contract())};
+                   .features = FeatureCount(run.plan->contract()),
+                   .plan_hash = run.plan_hash};
     for (const auto& [site, participant] : run.participants) {
       entry.participants[site] = StandingOf(participant);
     }
@@ -42,6 +45,7 @@ void RunIndex::Refresh(const federation::RunState& run, const std::set<SiteId>& 
   for (size_t i = entry.models.size(); i < run.versions.size(); ++i) {
     entry.models.push_back({run.versions[i].model_id, run.versions[i].payload_root});
   }
+  entry.facts.versions = entry.models.size();
 }
 
 void RunIndex::NoteChange(const RunId& run) {

@@ -36,6 +36,8 @@ class RunIndex {
     uint64_t elements = 0;
     uint64_t payload_bytes = 0;
     size_t features = 0;  // Of its contract.
+    Digest plan_hash = {};
+    uint64_t versions = 0;
     federation::RunPhase phase = federation::RunPhase::kOffered;
   };
   // Refusal RUN_UNKNOWN.
@@ -44,6 +46,7 @@ class RunIndex {
   struct Standing {
     federation::Participant::Decision decision = federation::Participant::Decision::kPending;
     TaskId newest_task;
+    std::vector<TaskId> open_tasks;  // Granted, and no update of them was decided on; oldest first.
   };
   // Refusal RUN_UNKNOWN, also where the run is there and was not offered to the site.
   absl::StatusOr<Standing> FindParticipant(const RunId& run, const SiteId& site) const

@@ -53,11 +53,14 @@ absl::Status SiteDirectory::Admit(const PeerIdentity& peer) const {
     return Refusal(v1::SITE_REVOKED,
                    absl::StrCat("the site ", peer.site().value(), " was revoked"));
   }
-  if (certificate == certificates_.end() ||
-      certificate->second.state == CertificateRecord::State::kRevoked ||
-      certificate->second.site != peer.site()) {
+  if (certificate == certificates_.end() || certificate->second.site != peer.site()) {
     return Refusal(v1::SITE_REVOKED, absl::StrCat("this certificate of ", peer.site().value(),
                                                   " is not, or no longer, on record"));
+  }
+  if (certificate->second.state == CertificateRecord::State::kRevoked) {
+    return Refusal(v1::LEASE_FENCED,
+                   absl::StrCat("this certificate of ", peer.site().value(),
+                                " is void: the operator has made a new join file for the site"));
   }
   return absl::OkStatus();
 }
@@ -104,12 +107,12 @@ absl::StatusOr<Invitation::Joining> SiteDirectory::CheckToken(absl::string_view 
   return found->second.joining;
 }
 
-absl::Status SiteDirectory::DropToken(const SiteId& site) {
+absl::Status SiteDirectory::DropFirstToken(const SiteId& site) {
   absl::MutexLock writing(&write_mu_);
   {
     absl::MutexLock lock(&mu_);
     const bool has_one = std::any_of(tokens_.begin(), tokens_.end(), [&site](const auto& token) {
-      return token.second.site == site;
+      return token.second.site == site && token.second.joining == Invitation::Joining::kFirst;
     });
     if (!has_one) return absl::OkStatus();
   }
@@ -144,6 +147,10 @@ PublicKey SiteDirectory::SigningKeyOf(const SiteId& site) const {
 
 absl::Status SiteDirectory::CheckRenewal(const PeerIdentity& peer, absl::Time now) const {
   absl::MutexLock lock(&mu_);
+  return CheckRenewalLocked(peer, now);
+}
+
+absl::Status SiteDirectory::CheckRenewalLocked(const PeerIdentity& peer, absl::Time now) const {
   const auto shown = certificates_.find(peer.fingerprint);
   if (shown == certificates_.end()) {
     return Refusal(v1::SITE_REVOKED, "this certificate is not, or no longer, on record");
@@ -181,6 +188,7 @@ absl::Status SiteDirectory::AddCertificate(const CertificateRecord& certificate,
       return Refusal(v1::SITE_REVOKED,
                      absl::StrCat("the site ", certificate.site.value(), " was revoked"));
     }
+    CONSILIUM_RETURN_IF_ERROR(CheckRenewalLocked(shown, now));
     std::vector<Digest> live;
     for (const CertificateRecord& known : CertificatesOf(certificate.site)) {
       const bool is_good = known.state == CertificateRecord::State::kGood && known.ends > now;

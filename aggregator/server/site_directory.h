@@ -47,8 +47,9 @@ class SiteDirectory {
   // blocks on the disk: who knows no token costs no more than a look into a table.
   absl::StatusOr<Invitation::Joining> CheckToken(absl::string_view token, const SiteId& site,
                                                  absl::Time now) const ABSL_LOCKS_EXCLUDED(mu_);
-  // The site's token, where it has one: it has attached, and needs none any more.
-  absl::Status DropToken(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
+  // The site's token for a first joining, where it has one: it has attached, and needs none any
+  // more. One with which an operator lets it join again stays.
+  absl::Status DropFirstToken(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Enrol(const EnrolledSite& enrolled) ABSL_LOCKS_EXCLUDED(mu_);
   // All zero where it has not enrolled.
   PublicKey SigningKeyOf(const SiteId& site) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -57,6 +58,7 @@ class SiteDirectory {
   // another one less than kRenewalPause ago.
   absl::Status CheckRenewal(const PeerIdentity& peer, absl::Time now) const
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Refusals as CheckRenewal, which is asked again: of several calls at the same time one is taken.
   // Also forgets the site's ended and revoked ones, and beyond kCertificatesPerSiteMax the oldest,
   // but for the one that `shown` is.
   absl::Status AddCertificate(const CertificateRecord& certificate, const PeerIdentity& shown,
@@ -76,6 +78,8 @@ class SiteDirectory {
   explicit SiteDirectory(Store& store) : store_(store) {}
   void RevokeCertificates(const SiteId& site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ForgetToken(const SiteId& site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRenewalLocked(const PeerIdentity& peer, absl::Time now) const
+      ABSL_SHARED_LOCKS_REQUIRED(mu_);
   // Oldest first.
   std::vector<CertificateRecord> CertificatesOf(const SiteId& site) const
       ABSL_SHARED_LOCKS_REQUIRED(mu_);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "aggregator/server/directives.h"
 #include "aggregator/server/site_log.h"
+#include "models/metrics/metrics.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/core/utf8.h"
 #include "protocol/wire/hash.h"
@@ -23,6 +24,8 @@ constexpr size_t kLeaseBytes = 32;
 // Of what a site says about a refusal; longer text is cut.
 constexpr size_t kTextBytesMax = 400;
 constexpr size_t kVersionCharsMax = 64;
+// Of an evaluation; a longer one (of very many classes) is taken from the site's allowance.
+constexpr size_t kEvaluationBytesFree = 2048;
 
 absl::Status Malformed(absl::string_view what) { return Refusal(v1::MALFORMED, what); }
 
@@ -127,45 +130,86 @@ absl::StatusOr<federation::Event> EventOf(const SiteId& site, const v1::Evaluati
 
 }  // namespace
 
-absl::Status SiteSession::Post(EngineInput input) {
-  CONSILIUM_RETURN_IF_ERROR(parts_.budget.Take(peer_.site(), input.bytes, parts_.clock.Now()));
+absl::Status SiteSession::Charge(size_t bytes) {
+  return parts_.budget.Take(peer_.site(), bytes, parts_.clock.Now());
+}
+
+absl::Status SiteSession::Post(federation::Event event, size_t bytes) {
+  EngineInput input;
+  input.event = std::move(event);
+  input.bytes = bytes;
   if (parts_.engine.TryPost(std::move(input))) return absl::OkStatus();
   return Refusal(v1::BUSY, "the aggregator has too much to do; attach again later");
 }
 
-bool SiteSession::TakesPart(const std::string& run) {
-  if (parts_.runs.FindParticipant(RunId(run), peer_.site()).ok()) return true;
-  // Of an honest site too, where the aggregator's store is older than the site's: no reason to end
-  // the stream, and none to keep what it says.
-  if (!std::exchange(told_of_unknown_run_, true)) {
-    LogOfSite(SiteLine::kAlarm, peer_.site(),
-              absl::StrCat(v1::Reason_Name(v1::RUN_UNKNOWN), ": it speaks of the run ", run,
-                           ", which was not offered to it"));
-  }
-  return false;
+void SiteSession::Drop(v1::Reason reason, absl::string_view what) {
+  if (!dropped_.insert(reason).second) return;
+  LogOfSite(SiteLine::kAlarm, peer_.site(),
+            absl::StrCat(v1::Reason_Name(reason), ": ", what, "; such messages are dropped"));
 }
 
-// What a message about a run says to the engine; nothing where it says nothing to it.
-absl::StatusOr<std::optional<federation::Event>> SiteSession::EventOfRun(
-    const v1::SiteEvent& event) {
-  const std::string& run = event.has_run_decision() ? event.run_decision().run_id()
-                           : event.has_statistics() ? event.statistics().run_id()
-                                                    : event.evaluation().run_id();
-  if (!CheckRunId(run).ok()) return Malformed("a message without its run");
-  if (!TakesPart(run)) return std::optional<federation::Event>();
-  absl::StatusOr<federation::Event> said = Malformed("a message of no known kind");
-  if (event.has_run_decision()) {
-    said = EventOf(peer_.site(), event.run_decision());
-  } else if (event.has_statistics()) {
-    CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts facts, parts_.runs.Find(RunId(run)));
-    // Said again, or too late to count.
-    if (facts.phase != federation::RunPhase::kOffered) return std::optional<federation::Event>();
-    said = EventOf(peer_.site(), event.statistics(), facts.features);
-  } else {
-    said = EventOf(peer_.site(), event.evaluation());
+absl::Status SiteSession::OnLeaseConfirm(const v1::LeaseConfirm& confirm) {
+  if (confirm.lease().size() != kLeaseBytes) {
+    return Malformed("LeaseConfirm: a lease has 32 bytes");
   }
-  if (!said.ok()) return said.status();
-  return std::optional<federation::Event>(*std::move(said));
+  {
+    absl::MutexLock lock(&mu_);
+    if (confirm.lease() != lease_next_) return Malformed("LeaseConfirm: of another lease");
+  }
+  if (std::exchange(lease_confirmed_, true)) return absl::OkStatus();
+  return Post(
+      federation::LeaseConfirmed{peer_.site(), Sha256Of(absl::string_view(confirm.lease()))},
+      confirm.ByteSizeLong());
+}
+
+absl::Status SiteSession::OnDecision(const v1::RunDecision& decision, const RunIndex::Facts& run) {
+  CONSILIUM_ASSIGN_OR_RETURN(federation::Event said, EventOf(peer_.site(), decision));
+  if (decision.plan_hash() != ToBytes(run.plan_hash)) {
+    Drop(v1::MALFORMED, absl::StrCat("it decided about another plan of the run ", decision.run_id(),
+                                     " than the one that was offered"));
+    return absl::OkStatus();
+  }
+  // Once, and once more where it changes its mind.
+  if (said_[RunId(decision.run_id())].decisions++ >= 2) return absl::OkStatus();
+  return Post(std::move(said), decision.ByteSizeLong());
+}
+
+absl::Status SiteSession::OnStatistics(const v1::StatisticsReport& report,
+                                       const RunIndex::Facts& run) {
+  CONSILIUM_ASSIGN_OR_RETURN(federation::Event said, EventOf(peer_.site(), report, run.features));
+  // Said again, or too late to count.
+  if (run.phase != federation::RunPhase::kOffered) return absl::OkStatus();
+  if (said_[RunId(report.run_id())].statistics++ > 0) return absl::OkStatus();
+  return Post(std::move(said), report.ByteSizeLong());
+}
+
+absl::Status SiteSession::OnEvaluation(const v1::EvaluationReport& report,
+                                       const RunIndex::Facts& run) {
+  CONSILIUM_ASSIGN_OR_RETURN(federation::Event said, EventOf(peer_.site(), report));
+  if (absl::Status sums = CheckMetricSums(report.metrics()); !sums.ok()) {
+    return Malformed(absl::StrCat("EvaluationReport: ", sums.message()));
+  }
+  if (report.version() >= run.versions) {
+    Drop(v1::VERSION_UNKNOWN,
+         absl::StrCat("it evaluated version ", report.version(), " of the run ", report.run_id(),
+                      ", which does not exist"));
+    return absl::OkStatus();
+  }
+  // Too late to count, or nobody asked.
+  if (run.phase >= federation::RunPhase::kEnded) return absl::OkStatus();
+  if (report.split() == v1::TEST && run.phase != federation::RunPhase::kClosingTest) {
+    return absl::OkStatus();
+  }
+  const EvaluationClaims::Report claim = {.run = RunId(report.run_id()),
+                                          .site = peer_.site(),
+                                          .version = Version(report.version()),
+                                          .split = report.split()};
+  if (!parts_.claims.Claim(claim)) return absl::OkStatus();
+  const size_t bytes = report.ByteSizeLong();
+  absl::Status posted = bytes > kEvaluationBytesFree ? Charge(bytes) : absl::OkStatus();
+  if (posted.ok()) posted = Post(std::move(said), bytes);
+  if (!posted.ok()) parts_.claims.Release(claim);
+  return posted;
 }
 
 absl::Status SiteSession::OnEvent(const v1::SiteEvent& event) {
@@ -175,23 +219,25 @@ absl::Status SiteSession::OnEvent(const v1::SiteEvent& event) {
     absl::MutexLock lock(&mu_);
     if (stage_ != Stage::kAttached) return Malformed("a message before the stream was welcomed");
   }
-  EngineInput input;
-  input.bytes = event.ByteSizeLong();
-  if (event.has_lease_confirm()) {
-    if (event.lease_confirm().lease().size() != kLeaseBytes) {
-      return Malformed("LeaseConfirm: a lease has 32 bytes");
-    }
-    input.event = federation::LeaseConfirmed{
-        peer_.site(), Sha256Of(absl::string_view(event.lease_confirm().lease()))};
-    return Post(std::move(input));
-  }
+  if (event.has_lease_confirm()) return OnLeaseConfirm(event.lease_confirm());
   if (event.event_case() == v1::SiteEvent::EVENT_NOT_SET) {
     return Malformed("a message of no known kind");
   }
-  CONSILIUM_ASSIGN_OR_RETURN(std::optional<federation::Event> said, EventOfRun(event));
-  if (!said.has_value()) return absl::OkStatus();
-  input.event = *std::move(said);
-  return Post(std::move(input));
+  const std::string& run_id = event.has_run_decision() ? event.run_decision().run_id()
+                              : event.has_statistics() ? event.statistics().run_id()
+                                                       : event.evaluation().run_id();
+  if (!CheckRunId(run_id).ok()) return Malformed("a message without its run");
+  const absl::StatusOr<RunIndex::Facts> run = parts_.runs.Find(RunId(run_id));
+  if (!run.ok() || !parts_.runs.FindParticipant(RunId(run_id), peer_.site()).ok()) {
+    // Of an honest site too, where the aggregator's store is older than the site's: no reason to
+    // end the stream, and none to keep what it says.
+    Drop(v1::RUN_UNKNOWN,
+         absl::StrCat("it speaks of the run ", run_id, ", which was not offered to it"));
+    return absl::OkStatus();
+  }
+  if (event.has_run_decision()) return OnDecision(event.run_decision(), *run);
+  if (event.has_statistics()) return OnStatistics(event.statistics(), *run);
+  return OnEvaluation(event.evaluation(), *run);
 }
 
 absl::Status SiteSession::OnHello(const v1::Hello& hello) {
@@ -202,32 +248,29 @@ absl::Status SiteSession::OnHello(const v1::Hello& hello) {
     stage_ = Stage::kAttaching;
     incarnation_ = attached.incarnation;
     lease_next_ = hello.lease_next();
+    software_version_ = SoftwareVersionOf(hello);
     wire_version_ = std::min(limits::kWireVersion, hello.wire_version());
   }
-  parts_.work.Run([parts = parts_, site = peer_.site(), version = SoftwareVersionOf(hello)] {
-    const absl::Status seen = parts.directory.NoteSeen(site, parts.clock.Now(), version);
-    if (!seen.ok()) spdlog::error("site {}: {}", site.value(), seen.ToString());
-  });
   EngineInput input;
   input.event = std::move(attached);
   input.bytes = hello.ByteSizeLong();
   input.link = shared_from_this();
-  return Post(std::move(input));
+  CONSILIUM_RETURN_IF_ERROR(Charge(input.bytes));
+  if (parts_.engine.TryPost(std::move(input))) return absl::OkStatus();
+  return Refusal(v1::BUSY, "the aggregator has too much to do; attach again later");
 }
 
 bool SiteSession::Welcome() {
   v1::Directive welcome;
+  std::string version;
   {
     absl::MutexLock lock(&mu_);
     if (stage_ != Stage::kAttaching) return false;
     stage_ = Stage::kAttached;
     welcome = WelcomeDirective(lease_next_, wire_version_);
+    version = software_version_;
   }
-  parts_.work.Run([parts = parts_, site = peer_.site()] {
-    // A join file that was made and not used must not let another one in its place.
-    const absl::Status dropped = parts.directory.DropToken(site);
-    if (!dropped.ok()) spdlog::error("site {}: {}", site.value(), dropped.ToString());
-  });
+  parts_.notes.NoteAttached(peer_.site(), std::move(version));
   stream_->Send(std::move(welcome));
   return true;
 }
@@ -248,9 +291,7 @@ void SiteSession::OnEnded() {
   LogOfSite(SiteLine::kInfo, lost.site,
             absl::StrCat("lost (incarnation ", lost.incarnation.value(), ")"));
   parts_.links.Remove(lost.site, this);
-  EngineInput input;
-  input.event = std::move(lost);
-  parts_.engine.Post(std::move(input));
+  parts_.engine.PostLost(std::move(lost));
 }
 
 }  // namespace consilium

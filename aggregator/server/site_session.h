@@ -8,8 +8,10 @@
 #ifndef CONSILIUM_AGGREGATOR_SERVER_SITE_SESSION_H_
 #define CONSILIUM_AGGREGATOR_SERVER_SITE_SESSION_H_
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -18,13 +20,14 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "aggregator/server/engine_loop.h"
+#include "aggregator/server/evaluation_claims.h"
 #include "aggregator/server/input_budget.h"
 #include "aggregator/server/links.h"
 #include "aggregator/server/run_index.h"
 #include "aggregator/server/site_directory.h"
+#include "aggregator/server/site_notes.h"
 #include "consilium/v1/coordination.pb.h"
 #include "protocol/core/clock.h"
-#include "protocol/core/executor.h"
 #include "protocol/rpc/coordination_service.h"
 #include "protocol/rpc/peer_check.h"
 
@@ -38,9 +41,9 @@ class SiteSession final : public SiteLink, public std::enable_shared_from_this<S
     SiteDirectory& directory;
     const RunIndex& runs;
     InputBudget& budget;
+    EvaluationClaims& claims;
+    SiteNotes& notes;
     const Clock& clock;
-    // For what waits (a disk, a full queue).
-    Executor& work;
   };
   SiteSession(const Parts& parts, std::shared_ptr<SiteStream> stream)
       : parts_(parts), peer_(stream->peer()), stream_(std::move(stream)) {}
@@ -58,18 +61,31 @@ class SiteSession final : public SiteLink, public std::enable_shared_from_this<S
  private:
   enum class Stage { kNew, kAttaching, kAttached, kEnded };
   absl::Status OnHello(const v1::Hello& hello) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status Post(EngineInput input);
-  bool TakesPart(const std::string& run);
-  absl::StatusOr<std::optional<federation::Event>> EventOfRun(const v1::SiteEvent& event);
+  absl::Status OnLeaseConfirm(const v1::LeaseConfirm& confirm) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status OnDecision(const v1::RunDecision& decision, const RunIndex::Facts& run);
+  absl::Status OnStatistics(const v1::StatisticsReport& report, const RunIndex::Facts& run);
+  absl::Status OnEvaluation(const v1::EvaluationReport& report, const RunIndex::Facts& run);
+  absl::Status Post(federation::Event event, size_t bytes);
+  absl::Status Charge(size_t bytes);
+  // A message that says nothing to the engine: the first of its kind on this stream is told.
+  void Drop(v1::Reason reason, absl::string_view what);
 
   const Parts parts_;
   const PeerIdentity peer_;
   const std::shared_ptr<SiteStream> stream_;
-  bool told_of_unknown_run_ = false;  // Of OnEvent()'s thread.
+  // Of OnEvent()'s thread. How often the site has decided about a run and sent its statistics.
+  struct Said {
+    int decisions = 0;
+    int statistics = 0;
+  };
+  std::map<RunId, Said> said_;  // Of runs that were offered to it.
+  bool lease_confirmed_ = false;
+  std::set<v1::Reason> dropped_;
   absl::Mutex mu_;
   Stage stage_ ABSL_GUARDED_BY(mu_) = Stage::kNew;
   Incarnation incarnation_ ABSL_GUARDED_BY(mu_);
   std::string lease_next_ ABSL_GUARDED_BY(mu_);
+  std::string software_version_ ABSL_GUARDED_BY(mu_);
   uint32_t wire_version_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

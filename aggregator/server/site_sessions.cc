@@ -34,8 +34,7 @@ void SiteSessions::OnDetach(const std::shared_ptr<SiteStream>& stream, const abs
     session = std::move(it->second);
     sessions_.erase(it);
   }
-  // Waits where the engine's queue is full, so not on gRPC's thread.
-  parts_.work.Run([session = std::move(session)] { session->OnEnded(); });
+  session->OnEnded();
 }
 
 }  // namespace consilium

@@ -53,6 +53,7 @@ constexpr size_t kUpdateInputBytes = 512;
 // One upload on its way to the engine.
 class EngineUpload final : public UploadSink {
  public:
+  using Answer = std::function<void(absl::StatusOr<v1::Receipt>)>;
   explicit EngineUpload(const TransferParts& parts, PeerIdentity peer)
       : parts_(parts), peer_(std::move(peer)) {}
 
@@ -62,6 +63,9 @@ class EngineUpload final : public UploadSink {
     auto session = UploadSession::Begin(
         {.runs = parts_.runs, .vectors = parts_.vectors, .staged = parts_.staged}, peer, header);
     if (!session.ok()) return Refused(session.status());
+    // Before its bytes come; given back where the update is what its task was granted for.
+    const absl::Status charged = parts_.budget.Take(peer_.site(), kUpdateInputBytes, absl::Now());
+    if (!charged.ok()) return Refused(charged);
     session_ = *std::move(session);
     return absl::OkStatus();
   }
@@ -73,20 +77,15 @@ class EngineUpload final : public UploadSink {
     return absl::OkStatus();
   }
 
-  void OnComplete(std::function<void(absl::StatusOr<v1::Receipt>)> answer) override {
+  void OnComplete(Answer answer) override {
     // A revocation since the call began holds for it, too.
     if (absl::Status status = parts_.directory.Admit(peer_); !status.ok()) {
       session_.reset();
       answer(Refused(status));
       return;
     }
-    if (absl::Status status = parts_.budget.Take(peer_.site(), kUpdateInputBytes, absl::Now());
-        !status.ok()) {
-      session_.reset();
-      answer(Refused(status));
-      return;
-    }
     absl::StatusOr<UploadSession::Staged> staged = session_->Finish();
+    if (session_->task() == UploadSession::Task::kOpen) answer = GivingBack(std::move(answer));
     session_.reset();
     if (!staged.ok()) {
       answer(Refused(staged.status()));
@@ -110,6 +109,14 @@ class EngineUpload final : public UploadSink {
   }
 
  private:
+  Answer GivingBack(Answer answer) const {
+    return [&budget = parts_.budget, site = peer_.site(),
+            answer = std::move(answer)](absl::StatusOr<v1::Receipt> receipt) {
+      if (receipt.ok()) budget.GiveBack(site, kUpdateInputBytes);
+      answer(std::move(receipt));
+    };
+  }
+
   absl::Status Refused(const absl::Status& status) const {
     const v1::Reason reason = DetailOf(status).reason();
     LogOfSite(reason == v1::IDENTITY_MISMATCH ? SiteLine::kAlarm : SiteLine::kWarning, peer_.site(),

@@ -46,13 +46,17 @@ absl::Status CheckAgainstRun(const v1::UpdateHeader& header, const RunIndex::Fac
   return absl::OkStatus();
 }
 
-// The engine has the last word on a task; here, whether there can be such a task at all.
-absl::Status CheckGranted(const RunIndex& runs, const v1::UpdateHeader& header) {
+// The engine has the last word on a task. Here, whether there can be such a task at all, and
+// whether an update of it may still be merged: else its bytes need not be kept.
+absl::StatusOr<UploadSession::Task> TaskOf(const RunIndex& runs, const v1::UpdateHeader& header) {
+  const TaskId task(header.task_id());
   const auto standing = runs.FindParticipant(RunId(header.run_id()), SiteId(header.site_id()));
-  if (!standing.ok() || TaskId(header.task_id()) > standing->newest_task) {
+  if (!standing.ok() || task > standing->newest_task) {
     return Refusal(v1::TASK_UNKNOWN, "no such task was granted to this site");
   }
-  return absl::OkStatus();
+  const std::vector<TaskId>& open = standing->open_tasks;
+  return std::find(open.begin(), open.end(), task) == open.end() ? UploadSession::Task::kClosed
+                                                                 : UploadSession::Task::kOpen;
 }
 
 absl::Status StorageRefusal(const absl::Status& status) {
@@ -62,8 +66,8 @@ absl::Status StorageRefusal(const absl::Status& status) {
 
 }  // namespace
 
-UploadSession::UploadSession(const Parts& parts, v1::UpdateHeader header)
-    : parts_(parts), header_(std::move(header)) {}
+UploadSession::UploadSession(const Parts& parts, v1::UpdateHeader header, Task task)
+    : parts_(parts), header_(std::move(header)), task_(task) {}
 UploadSession::~UploadSession() = default;
 
 absl::StatusOr<std::unique_ptr<UploadSession>> UploadSession::Begin(const Parts& parts,
@@ -72,9 +76,10 @@ absl::StatusOr<std::unique_ptr<UploadSession>> UploadSession::Begin(const Parts&
   CONSILIUM_RETURN_IF_ERROR(CheckSender(peer, header.site_id()));
   CONSILIUM_RETURN_IF_ERROR(CheckHeader(header));
   CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts run, parts.runs.Find(RunId(header.run_id())));
-  CONSILIUM_RETURN_IF_ERROR(CheckGranted(parts.runs, header));
+  CONSILIUM_ASSIGN_OR_RETURN(const Task task, TaskOf(parts.runs, header));
   CONSILIUM_RETURN_IF_ERROR(CheckAgainstRun(header, run));
-  std::unique_ptr<UploadSession> session(new UploadSession(parts, std::move(header)));
+  std::unique_ptr<UploadSession> session(new UploadSession(parts, std::move(header), task));
+  if (task == Task::kClosed) return session;
   auto vectors = parts.vectors.Get(RunId(session->header_.run_id()), run.elements);
   if (!vectors.ok()) return StorageRefusal(vectors.status());
   session->vectors_ = *std::move(vectors);
@@ -93,7 +98,9 @@ absl::Status UploadSession::Append(std::span<const uint8_t> bytes) {
   const uint64_t half = header_.payload_bytes() / 2;
   const uint64_t before = bytes_;
   bytes_ += bytes.size();
-  if (absl::Status status = blob_->Append(bytes); !status.ok()) return StorageRefusal(status);
+  if (blob_.has_value()) {
+    if (absl::Status status = blob_->Append(bytes); !status.ok()) return StorageRefusal(status);
+  }
   hash_.Update(bytes);
   Look(bytes);
   if (before < half && bytes_ >= half) Failpoint("aggregator.upload_half_spooled");
@@ -155,7 +162,9 @@ absl::StatusOr<UploadSession::Staged> UploadSession::Finish() {
   event.norm = finite ? findings_.norm() : 0;
   staged.hold = parts_.staged.Take(
       {.run = event.run, .site = event.site, .task = event.task, .update = update_id});
-  if (absl::Status status = Store(update_id); !status.ok()) return StorageRefusal(status);
+  if (task_ == Task::kOpen) {
+    if (absl::Status status = Store(update_id); !status.ok()) return StorageRefusal(status);
+  }
   blob_.reset();
   return staged;
 }

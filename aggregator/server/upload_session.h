@@ -35,6 +35,10 @@ class UploadSession {
     StagedBlobs& staged;
   };
 
+  // Of a closed task an update was decided on before: the engine answers it as it did then, or with
+  // TASK_CONFLICT, for which it needs the hash and not the bytes.
+  enum class Task { kOpen, kClosed };
+
   // Refusals: IDENTITY_MISMATCH where the header names another site than the certificate does;
   // MALFORMED; WIRE_VERSION; OVERSIZE; RUN_UNKNOWN; TASK_UNKNOWN where the site was
   // granted no such task; RUN_ENDED where the run was purged; LAYOUT_MISMATCH; STORAGE where the
@@ -44,6 +48,8 @@ class UploadSession {
                                                               v1::UpdateHeader header);
   ~UploadSession();
 
+  Task task() const { return task_; }
+
   // Refusals: OVERSIZE beyond the announced bytes; STORAGE.
   absl::Status Append(std::span<const uint8_t> bytes);
 
@@ -52,19 +58,20 @@ class UploadSession {
     // To be kept until the engine has decided.
     std::shared_ptr<StagedBlobs::Hold> hold;
   };
-  // After the last byte: the blob is durable under its update id. Refusals: TRUNCATED,
-  // HASH_MISMATCH, STORAGE; nothing remains then.
+  // After the last byte: the blob of an open task is durable under its update id. Refusals:
+  // TRUNCATED, HASH_MISMATCH, STORAGE; nothing remains then.
   absl::StatusOr<Staged> Finish();
 
  private:
-  UploadSession(const Parts& parts, v1::UpdateHeader header);
+  UploadSession(const Parts& parts, v1::UpdateHeader header, Task task);
   void Look(std::span<const uint8_t> bytes);
   absl::Status Store(const Digest& update_id);
 
   Parts parts_;
   const v1::UpdateHeader header_;
+  const Task task_;
   std::shared_ptr<SealedVectors> vectors_;
-  std::optional<SealedBlobWriter> blob_;
+  std::optional<SealedBlobWriter> blob_;  // None for a closed task.
   MerkleHasher hash_;
   UpdateFindings findings_;
   // A float that was cut by the border of two chunks.

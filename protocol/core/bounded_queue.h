@@ -33,6 +33,14 @@ class BoundedQueue {
     return true;
   }
 
+  // However full the queue is: for what is bounded by something else. False where it is closed.
+  bool PushOver(T item) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return false;
+    items_.push_back(std::move(item));
+    return true;
+  }
+
   // Waits for room. False where the queue is closed.
   bool Push(T item) ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);

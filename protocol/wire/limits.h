@@ -73,7 +73,7 @@ inline constexpr size_t kSiteVersionsKnownMax = 4096;  // Of one run, the newest
 // Streams and queues of the servers (BUSY).
 inline constexpr int kStreamsPerConnectionMax = 8;
 inline constexpr size_t kEngineQueueMax = 4096;
-inline constexpr size_t kDirectiveQueueMax = 1024;  // Per site; a slower reader is disconnected.
+inline constexpr size_t kDirectiveQueueMax = 8192;  // Per site; a slower reader is disconnected.
 inline constexpr int kUploadsInFlightMax = 64;
 inline constexpr int kUploadsPerSiteMax = 8;
 inline constexpr int kDownloadsInFlightMax = 256;

@@ -256,13 +256,17 @@ TEST_F(EngineLoopTest, WhatIsRefusedLeavesNoBlobAndADuplicateHarmsNone) {
   stale.event.incarnation = Incarnation(0);
   EXPECT_EQ(DetailOf(Deliver(std::move(stale)).status()).reason(), v1::INCARNATION_FENCED);
   EXPECT_EQ(Blobs(), 2);
-  EXPECT_THAT(Deliver(std::move(good)), IsOk());
   UploadSession::Staged other = Stage({9, 9, 9, 9}, 100);
   EXPECT_EQ(Blobs(), 3);
+  EXPECT_THAT(Deliver(std::move(good)), IsOk());
   EXPECT_EQ(DetailOf(Deliver(std::move(other)).status()).reason(), v1::TASK_CONFLICT);
   EXPECT_EQ(Blobs(), 2);
   const auto vectors = parts_.vectors().Get(kRun, 4);
   EXPECT_THAT((*vectors)->blobs().Read(Stage(values, 3).event.update), IsOk());
+  // Of a task that was decided on nothing is kept any more, whatever comes.
+  UploadSession::Staged late = Stage({8, 8, 8, 8}, 100);
+  EXPECT_EQ(Blobs(), 2);
+  EXPECT_EQ(DetailOf(Deliver(std::move(late)).status()).reason(), v1::TASK_CONFLICT);
 }
 
 TEST_F(EngineLoopTest, ASessionThatIsGivenUpLeavesNothing) {

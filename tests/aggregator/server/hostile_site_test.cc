@@ -117,18 +117,60 @@ TEST_F(HostileSite, AVersionThatIsNoneIsNotShown) {
   EXPECT_EQ(shown, "unknown");
 }
 
-TEST_F(HostileSite, AFloodEndsWithBusy) {
+TEST_F(HostileSite, WhatItSaysAgainAndAgainIsNotKept) {
   const std::string run = aggregator_.Submit(*MakePlan({}));
   const v1::RunOffer offer =
       site_.AwaitDirective([](const v1::Directive& d) { return d.has_run_offer(); }).run_offer();
+  v1::SiteEvent approval;
+  approval.mutable_run_decision()->set_run_id(run);
+  approval.mutable_run_decision()->set_plan_hash(offer.plan_hash());
+  approval.mutable_run_decision()->set_approved(true);
+  approval.mutable_run_decision()->set_train_examples(10);
+  site_.Send(approval);
+  site_.AwaitTask();
   const uint64_t before = JournalEntries();
+  v1::SiteEvent other_plan = approval;
+  other_plan.mutable_run_decision()->set_plan_hash(std::string(32, 'x'));
+  v1::SiteEvent evaluation;
+  evaluation.mutable_evaluation()->set_run_id(run);
+  evaluation.mutable_evaluation()->set_split(v1::VALIDATION);
+  v1::SiteEvent of_no_version = evaluation;
+  of_no_version.mutable_evaluation()->set_version(7);
+  v1::SiteEvent unasked = evaluation;
+  unasked.mutable_evaluation()->set_split(v1::TEST);
+  for (int i = 0; i < 1000; ++i) {
+    for (const v1::SiteEvent& event : {other_plan, evaluation, of_no_version, unasked}) {
+      while (!site_.Send(event)) ASSERT_FALSE(site_.IsClosed());
+    }
+  }
+  // The stream lives, and what comes behind all that is heard.
+  v1::SiteEvent withdrawal = approval;
+  withdrawal.mutable_run_decision()->clear_approved();
+  withdrawal.mutable_run_decision()->set_reason(v1::NOT_APPROVED);
+  while (!site_.Send(withdrawal)) ASSERT_FALSE(site_.IsClosed());
+  aggregator_.Await(run, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  // One evaluation and the withdrawal.
+  EXPECT_LE(JournalEntries(), before + 2);
+}
+
+TEST_F(HostileSite, ALeaseThatIsNotItsOwnEndsTheStream) {
   v1::SiteEvent event;
-  event.mutable_run_decision()->set_run_id(run);
-  event.mutable_run_decision()->set_plan_hash(std::string(32, 'x'));
-  const int flood = 3 * static_cast<int>(kSiteInputsAtOnceMax);
-  for (int i = 0; i < flood && !site_.IsClosed();) i += site_.Send(event) ? 1 : 0;
-  EXPECT_EQ(DetailOf(site_.AwaitClosed()).reason(), v1::BUSY);
-  EXPECT_LT(JournalEntries(), before + 2 * static_cast<uint64_t>(kSiteInputsAtOnceMax));
+  event.mutable_lease_confirm()->set_lease(std::string(32, 'x'));
+  site_.Send(event);
+  EXPECT_EQ(DetailOf(site_.AwaitClosed()).reason(), v1::MALFORMED);
+}
+
+TEST_F(HostileSite, ThatAttachesAgainAndAgainHearsBusy) {
+  absl::Status attached;
+  int times = 0;
+  while (times < 3 * static_cast<int>(kSiteInputsAtOnceMax)) {
+    site_.Detach();
+    attached = site_.Attach();
+    ++times;
+    if (DetailOf(attached).reason() == v1::BUSY && DetailOf(attached).retry_after_ms() > 0) break;
+  }
+  EXPECT_EQ(DetailOf(attached).reason(), v1::BUSY);
+  EXPECT_THAT(attached.message(), ::testing::HasSubstr("more than the aggregator keeps of one"));
 }
 
 TEST_F(HostileSite, ALongRefusalOutsideAsciiIsCutBetweenCharacters) {
@@ -140,8 +182,8 @@ TEST_F(HostileSite, ALongRefusalOutsideAsciiIsCutBetweenCharacters) {
   decision.set_run_id(run);
   decision.set_plan_hash(offer.plan_hash());
   decision.set_reason(v1::NOT_APPROVED);
-  // Wherever the cut comes, it is inside one of these.
-  std::string message = "x";
+  // The cut, after 400 bytes, is inside one of these.
+  std::string message;
   while (message.size() < 2000) message += "\xE2\x82\xAC";
   decision.set_message(message);
   site_.Send(event);

@@ -91,8 +91,8 @@ TEST_F(StoreTest, ADroppedTokenIsGoneAlsoFromTheDisk) {
   const SiteId site("north");
   const std::string token =
       *(*directory)->Invite(site, kNow + absl::Hours(1), Invitation::Joining::kFirst);
-  ASSERT_THAT((*directory)->DropToken(site), IsOk());
-  ASSERT_THAT((*directory)->DropToken(site), IsOk());
+  ASSERT_THAT((*directory)->DropFirstToken(site), IsOk());
+  ASSERT_THAT((*directory)->DropFirstToken(site), IsOk());
   EXPECT_FALSE((*directory)->CheckToken(token, site, kNow).ok());
   EXPECT_TRUE(store_->Invitations()->empty());
 }
