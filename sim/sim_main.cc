@@ -26,9 +26,16 @@ int ExitCode(const absl::Status& status) {
 }
 
 constexpr char kRunExamples[] = R"(Examples:
-  consilium-sim run run.textproto scenario.textproto --out out/first
-  consilium-sim run run.textproto scenario.textproto --set aggregation.preset=FEDBUFF --seeds 1..5
+  consilium-sim run run.textproto scenario.textproto --data tables --out out/first
+  consilium-sim run run.textproto scenario.textproto --simulate FEDAVG,FEDBUFF --seeds 1..5
+  consilium-sim run run.textproto scenario.textproto --set training.local_steps=50
   consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
+
+constexpr char kDataHelp[] = "Folder of the scenario's data files; default: beside the scenario";
+constexpr char kSimulateHelp[] =
+    "Rules to simulate beside it, each with its own defaults and about as many merged updates; "
+    "comma-separated";
+constexpr char kOutHelp[] = "Folder for summary.json and report.html";
 
 constexpr char kReplayExamples[] = R"(Examples:
   consilium-sim replay run.export --key recipient.key
@@ -51,11 +58,14 @@ void AddRun(CLI::App& app, RunCommand& command) {
   sub->add_option("SCENARIO", command.scenario_file, "Scenario (protobuf text)")
       ->required()
       ->check(CLI::ExistingFile);
-  sub->add_option("--data", command.data_folder,
-                  "Folder of the scenario's data files; default: beside the scenario");
-  sub->add_option("--set", command.overrides, "path=value over the run config; repeatable");
-  sub->add_option("--seeds", command.seeds, "One seed, or a range like 1..5");
-  sub->add_option("--out", command.out, "Folder for summary.json and report.html");
+  sub->add_option("--data", command.data_folder, kDataHelp);
+  sub->add_option("--set", command.overrides,
+                  "path=value over the run config, whose other fields stay; repeatable");
+  sub->add_option("--simulate", command.presets, kSimulateHelp)->delimiter(',');
+  sub->add_option("--seeds", command.seeds,
+                  "One seed, or a range like 1..5: of run, split and scenario, over what the files "
+                  "say");
+  sub->add_option("--out", command.out, kOutHelp);
   sub->add_flag_callback(
       "--no-baselines", [&command] { command.baselines = RunCommand::Baselines::kLeaveOut; },
       "Do not train the hospitals' own and the pooled models");
@@ -95,12 +105,12 @@ void AddAssess(CLI::App& app, AssessCommand& command) {
   sub->footer(kAssessExamples);
   AddRecording(sub, command.source);
   sub->add_option("--scenario", command.scenario_file, "Speeds of the sites in simulations");
-  sub->add_option("--simulate", command.presets, "Rules to simulate beside it")->delimiter(',');
+  sub->add_option("--simulate", command.presets, kSimulateHelp)->delimiter(',');
   sub->add_option("--published", command.published_file,
                   "Published figures to set ours beside (sim/report/published.h)")
       ->check(CLI::ExistingFile);
   sub->add_option("--note", command.notes, "KEY=NUMBER, copied into summary.json; repeatable");
-  sub->add_option("--out", command.out, "Folder for summary.json and report.html");
+  sub->add_option("--out", command.out, kOutHelp);
 }
 
 void AddSplit(CLI::App& app, SplitCommand& command) {
@@ -114,8 +124,7 @@ void AddSplit(CLI::App& app, SplitCommand& command) {
   sub->add_option("SCENARIO", command.scenario_file, "Scenario (for its partition)")
       ->required()
       ->check(CLI::ExistingFile);
-  sub->add_option("--data", command.data_folder,
-                  "Folder of the scenario's data files; default: beside the scenario");
+  sub->add_option("--data", command.data_folder, kDataHelp);
   sub->add_option("--out", command.out, "Folder")->required();
 }
 

@@ -35,6 +35,26 @@ void FillLinear(const GraphLayer& layer, const TensorSpec& tensor, RandomStream&
   }
 }
 
+// One of the layer's tensors; `out` is all zero. Without a default, so that a new kind of layer
+// does not compile before someone has said what its tensors begin as.
+void FillTensor(const GraphLayer& layer, int index, const TensorSpec& tensor, RandomStream& random,
+                std::span<float> out) {
+  switch (layer.spec.kind_case()) {
+    case v1::Layer::kLinear:
+      FillLinear(layer, tensor, random, out);
+      return;
+    case v1::Layer::kLayerNorm:  // The weight is one; the bias stays zero.
+      if (index == layer.tensors[0]) std::fill(out.begin(), out.end(), 1.0f);
+      return;
+    case v1::Layer::kActivation:
+    case v1::Layer::kDropout:
+    case v1::Layer::kFlatten:
+    case v1::Layer::kAdd:
+    case v1::Layer::KIND_NOT_SET:  // They have none.
+      return;
+  }
+}
+
 }  // namespace
 
 std::vector<float> InitialValues(const ModelGraph& graph, uint64_t run_seed) {
@@ -52,11 +72,7 @@ std::vector<float> InitialValues(const ModelGraph& graph, uint64_t run_seed) {
           std::span<float>(values).subspan(offsets[index], tensor.elements());
       RandomStream random(
           SeedPath{.run_seed = run_seed, .purpose = "initial_model", .site = tensor.name});
-      if (layer.spec.has_linear()) {
-        FillLinear(layer, tensor, random, out);
-      } else if (layer.spec.has_layer_norm() && index == layer.tensors[0]) {
-        std::fill(out.begin(), out.end(), 1.0f);  // The weight; the bias stays zero.
-      }
+      FillTensor(layer, index, tensor, random, out);
     }
   }
   return values;

@@ -43,31 +43,6 @@ absl::StatusOr<std::map<std::string, double>> ParseNotes(const std::vector<std::
   return parsed;
 }
 
-// The same federation under other rules; every one of them at the scenario's speeds.
-absl::StatusOr<std::vector<RunSummary>> SimulateOthers(const AssessCommand& command,
-                                                       const v1::RunPlan& plan,
-                                                       const FederationData& data,
-                                                       const Baselines& baselines,
-                                                       Trainer& trainer) {
-  v1::Scenario scenario;
-  if (!command.scenario_file.empty()) {
-    CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.scenario_file, scenario));
-  }
-  std::vector<RunSummary> runs;
-  for (const std::string& name : command.presets) {
-    v1::AggregationConfig::Preset preset;
-    if (!v1::AggregationConfig::Preset_Parse(name, &preset)) {
-      return absl::InvalidArgumentError(absl::StrFormat("--simulate: no rule is named %s", name));
-    }
-    CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
-    CONSILIUM_ASSIGN_OR_RETURN(RunSummary summary,
-                               Simulate(other, scenario, data, &baselines, trainer));
-    absl::StrAppend(&summary.title, " (simulated)");
-    runs.push_back(std::move(summary));
-  }
-  return runs;
-}
-
 std::string Finding(const ReplayResult& result, absl::string_view of, uint64_t count) {
   if (result.mismatches.empty()) return absl::StrFormat("%d %s, bit by bit the same", count, of);
   return absl::StrFormat("%d mismatches; the first: %s", result.mismatches.size(),
@@ -78,6 +53,11 @@ std::string Finding(const ReplayResult& result, absl::string_view of, uint64_t c
 
 absl::Status Execute(const AssessCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const auto notes, ParseNotes(command.notes));
+  CONSILIUM_ASSIGN_OR_RETURN(const auto presets, ParsePresets(command.presets));
+  v1::Scenario scenario;
+  if (!command.scenario_file.empty()) {
+    CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.scenario_file, scenario));
+  }
   std::optional<Published> published;
   if (!command.published_file.empty()) {
     CONSILIUM_ASSIGN_OR_RETURN(published, ReadPublished(command.published_file));
@@ -100,8 +80,11 @@ absl::Status Execute(const AssessCommand& command) {
   absl::StrAppend(&real.title, " (real processes)");
   std::vector<RunSummary> runs = {real};
   CONSILIUM_ASSIGN_OR_RETURN(std::vector<RunSummary> others,
-                             SimulateOthers(command, plan, data, baselines, trainer));
-  for (RunSummary& other : others) runs.push_back(std::move(other));
+                             SimulatePresets(presets, plan, scenario, data, &baselines, trainer));
+  for (RunSummary& other : others) {
+    absl::StrAppend(&other.title, " (simulated)");
+    runs.push_back(std::move(other));
+  }
 
   nlohmann::json summary = ToJson(real);
   summary["wall_s"] = real.seconds;

@@ -2,15 +2,18 @@
 
 #include <stdio.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
@@ -19,19 +22,30 @@
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
 #include "site_agent/train/cpu_trainer.h"
+#include "spdlog/spdlog.h"
 
 namespace consilium {
 namespace {
 
 constexpr size_t kSeedsMax = 1000;
 
+// What is the same for all seeds.
+struct Experiment {
+  v1::RunPlan plan;
+  v1::Scenario scenario;
+  std::vector<v1::AggregationConfig::Preset> presets;
+};
+
 struct SeedResult {
   std::optional<uint64_t> seed;
   RunSummary summary;
+  std::vector<RunSummary> others;  // One a preset.
 };
 
-absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, v1::RunPlan plan,
-                                   v1::Scenario scenario, std::optional<uint64_t> seed) {
+absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& experiment,
+                                   std::optional<uint64_t> seed) {
+  v1::RunPlan plan = experiment.plan;
+  v1::Scenario scenario = experiment.scenario;
   if (seed.has_value()) {
     plan.mutable_config()->set_seed(*seed);
     plan.mutable_config()->mutable_data()->mutable_split()->set_seed(*seed);
@@ -43,25 +57,34 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, v1::RunPlan plan,
           : command.data_folder;
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data, LoadScenarioData(scenario, plan, folder));
   CpuTrainer trainer;
-  std::optional<Baselines> baselines;
+  std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
-    CONSILIUM_ASSIGN_OR_RETURN(baselines, TrainBaselines(plan, data, trainer));
+    CONSILIUM_ASSIGN_OR_RETURN(trained, TrainBaselines(plan, data, trainer));
   }
+  const Baselines* baselines = trained.has_value() ? &*trained : nullptr;
   SeedResult result;
   result.seed = seed;
+  CONSILIUM_ASSIGN_OR_RETURN(result.summary, Simulate(plan, scenario, data, baselines, trainer));
   CONSILIUM_ASSIGN_OR_RETURN(
-      result.summary,
-      Simulate(plan, scenario, data, baselines.has_value() ? &*baselines : nullptr, trainer));
+      result.others, SimulatePresets(experiment.presets, plan, scenario, data, baselines, trainer));
   return result;
 }
 
+nlohmann::json ToJson(const SeedResult& result) {
+  nlohmann::json json = ToJson(result.summary);
+  if (result.others.empty()) return json;
+  json["simulated"] = nlohmann::json::array();
+  for (const RunSummary& other : result.others) json["simulated"].push_back(ToJson(other));
+  return json;
+}
+
 nlohmann::json ToJson(const std::vector<SeedResult>& results) {
-  if (results.size() == 1) return ToJson(results[0].summary);
+  if (results.size() == 1) return ToJson(results[0]);
   nlohmann::json seeds = nlohmann::json::array();
   double sum = 0;
   double squares = 0;
   for (const SeedResult& result : results) {
-    nlohmann::json one = ToJson(result.summary);
+    nlohmann::json one = ToJson(result);
     one["seed"] = *result.seed;
     seeds.push_back(std::move(one));
     const double loss =
@@ -76,7 +99,50 @@ nlohmann::json ToJson(const std::vector<SeedResult>& results) {
           {"loss_seed_deviation", std::sqrt(variance)}};
 }
 
+absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
+  v1::RunConfig file;
+  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.run_file, file));
+  const std::vector<std::string> kept = StagesKeptFrom(file, command.overrides);
+  if (!kept.empty()) {
+    spdlog::warn(
+        "{} keeps its {}, which is not what the preset given by --set stands for; "
+        "--simulate takes a preset with its own defaults",
+        command.run_file, absl::StrJoin(kept, ", "));
+  }
+  Experiment experiment;
+  CONSILIUM_ASSIGN_OR_RETURN(experiment.plan, LoadRunPlan(command.run_file, command.overrides));
+  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.scenario_file, experiment.scenario));
+  CONSILIUM_ASSIGN_OR_RETURN(experiment.presets, ParsePresets(command.presets));
+  return experiment;
+}
+
 }  // namespace
+
+std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
+                                        const std::vector<std::string>& overrides) {
+  const v1::AggregationConfig& aggregation = file.aggregation();
+  const auto given = [&overrides](absl::string_view path) {
+    return std::any_of(overrides.begin(), overrides.end(), [path](const std::string& override) {
+      return absl::StartsWith(override, path);
+    });
+  };
+  constexpr absl::string_view kPreset = "aggregation.preset=";
+  const std::string same =
+      absl::StrCat(kPreset, v1::AggregationConfig::Preset_Name(aggregation.preset()));
+  if (!given(kPreset) || given(same)) return {};
+  const std::pair<absl::string_view, bool> stages[] = {
+      {"aggregation.trigger", aggregation.has_trigger()},
+      {"aggregation.staleness", aggregation.has_staleness()},
+      {"aggregation.server", aggregation.has_server()},
+      {"aggregation.rate_correction", aggregation.has_rate_correction()},
+      {"aggregation.mixing_alpha", aggregation.mixing_alpha() != 0},
+  };
+  std::vector<std::string> kept;
+  for (const auto& [stage, in_file] : stages) {
+    if (in_file && !given(stage)) kept.emplace_back(stage);
+  }
+  return kept;
+}
 
 absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text) {
   const std::vector<std::string> ends = absl::StrSplit(text, absl::MaxSplits("..", 1));
@@ -93,10 +159,7 @@ absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text) {
 }
 
 absl::Status Execute(const RunCommand& command) {
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan,
-                             LoadRunPlan(command.run_file, command.overrides));
-  v1::Scenario scenario;
-  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.scenario_file, scenario));
+  CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
   std::vector<std::optional<uint64_t>> seeds = {std::nullopt};
   if (!command.seeds.empty()) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<uint64_t> given, ParseSeeds(command.seeds));
@@ -105,12 +168,17 @@ absl::Status Execute(const RunCommand& command) {
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
   for (const std::optional<uint64_t>& seed : seeds) {
-    CONSILIUM_ASSIGN_OR_RETURN(SeedResult result, RunSeed(command, plan, scenario, seed));
-    if (seed.has_value()) absl::StrAppend(&result.summary.title, ", seed ", *seed);
-    if (command.output == RunCommand::Output::kText) {
-      absl::PrintF("%s\n%s\n", result.summary.title, TextTable(result.summary));
+    CONSILIUM_ASSIGN_OR_RETURN(SeedResult result, RunSeed(command, experiment, seed));
+    std::vector<RunSummary> of_seed = {result.summary};
+    of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
+    for (RunSummary& run : of_seed) {
+      if (seed.has_value()) absl::StrAppend(&run.title, ", seed ", *seed);
     }
-    runs.push_back(result.summary);
+    if (command.output == RunCommand::Output::kText) {
+      absl::PrintF("%s\n%s\n", of_seed[0].title, TextTable(result.summary));
+      if (of_seed.size() > 1) absl::PrintF("%s\n", ComparisonTable(of_seed));
+    }
+    runs.insert(runs.end(), of_seed.begin(), of_seed.end());
     results.push_back(std::move(result));
   }
   const nlohmann::json json = ToJson(results);

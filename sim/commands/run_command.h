@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "consilium/v1/run_config.pb.h"
 
 namespace consilium {
 
@@ -21,6 +22,7 @@ struct RunCommand {
   std::string data_folder;  // Where the scenario's files lie; empty: beside the scenario.
   // "path=value" over the run config, e.g. "aggregation.preset=FEDBUFF".
   std::vector<std::string> overrides;
+  std::vector<std::string> presets;  // Names of v1.AggregationConfig.Preset, simulated beside it.
   // "3" or "1..5": seeds of run, split and scenario. Empty: as the files say.
   std::string seeds;
   std::string out;  // Folder for summary.json and report.html; may be empty.
@@ -28,8 +30,13 @@ struct RunCommand {
   enum class Output { kText, kJson } output = Output::kText;
 };
 
-// Writes what it found to stdout, progress to stderr where that is a terminal.
+// Writes what it found to stdout; progress, where that is a terminal, and warnings to stderr.
 absl::Status Execute(const RunCommand& command);
+
+// The fields of `aggregation` in the run config of a file that stay as they are there although
+// `overrides` name another preset, so that the run is not what that preset stands for.
+std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
+                                        const std::vector<std::string>& overrides);
 
 // "4" or "1..5". INVALID_ARGUMENT otherwise, or for more than 1,000.
 absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text);

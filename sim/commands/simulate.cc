@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "sim/commands/progress.h"
@@ -15,6 +16,16 @@ namespace {
 // Updates that make one version.
 uint64_t UpdatesPerVersion(const v1::AggregationConfig& aggregation, size_t sites) {
   return aggregation.trigger().has_barrier() ? sites : aggregation.trigger().buffer().updates();
+}
+
+std::vector<std::string> PresetNames() {
+  const auto* presets = v1::AggregationConfig::Preset_descriptor();
+  std::vector<std::string> names;
+  for (int i = 0; i < presets->value_count(); ++i) {
+    if (presets->value(i)->number() == v1::AggregationConfig::PRESET_UNSPECIFIED) continue;
+    names.push_back(presets->value(i)->name());
+  }
+  return names;
 }
 
 }  // namespace
@@ -53,6 +64,35 @@ absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
       std::max<uint64_t>(1, updates / UpdatesPerVersion(other.config().aggregation(), sites));
   other.mutable_config()->mutable_stop()->set_versions_max(static_cast<uint32_t>(versions));
   return other;
+}
+
+absl::StatusOr<std::vector<v1::AggregationConfig::Preset>> ParsePresets(
+    const std::vector<std::string>& names) {
+  std::vector<v1::AggregationConfig::Preset> presets;
+  for (const std::string& name : names) {
+    v1::AggregationConfig::Preset preset = v1::AggregationConfig::PRESET_UNSPECIFIED;
+    if (!v1::AggregationConfig::Preset_Parse(name, &preset) ||
+        preset == v1::AggregationConfig::PRESET_UNSPECIFIED) {
+      return absl::InvalidArgumentError(absl::StrFormat("--simulate: no rule is named %s (%s)",
+                                                        name, absl::StrJoin(PresetNames(), ", ")));
+    }
+    presets.push_back(preset);
+  }
+  return presets;
+}
+
+absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
+    const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
+    const v1::Scenario& scenario, const FederationData& data, const Baselines* baselines,
+    Trainer& trainer) {
+  std::vector<RunSummary> runs;
+  for (const v1::AggregationConfig::Preset preset : presets) {
+    CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
+    CONSILIUM_ASSIGN_OR_RETURN(RunSummary summary,
+                               Simulate(other, scenario, data, baselines, trainer));
+    runs.push_back(std::move(summary));
+  }
+  return runs;
 }
 
 }  // namespace consilium

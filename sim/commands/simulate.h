@@ -5,6 +5,9 @@
 #ifndef CONSILIUM_SIM_COMMANDS_SIMULATE_H_
 #define CONSILIUM_SIM_COMMANDS_SIMULATE_H_
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/scenario.pb.h"
@@ -23,6 +26,17 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
 // The plan under another rule with that rule's own defaults, and about as many merged updates.
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
                                        v1::AggregationConfig::Preset preset, size_t sites);
+
+// By their names in v1.AggregationConfig.Preset. INVALID_ARGUMENT names the one that is none, and
+// those that are.
+absl::StatusOr<std::vector<v1::AggregationConfig::Preset>> ParsePresets(
+    const std::vector<std::string>& names);
+
+// Simulate for each of the presets, with its WithPreset.
+absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
+    const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
+    const v1::Scenario& scenario, const FederationData& data, const Baselines* baselines,
+    Trainer& trainer);
 
 }  // namespace consilium
 

@@ -73,11 +73,8 @@ absl::StatusOr<FederationData> DealOut(const v1::Partitioned& source, uint64_t s
   return data;
 }
 
-}  // namespace
-
-absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
-                                                const v1::RunPlan& plan,
-                                                const std::string& folder) {
+absl::StatusOr<FederationData> LoadFrom(const v1::Scenario& scenario, const v1::RunPlan& plan,
+                                        const std::string& folder) {
   if (scenario.dataset().has_partitioned()) {
     return DealOut(scenario.dataset().partitioned(), scenario.seed(), plan, folder);
   }
@@ -90,6 +87,21 @@ absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
         "dataset: name the sites' files (natural) or one file to deal out (partitioned)");
   }
   return LoadSiteFiles(files, plan);
+}
+
+}  // namespace
+
+absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
+                                                const v1::RunPlan& plan,
+                                                const std::string& folder) {
+  absl::StatusOr<FederationData> data = LoadFrom(scenario, plan, folder);
+  if (!absl::IsNotFound(data.status())) return data;
+  std::string message =
+      absl::StrCat(data.status().message(), "; --data FOLDER says where the scenario's files lie");
+  if (!scenario.dataset().origin().empty()) {
+    absl::StrAppend(&message, " (", scenario.dataset().origin(), ")");
+  }
+  return absl::NotFoundError(message);
 }
 
 absl::StatusOr<FederationData> LoadSiteFiles(const std::map<SiteId, std::string>& files,

@@ -28,7 +28,8 @@ struct SiteData {
 using FederationData = std::map<SiteId, SiteData>;
 
 // The rows of every site of the scenario, split as the plan says. Paths are relative to `folder`.
-// A row that the contract refuses is an error here: virtual hospitals have clean files.
+// A row that the contract refuses is an error here: virtual hospitals have clean files. NOT_FOUND
+// says where a missing file comes from, as far as the scenario does.
 absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
                                                 const v1::RunPlan& plan, const std::string& folder);
 

@@ -39,6 +39,19 @@ double MeanLoss(const v1::MetricSums& sums) {
   return Mse(sums).value_or(std::numeric_limits<double>::infinity());
 }
 
+v1::MetricSums AsFarAsTold(const v1::MetricSums& told, v1::MetricSums sums) {
+  if (told.examples() == 0) return {};
+  if (told.class_examples().empty()) {
+    sums.clear_class_examples();
+    sums.clear_class_correct();
+  }
+  if (!told.has_auroc_comparable()) {
+    sums.clear_auroc_concordant();
+    sums.clear_auroc_comparable();
+  }
+  return sums;
+}
+
 v1::MetricSums Total(const SiteSums& sums) {
   v1::MetricSums total;
   for (const auto& [site, part] : sums) total = Merge(total, *part);

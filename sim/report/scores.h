@@ -32,6 +32,11 @@ nlohmann::json ToJson(const Scores& scores);
 // log-loss. Infinite where there are no examples.
 double MeanLoss(const v1::MetricSums& sums);
 
+// `sums` of another model over the same patients, as far as their hospital tells of this one
+// (`told`): where it withholds small counts, a score beside it is withheld too, so that both are
+// over the same patients.
+v1::MetricSums AsFarAsTold(const v1::MetricSums& told, v1::MetricSums sums);
+
 using SiteSums = std::map<SiteId, std::shared_ptr<const v1::MetricSums>>;
 // Added over sites: log-loss per patient, AUROC by within-site pairs.
 v1::MetricSums Total(const SiteSums& sums);

@@ -46,8 +46,39 @@ void AddCurve(const RunState& run, RunSummary& summary) {
   summary.updates = updates;
 }
 
+// What the hospitals tell of the result on their test patients; empty before there is one.
+SiteSums ToldOfResult(const RunState& run) {
+  return run.result.has_value() ? run.versions[run.result->value()].test : SiteSums();
+}
+
+// Without the hospitals that tell nothing of the result.
+std::map<SiteId, v1::MetricSums> Comparable(const SiteSums& told,
+                                            const std::map<SiteId, v1::MetricSums>& sums) {
+  std::map<SiteId, v1::MetricSums> comparable;
+  for (const auto& [site, known] : told) {
+    if (auto found = sums.find(site); found != sums.end()) {
+      comparable[site] = AsFarAsTold(*known, found->second);
+    }
+  }
+  return comparable;
+}
+
+Baselines Comparable(const SiteSums& told, const Baselines& baselines) {
+  return {Comparable(told, baselines.alone), Comparable(told, baselines.pooled)};
+}
+
+std::string WhyNoScores(const RunState& run, const Scores& federated) {
+  if (federated.examples > 0) return "";
+  if (run.plan->config().data().split().test() == 0) {
+    return "data.split.test is 0: no patients are kept for the scores";
+  }
+  return run.result.has_value()
+             ? "no hospital has test patients enough to tell how the model does on them"
+             : "the run ended without a result";
+}
+
 SiteSummary SummaryOfSite(const SiteId& site, const federation::Participant& participant,
-                          const RunState& run, const Baselines* baselines) {
+                          const SiteSums& told, const Baselines* baselines) {
   SiteSummary out;
   out.name = site.value();
   out.train_examples = participant.train_examples;
@@ -55,10 +86,7 @@ SiteSummary SummaryOfSite(const SiteId& site, const federation::Participant& par
       std::count_if(participant.tasks.begin(), participant.tasks.end(),
                     [](const auto& task) { return task.second.phase == TaskPhase::kIncluded; }));
   out.influence = participant.influence;
-  if (run.result.has_value()) {
-    const auto& test = run.versions[run.result->value()].test;
-    if (auto found = test.find(site); found != test.end()) out.federated = ScoresOf(*found->second);
-  }
+  if (auto found = told.find(site); found != told.end()) out.federated = ScoresOf(*found->second);
   if (baselines != nullptr) {
     if (auto found = baselines->alone.find(site); found != baselines->alone.end()) {
       out.alone = ScoresOf(found->second);
@@ -89,6 +117,12 @@ std::string Cell(const std::optional<double>& value, int decimals) {
   return absl::StrFormat("%.*f", decimals, *value);
 }
 
+// "-" where the hospital does not tell.
+std::string TestRows(const std::optional<Scores>& scores) {
+  if (!scores.has_value() || scores->examples == 0) return "-";
+  return absl::StrCat(scores->examples);
+}
+
 void AppendScores(const std::optional<Scores>& scores, std::string& line) {
   const Scores none;
   const Scores& s = scores.has_value() ? *scores : none;
@@ -103,13 +137,19 @@ Json Optional(const std::optional<Scores>& scores) {
 }  // namespace
 
 RunSummary SummaryOf(const RunState& run, const Baselines* baselines) {
+  const SiteSums told = ToldOfResult(run);
+  Baselines comparable;
+  if (baselines != nullptr) {
+    comparable = Comparable(told, *baselines);
+    baselines = &comparable;
+  }
   RunSummary summary;
   summary.title = v1::AggregationConfig::Preset_Name(run.plan->config().aggregation().preset());
   summary.dataset = run.plan->config().name();
   AddCurve(run, summary);
   for (const auto& [site, participant] : run.participants) {
     if (participant.decision != federation::Participant::Decision::kApproved) continue;
-    summary.sites.push_back(SummaryOfSite(site, participant, run, baselines));
+    summary.sites.push_back(SummaryOfSite(site, participant, told, baselines));
   }
   Normalise(summary.sites);
   summary.versions = run.current().value();
@@ -119,8 +159,9 @@ RunSummary SummaryOf(const RunState& run, const Baselines* baselines) {
     const VersionState& result = run.versions[run.result->value()];
     summary.result_version = run.result->value();
     summary.model_sha256 = ToHex(result.model_id);
-    summary.federated = ScoresOf(Total(result.test));
+    summary.federated = ScoresOf(Total(told));
   }
+  summary.why_no_scores = WhyNoScores(run, summary.federated);
   if (baselines != nullptr) {
     summary.alone = ScoresOf(Total(baselines->alone));
     summary.pooled = ScoresOf(Total(baselines->pooled));
@@ -155,6 +196,7 @@ Json ToJson(const RunSummary& summary) {
           {"federated", ToJson(summary.federated)},
           {"alone", Optional(summary.alone)},
           {"pooled", Optional(summary.pooled)},
+          {"why_no_scores", summary.why_no_scores},
           {"versions", summary.versions},
           {"result_version", summary.result_version},
           {"updates", summary.updates},
@@ -167,24 +209,28 @@ Json ToJson(const RunSummary& summary) {
 
 std::string TextTable(const RunSummary& summary) {
   std::string text = absl::StrFormat(
-      "%-22s %6s %7s | %22s | %22s | %22s\n%-22s %6s %7s | %8s %6s %6s | %8s %6s %6s | %8s %6s "
-      "%6s\n",
-      "test patients", "train", "updates", "alone", "federated", "pooled (simulated)", "hospital",
-      "rows", "merged", "log-loss", "AUROC", "err %", "log-loss", "AUROC", "err %", "log-loss",
-      "AUROC", "err %");
+      "%-22s %6s %6s %7s | %22s | %22s | %22s\n%-22s %6s %6s %7s | %8s %6s %6s | %8s %6s %6s | "
+      "%8s %6s %6s\n",
+      "scores on test rows", "train", "test", "updates", "alone", "federated", "pooled (simulated)",
+      "hospital", "rows", "rows", "merged", "log-loss", "AUROC", "err %", "log-loss", "AUROC",
+      "err %", "log-loss", "AUROC", "err %");
   for (const SiteSummary& site : summary.sites) {
-    std::string line =
-        absl::StrFormat("%-22s %6d %7d", site.name, site.train_examples, site.updates);
+    std::string line = absl::StrFormat("%-22s %6d %6s %7d", site.name, site.train_examples,
+                                       TestRows(site.federated), site.updates);
     AppendScores(site.alone, line);
     AppendScores(site.federated, line);
     AppendScores(site.pooled, line);
     absl::StrAppend(&text, line, "\n");
   }
-  std::string line = absl::StrFormat("%-22s %6s %7d", "all", "", summary.updates);
+  std::string line =
+      absl::StrFormat("%-22s %6s %6s %7d", "all", "", TestRows(summary.federated), summary.updates);
   AppendScores(summary.alone, line);
   AppendScores(summary.federated, line);
   AppendScores(summary.pooled, line);
   absl::StrAppend(&text, line, "\n");
+  if (!summary.why_no_scores.empty()) {
+    absl::StrAppend(&text, "No scores: ", summary.why_no_scores, ".\n");
+  }
   return text;
 }
 

@@ -44,6 +44,7 @@ struct RunSummary {
   Scores federated;  // Over all hospitals' test patients.
   std::optional<Scores> alone;
   std::optional<Scores> pooled;
+  std::string why_no_scores;  // Empty where there are some.
   uint64_t versions = 0;
   uint64_t result_version = 0;
   uint64_t updates = 0;
@@ -54,7 +55,8 @@ struct RunSummary {
   std::vector<CurvePoint> curve;
 };
 
-// `baselines` may be null.
+// `baselines` may be null. Their scores are told as far as each hospital tells those of the result:
+// the three columns, and their totals, are over the same patients.
 RunSummary SummaryOf(const federation::RunState& run, const Baselines* baselines);
 
 nlohmann::json ToJson(const RunSummary& summary);

@@ -16,30 +16,18 @@
 #include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
 #include "tests/bench/by_turns.h"
+#include "tests/fakes/tiny_plan.h"
 
 namespace consilium::bench {
 namespace {
 
-constexpr char kPlanText[] = R"(
+constexpr char kBenchPlan[] = R"(
   config {
     name: "bench"
-    model { spec_file: "m" }
-    data { contract_file: "c" standardise: NONE }
-    training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 1 }
+    data { standardise: NONE }
+    training { local_steps: 1 }
     stop { versions_max: 1000000 }
     seed: 1
-  }
-  spec {
-    name: "perceptron"
-    parameters { name: "features" }
-    input_shape: "features"
-    loss { kind: BCE_WITH_LOGITS }
-  }
-  contract {
-    name: "table"
-    columns { name: "x" number { min: 0 max: 1 } }
-    columns { name: "y" number { min: 0 max: 1 } }
-    label { column: "sick" binary { positive: "1" negative: "0" } }
   })";
 
 void AddLinear(v1::ModelSpec& spec, uint64_t units) {
@@ -70,7 +58,9 @@ class BufferSink final : public ModelSink {
 
 v1::RunPlan EchoPlan(const EchoPlanOptions& options) {
   v1::RunPlan plan;
-  Must(ParseTextFormat(kPlanText, "plan", plan), "reading the plan");
+  Must(ParseTextFormat(kTinyPlanText, "plan", plan), "reading the plan");
+  Must(MergeTextFormat(kBenchPlan, "plan", plan), "reading the plan");
+  plan.mutable_spec()->clear_layers();
   Must(ParseTextFormat(options.aggregation, "aggregation",
                        *plan.mutable_config()->mutable_aggregation()),
        "reading the plan");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/strategies/stages.h"
@@ -14,12 +15,17 @@
 namespace consilium {
 namespace {
 
-constexpr const char* kPresets[] = {"",
-                                    "preset: STALENESS_WEIGHTED_TABLE ",
-                                    "preset: FEDAVG ",
-                                    "preset: FEDASYNC ",
-                                    "preset: FEDBUFF ",
-                                    "preset: CA2FL "};
+// All there are, and none.
+std::vector<std::string> Presets() {
+  const auto* presets = v1::AggregationConfig::Preset_descriptor();
+  std::vector<std::string> lines = {""};
+  for (int i = 0; i < presets->value_count(); ++i) {
+    if (presets->value(i)->number() == v1::AggregationConfig::PRESET_UNSPECIFIED) continue;
+    lines.push_back(absl::StrCat("preset: ", presets->value(i)->name(), " "));
+  }
+  return lines;
+}
+
 constexpr const char* kTriggers[] = {"",
                                      "trigger {} ",
                                      "trigger { buffer {} } ",
@@ -36,7 +42,7 @@ constexpr const char* kAlphas[] = {"", "mixing_alpha: 0.9 "};
 
 template <typename Body>
 void ForEachAggregation(const Body& body) {
-  for (const char* preset : kPresets) {
+  for (const std::string& preset : Presets()) {
     for (const char* trigger : kTriggers) {
       for (const char* staleness : kStaleness) {
         for (const char* server : kServers) {
@@ -71,6 +77,25 @@ TEST(ResolvedPlans, HaveStages) {
   });
   EXPECT_GT(passed, 300);
   EXPECT_GT(refused, 300);
+}
+
+// The defaults of a preset stand with the plan's (plan_defaults.cc) and in the table of presets.
+TEST(ResolvedPlans, HaveThePresetsOwnDefaults) {
+  v1::RunPlan plan;
+  ASSERT_TRUE(ParseTextFormat(kPlanText, "plan", plan).ok());
+  for (const std::string& preset : Presets()) {
+    v1::AggregationConfig& config = *plan.mutable_config()->mutable_aggregation();
+    config.Clear();
+    ASSERT_TRUE(ParseTextFormat(preset, "aggregation", config).ok());
+    const auto resolved = ResolvePlan(plan);
+    ASSERT_TRUE(resolved.ok()) << preset << resolved.status();
+    const auto of_table = federation::StagesOf(config);
+    const auto of_plan = federation::StagesOf(resolved->config().aggregation());
+    ASSERT_TRUE(of_table.ok() && of_plan.ok()) << preset;
+    EXPECT_EQ(of_table->trigger, of_plan->trigger) << preset;
+    EXPECT_EQ(of_table->buffer_updates, of_plan->buffer_updates) << preset;
+    EXPECT_EQ(of_table->mixing, of_plan->mixing) << preset;
+  }
 }
 
 }  // namespace

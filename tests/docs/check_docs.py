@@ -34,6 +34,14 @@ def links():
                 findings.append(f"{document.relative_to(root)}: {target} is not there")
 
 
+def paths():
+    """`folder/file.ext` in what tells people where to go."""
+    for name in ("README.md", "CONTRIBUTING.md", "docs/performance.md", "docs/summary.md"):
+        for path in re.findall(r"`([\w-]+(?:/[\w.-]+)+\.[a-z]+)`", (root / name).read_text()):
+            if not path.startswith(("out/", "build/")) and not (root / path).exists():
+                findings.append(f"{name}: {path} is not there")
+
+
 def failpoints():
     names = re.findall(r'^    "((?:agent|aggregator)\.\w+)"',
                        (root / "protocol/core/failpoint.cc").read_text(), re.MULTILINE)
@@ -55,6 +63,7 @@ def generated():
 
 life_of_an_update()
 links()
+paths()
 failpoints()
 generated()
 print("\n".join(findings) or "documents are up to date")

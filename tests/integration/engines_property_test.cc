@@ -13,32 +13,14 @@
 #include "gtest/gtest.h"
 #include "models/spec/run_plan.h"
 #include "protocol/wire/text_format.h"
+#include "tests/fakes/tiny_plan.h"
 #include "tests/integration/virtual_federation.h"
 
 namespace consilium::integration {
 namespace {
 
-constexpr char kPlan[] = R"(
-  config {
-    name: "test"
-    model { spec_file: "m" }
-    data { contract_file: "c" }
-    training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 3 }
-    stop { closing_deadline_ms: 3600000 }
-  }
-  spec {
-    name: "logistic"
-    parameters { name: "features" }
-    input_shape: "features"
-    layers { name: "logit" linear { units: "1" } }
-    loss { kind: BCE_WITH_LOGITS }
-  }
-  contract {
-    name: "table"
-    columns { name: "x" number { min: 0 max: 1 } }
-    columns { name: "y" number { min: 0 max: 1 } }
-    label { column: "sick" binary { positive: "1" negative: "0" } }
-  })";
+constexpr char kPlan[] =
+    "config { training { local_steps: 3 } stop { closing_deadline_ms: 3600000 } }";
 
 constexpr const char* kAggregations[] = {
     "preset: FEDBUFF trigger { buffer { updates: 2 } }",
@@ -55,7 +37,9 @@ constexpr const char* kAggregations[] = {
 std::shared_ptr<const v1::RunPlan> PlanFor(uint64_t seed) {
   RandomStream random(SeedPath{.run_seed = seed, .purpose = "plan", .site = "", .task = 0});
   v1::RunPlan plan;
-  absl::Status parsed = ParseTextFormat(kPlan, "plan", plan);
+  absl::Status parsed = ParseTextFormat(kTinyPlanText, "plan", plan);
+  EXPECT_TRUE(parsed.ok()) << parsed;
+  parsed = MergeTextFormat(kPlan, "plan", plan);
   EXPECT_TRUE(parsed.ok()) << parsed;
   parsed = ParseTextFormat(kAggregations[random.NextBelow(std::size(kAggregations))], "aggregation",
                            *plan.mutable_config()->mutable_aggregation());

@@ -23,6 +23,7 @@
 #include "tests/aggregator/server/fake_site.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/fakes/tiny_plan.h"
 #include "tests/site_agent/runtime/site_fixture.h"
 
 namespace consilium::testing {
@@ -30,22 +31,15 @@ namespace {
 
 v1::RunPlan PlanWithoutEnd() {
   v1::RunPlan plan;
-  EXPECT_THAT(ParseTextFormat(R"(
+  EXPECT_THAT(ParseTextFormat(kTinyPlanText, "plan", plan), IsOk());
+  EXPECT_THAT(MergeTextFormat(R"(
     config {
       name: "rejoin"
-      model { spec_file: "x" }
-      data { contract_file: "y" standardise: NONE split { validation: 0 test: 0 } }
-      training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 1 }
+      data { standardise: NONE split { validation: 0 test: 0 } }
+      training { local_steps: 1 }
       aggregation { preset: FEDBUFF trigger { buffer { updates: 1 } } }
       stop { versions_max: 1000000 }
       seed: 1
-    }
-    spec {
-      name: "logistic"
-      parameters { name: "features" }
-      input_shape: "features"
-      layers { name: "logit" linear { units: "1" } }
-      loss { kind: BCE_WITH_LOGITS }
     })",
                               "plan", plan),
               IsOk());

@@ -2,41 +2,29 @@
 
 #include "models/spec/run_plan.h"
 #include "protocol/wire/text_format.h"
+#include "tests/fakes/tiny_plan.h"
 
 namespace consilium::federation {
 
 namespace {
 
-constexpr char kPlanText[] = R"(
+constexpr char kPlan[] = R"(
   config {
-    name: "test"
-    model { spec_file: "m" }
-    data { contract_file: "c" standardise: NONE }
-    training { optimizer { sgd { learning_rate: 0.1 } } local_steps: 3 }
+    data { standardise: NONE }
+    training { local_steps: 3 }
     stop { closing_deadline_ms: 1000 }
     seed: 1
   }
-  spec {
-    name: "logistic"
-    parameters { name: "features" }
-    input_shape: "features"
-    layers { name: "logit" linear { units: "1" } }
-    loss { kind: BCE_WITH_LOGITS }
-  }
-  contract {
-    name: "table"
-    columns { name: "x" number { min: 0 max: 1 } }
-    columns { name: "y" number { min: 0 max: 1 } }
-    columns { name: "z" number { min: 0 max: 1 } }
-    label { column: "sick" binary { positive: "1" negative: "0" } }
-  })";
+  contract { columns { name: "z" number { min: 0 max: 1 } } })";
 
 }  // namespace
 
 std::shared_ptr<const v1::RunPlan> MakePlan(const PlanOptions& options) {
   v1::RunPlan plan;
   v1::RunConfig more;
-  absl::Status parsed = ParseTextFormat(kPlanText, "plan", plan);
+  absl::Status parsed = ParseTextFormat(kTinyPlanText, "plan", plan);
+  EXPECT_TRUE(parsed.ok()) << parsed;
+  parsed = MergeTextFormat(kPlan, "plan", plan);
   EXPECT_TRUE(parsed.ok()) << parsed;
   parsed = ParseTextFormat(options.config, "config", more);
   EXPECT_TRUE(parsed.ok()) << parsed;
