@@ -26,7 +26,9 @@ std::string TimeText(absl::Time time) {
 
 std::string StateOf(const RunState& run) {
   if (run.ended()) return "ended";
-  if (run.decision == nullptr) return "waits_for_approval";
+  if (run.decision == nullptr) {
+    return run.missing_data.empty() ? "waits_for_approval" : "waits_for_data";
+  }
   if (!run.decision->approved()) return "refused";
   return run.standardisation == nullptr ? "approved" : "running";
 }
@@ -55,6 +57,7 @@ json DescribeRun(const RunId& id, const RunState& run) {
     out["train_examples"] = run.decision->train_examples();
     if (!run.decision->approved()) out["refusal"] = run.refusal;
   }
+  if (!run.missing_data.empty()) out["missing_data"] = run.missing_data;
   if (run.newest.has_value()) out["newest_version"] = run.newest->value();
   if (run.result.has_value()) out["result_version"] = run.result->value();
   for (const auto& [task_id, task] : run.tasks) {

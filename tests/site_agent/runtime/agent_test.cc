@@ -388,23 +388,74 @@ TEST_F(AgentTest, RunsThatDoNotFitAreRefusedWithTheReason) {
   Enrol();
   EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
   StartAgent();
-  OfferRun();
-  v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
-  EXPECT_FALSE(decision.approved());
-  EXPECT_EQ(decision.reason(), v1::NO_DATASET);
-  StopAgent();
-
   ImportPatients(4);
-  plan_.mutable_config()->set_seed(2);
-  StartAgent();
-  aggregator_.WaitFor(v1::SiteEvent::kHello);
-  OfferRun("small-2");
-  do {  // The refusal of the first run is said again at every attach.
-    decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
-  } while (decision.run_id() == kRun);
+  OfferRun();
+  const v1::RunDecision decision = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
   EXPECT_FALSE(decision.approved());
   EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
   EXPECT_EQ(decision.train_examples(), 0u);
+  // An approval that can change nothing says so, with and without a running agent.
+  for (const char* who : {"the agent", "the store"}) {
+    const absl::Status late = ApproveRun(place_, kRun, std::nullopt);
+    EXPECT_THAT(late, IsError(StatusCode::kFailedPrecondition, "the run small-1 was refused here"))
+        << who;
+    EXPECT_THAT(late.message(), HasSubstr("minimum of 5"));
+    EXPECT_THAT(late.message(), HasSubstr("submit it again"));
+    StopAgent();
+  }
+  EXPECT_EQ(At(Must(VerifyAudit(place_)), "/policy/1"), nlohmann::json());
+}
+
+TEST_F(AgentTest, AnApprovedRunWaitsForItsData) {
+  Enrol();
+  StartAgent();
+  OfferRun();
+  WaitForStatus([](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_approval";
+  });
+  ASSERT_THAT(ApproveRun(place_, kRun, plan_hash_), IsOk());
+  const auto waits = [](const nlohmann::json& status) {
+    return At(status, "/runs/0/state") == "waits_for_data";
+  };
+  const nlohmann::json status = WaitForStatus(waits);
+  EXPECT_THAT(At(status, "/runs/0/missing_data").dump(), HasSubstr("under contract small yet"));
+  // Nothing was said of it, and a restart refuses nothing either.
+  EXPECT_EQ(At(Must(VerifyAudit(place_)), "/releases/decision"), nlohmann::json());
+  StopAgent();
+  StartAgent();
+  aggregator_.WaitFor(v1::SiteEvent::kHello);
+  WaitForStatus(waits);
+  ImportPatients(60);
+  EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+}
+
+// The same plan again, over rows that took the others' place while the agent ran.
+TEST_F(AgentTest, ARunIsOverTheRowsThatAreInTheStoreNow) {
+  Enrol();
+  ImportPatients(60);
+  ASSERT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  OfferRun("small-0");
+  const uint64_t before =
+      aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().train_examples();
+  v1::Directive ended;
+  ended.mutable_run_ended()->set_run_id("small-0");
+  aggregator_.Tell(ended);
+  WaitForStatus([](const nlohmann::json& now) { return At(now, "/runs/0/state") == "ended"; });
+  ImportPatients(200);
+  OfferRun("small-2");
+  EXPECT_GT(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().train_examples(),
+            2 * before);
+}
+
+TEST_F(AgentTest, AnApprovalOfARunThatIsOverIsAnError) {
+  BringToRunning();
+  v1::Directive ended;
+  ended.mutable_run_ended()->set_run_id(kRun);
+  aggregator_.Tell(ended);
+  WaitForStatus([](const nlohmann::json& now) { return At(now, "/runs/0/state") == "ended"; });
+  EXPECT_THAT(ApproveRun(place_, kRun, std::nullopt),
+              IsError(StatusCode::kFailedPrecondition, "the run small-1 is over"));
 }
 
 // An offer is not a way to ask what a hospital has.
