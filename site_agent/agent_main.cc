@@ -174,9 +174,18 @@ int ShowPolicy(const Arguments& arguments) {
   return kDone;
 }
 
+// What its people should know of a run that does not go on, from `status`, `list` and `show` alike.
+void PrintWhy(const nlohmann::json& run) {
+  for (const char* why : {"refusal", "missing_data"}) {
+    const std::string sentence = run.value(why, "");
+    if (!sentence.empty()) printf("  %s\n", sentence.c_str());
+  }
+}
+
 void PrintRun(const nlohmann::json& run) {
   printf("run %s: %s, plan %s\n", run.value("run", "").c_str(), run.value("state", "").c_str(),
          run.value("plan_sha256", "").c_str());
+  PrintWhy(run);
   for (const auto& [phase, count] : run.at("tasks").items()) {
     printf("  %s %d\n", phase.c_str(), count.get<int>());
   }
@@ -201,8 +210,10 @@ int ShowOneRun(const Arguments& arguments) {
     return kDone;
   }
   printf("run %s, plan %s\n", run->value("run", "").c_str(), run->value("plan_sha256", "").c_str());
+  PrintWhy(*run);
   if (!run->contains("plan")) {
-    printf("It was refused here, or is over; its plan is not kept.\n");
+    printf("%s; its plan is not kept.\n",
+           run->contains("refusal") ? "That is final for this run" : "It is over");
     return kDone;
   }
   printf("\nIt would read %s.\n\nWhat would leave this site:\n", run->value("reads", "").c_str());
@@ -230,6 +241,8 @@ int ShowStatus(const Arguments& arguments) {
          !status->value("running", false)   ? "does not run"
          : status->value("attached", false) ? "runs and is attached"
                                             : "runs and is not attached");
+  const std::string refused = status->value("refused_for_good_why", "");
+  if (!refused.empty()) printf("REFUSED: %s\n", refused.c_str());
   const std::string error = status->value("link_error", "");
   if (!error.empty()) printf("  %s\n", error.c_str());
   const std::string trouble = status->value("certificate_error", "");

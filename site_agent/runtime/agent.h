@@ -102,6 +102,8 @@ class Agent final : public ActionSink {
   bool FillHello(v1::Hello& hello);
   // Ends the agent with the reason and what a person can do about it.
   void EndRefused(const absl::Status& why);
+  // For `status`, once the agent has ended. REASON_UNSPECIFIED: the aggregator takes the site.
+  void NoteRefusedForGood(v1::Reason reason);
 
   SiteStore* const store_;
   Ending* const ending_;

@@ -29,7 +29,9 @@ std::string StateOf(const RunState& run) {
   if (run.decision == nullptr) {
     return run.missing_data.empty() ? "waits_for_approval" : "waits_for_data";
   }
-  if (!run.decision->approved()) return "refused";
+  if (!run.decision->approved()) {
+    return run.refusal == kWithdrawnByPerson ? "withdrawn" : "refused";
+  }
   return run.standardisation == nullptr ? "approved" : "running";
 }
 
@@ -95,6 +97,12 @@ json DescribeSite(SiteStore& store, const SiteIdentity& identity) {
     site["certificate_error"] =
         absl::StrCat(valid.message(), ". ",
                      AdviceFor(v1::CERTIFICATE_EXPIRED, {identity.site.value(), store.folder()}));
+  }
+  if (const auto reason = store.RefusedForGood();
+      reason.ok() && *reason != v1::REASON_UNSPECIFIED) {
+    site["refused_for_good"] = v1::Reason_Name(*reason);
+    site["refused_for_good_why"] = absl::StrCat(
+        StateAfter(*reason), ". ", AdviceFor(*reason, {identity.site.value(), store.folder()}));
   }
   const absl::StatusOr<InstalledCertificate> installed =
       ReadInstalledCertificate(store.tls_folder());

@@ -374,6 +374,25 @@ TEST_F(AgentTest, AFencedStoreEndsItsAgent) {
   EXPECT_THAT(why.message(), HasSubstr("consilium site add --again cleveland"));
 }
 
+TEST_F(AgentTest, StatusKnowsOfARevocationWhenTheAgentHasEnded) {
+  Enrol();
+  EXPECT_FALSE(Must(SiteStatus(place_)).contains("refused_for_good"));
+  aggregator_.RefuseAttach(v1::SITE_REVOKED);
+  StartAgent();
+  EXPECT_EQ(DetailOf(ending_->Wait()).reason(), v1::SITE_REVOKED);
+  StopAgent();
+  const nlohmann::json status = Must(SiteStatus(place_));
+  EXPECT_EQ(At(status, "/refused_for_good"), "SITE_REVOKED");
+  EXPECT_THAT(status.value("refused_for_good_why", ""),
+              HasSubstr("revoked by the aggregator; joins only under a new name"));
+  // It is the aggregator's word: when that takes the site after all, it is forgotten.
+  aggregator_.AcceptAttach();
+  StartAgent();
+  WaitForStatus([](const nlohmann::json& now) {
+    return At(now, "/attached") == true && !now.contains("refused_for_good");
+  });
+}
+
 TEST_F(AgentTest, ABusyLeaseIsTriedAgain) {
   Enrol();
   aggregator_.RefuseAttach(v1::LEASE_IN_USE);
@@ -515,7 +534,10 @@ TEST_F(AgentTest, AWithdrawnRunGetsNothingMore) {
   GrantTask(1);
   AnnounceModel();
   WaitForStatus(
-      [](const nlohmann::json& status) { return At(status, "/runs/0/state") == "refused"; });
+      [](const nlohmann::json& status) { return At(status, "/runs/0/state") == "withdrawn"; });
+  EXPECT_THAT(ApproveRun(place_, kRun, std::nullopt),
+              IsError(StatusCode::kFailedPrecondition, "has withdrawn from the run"));
+  EXPECT_THAT(Must(ShowRun(place_, kRun)).value("refusal", ""), HasSubstr("has withdrawn"));
   // In spite of the approval of all runs, and after a restart.
   StopAgent();
   StartAgent();
@@ -527,7 +549,7 @@ TEST_F(AgentTest, ARunCanBeWithdrawnWhileNoAgentRuns) {
   BringToRunning();
   StopAgent();
   ASSERT_THAT(Withdraw(place_, kRun), IsOk());
-  EXPECT_EQ(At(Must(ListRuns(place_)), "/runs/0/state"), "refused");
+  EXPECT_EQ(At(Must(ListRuns(place_)), "/runs/0/state"), "withdrawn");
   StartAgent();
   EXPECT_FALSE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
 }
