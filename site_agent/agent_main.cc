@@ -30,7 +30,6 @@ struct Arguments {
   bool json = false;
   std::string join_file;
   ImportOptions import;
-  bool strict = false;
   std::string run;
   std::string plan_hash;
   std::string withdraw;
@@ -91,11 +90,13 @@ void PrintImport(const nlohmann::json& result) {
     printf("  line %llu: %s %s\n", Count(refusal, "line"),
            column.empty() ? "the row" : column.c_str(), refusal.value("reason", "").c_str());
   }
+  if (refusals.empty()) return;
   if (Count(result, "rows_refused") > refusals.size()) printf("  ...\n");
   printf("All refused rows, with line and reason: %s\n", result.value("report_file", "").c_str());
 }
 
 int Import(const Arguments& arguments) {
+  const bool strict = arguments.import.bad_rows == ImportOptions::BadRows::kImportNothing;
   const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, arguments.import);
   if (!result.ok()) return Fail(result.status());
   if (arguments.json) {
@@ -103,7 +104,10 @@ int Import(const Arguments& arguments) {
   } else {
     PrintImport(*result);
   }
-  return arguments.strict && Count(*result, "rows_refused") > 0 ? kFailed : kDone;
+  if (!strict || Count(*result, "rows_refused") == 0) return kDone;
+  fprintf(stderr,
+          "consilium-agent: nothing was imported: rows were refused, and --strict is given\n");
+  return kFailed;
 }
 
 int List(const Arguments& arguments) {
@@ -340,17 +344,21 @@ void AddData(CLI::App& app, Arguments& arguments, Command& chosen) {
                      "Name of the data set, which is replaced; default: the contract's name");
   import->add_option("--report", arguments.import.report_file,
                      "Where refused rows are listed; default: in the store's folder");
-  import->add_flag("--strict", arguments.strict, "Exit with 1 where a row was refused");
-  AddJson(import, arguments);
-  import->footer(
-      "Example:\n  consilium-agent data import --store site \\\n"
-      "      --contract heart_disease.contract.textproto --csv cleveland.csv");
-  Remember(import, chosen, Import);
-  CLI::App* list = AddCommand(*data, arguments, "list", "Data sets and their sizes");
-  AddJson(list, arguments);
-  list->footer("Example:\n  consilium-agent data list --store site --json");
-  Remember(list, chosen, List);
-}
+  import->add_flag_callback(
+      "--strict",
+      [&arguments] { arguments.import.bad_rows = ImportOptions::BadRows::kImportNothing;
+},
+      "Import nothing and exit with 1 where a row is refused");
+AddJson(import, arguments);
+import->footer(
+    "Example:\n  consilium-agent data import --store site \\\n"
+    "      --contract heart_disease.contract.textproto --csv cleveland.csv");
+Remember(import, chosen, Import);
+CLI::App* list = AddCommand(*data, arguments, "list", "Data sets and their sizes");
+AddJson(list, arguments);
+list->footer("Example:\n  consilium-agent data list --store site --json");
+Remember(list, chosen, List);
+}  // namespace
 
 void AddDeciding(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* runs = app.add_subcommand("runs", "Runs that were offered here, and their plans");
@@ -443,7 +451,7 @@ int Main(int argc, char** argv) {
   }
 }
 
-}  // namespace
+}  // namespace consilium::site
 }  // namespace consilium::site
 
 int main(int argc, char** argv) { return consilium::site::Main(argc, argv); }

@@ -755,6 +755,29 @@ TEST_F(AgentTest, ARunningAgentImportsData) {
   EXPECT_EQ(At(Must(ListData(place_)), "/datasets/0/rows"), 60);
 }
 
+TEST_F(AgentTest, AStrictImportIsAllOrNothing) {
+  Enrol();
+  ImportPatients(60);
+  ASSERT_THAT(WriteFileDurably(folder_.File("bad"), SmallCsv(70) + "p70,much,1\n"), IsOk());
+  ImportOptions options = {.contract_file = folder_.File("contract"),
+                           .csv_file = folder_.File("bad"),
+                           .bad_rows = ImportOptions::BadRows::kImportNothing};
+  for (const char* who : {"the store", "the agent"}) {
+    const nlohmann::json nothing = Must(ImportData(place_, options));
+    EXPECT_EQ(nothing.at("rows_read"), 71) << who;
+    EXPECT_EQ(nothing.at("rows_stored"), 0);
+    EXPECT_EQ(nothing.at("rows_refused"), 1);
+    EXPECT_EQ(At(nothing, "/refusals/0/line"), 72);
+    EXPECT_EQ(Must(OpenReportFile("small")).at("refusals").size(), 1u);
+    EXPECT_EQ(At(Must(ListData(place_)), "/datasets/0/rows"), 60);
+    if (agent_ == nullptr) StartAgent();
+  }
+  // The rows are those of the good import still, and readable.
+  EXPECT_EQ(Must(store_->ReadRows(Must(store_->Datasets())[0])).size(), 60u);
+  options.bad_rows = ImportOptions::BadRows::kLeaveOut;
+  EXPECT_EQ(Must(ImportData(place_, options)).at("rows_stored"), 70);
+}
+
 TEST_F(AgentTest, ARunThatGoesOnKeepsItsRows) {
   BringToRunning();
   const ImportOptions options = {.contract_file = folder_.File("contract"),
