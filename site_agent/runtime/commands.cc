@@ -86,8 +86,7 @@ absl::StatusOr<std::string> InitStore(const StorePlace& place) {
   std::string protection = DescribeProtection(location);
   if (location.credentials_folder.empty() && !passphrase.has_value()) {
     absl::StrAppend(&protection,
-                    " A passphrase is asked for with --passphrase-file, a credential is named ",
-                    kKekCredentialName, " in systemd's unit.");
+                    " `init --passphrase-file` makes a key file that a passphrase closes.");
   }
   return protection;
 }
