@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "models/torch/torch_model.h"
@@ -127,27 +128,31 @@ int List(const Arguments& arguments) {
   return kDone;
 }
 
-// `deed` is what was done to `about`: "approved" or "withdrawn".
-int Told(const Arguments& arguments, const absl::Status& done, const std::string& deed,
-         const std::string& about) {
+int Told(const Arguments& arguments, const absl::Status& done, const nlohmann::json& answer,
+         const std::string& sentence) {
   if (!done.ok()) return Fail(done);
   if (arguments.json) {
-    Print(nlohmann::json{{deed, about}});
+    Print(answer);
   } else {
-    printf("%s: %s\n", deed.c_str(), about.c_str());
+    printf("%s\n", sentence.c_str());
   }
   return kDone;
 }
 
+int Approved(const Arguments& arguments, const absl::Status& done, const std::string& what) {
+  return Told(arguments, done, {{"approved", what}}, "approved: " + what);
+}
+
 int ApproveRuns(const Arguments& arguments) {
   const StorePlace& place = arguments.place;
-  if (arguments.all_runs)
-    return Told(arguments, Approve(place, std::nullopt), "approved", "all runs");
+  if (arguments.all_runs) return Approved(arguments, Approve(place, std::nullopt), "all runs");
   if (arguments.one_by_one) {
-    return Told(arguments, ApproveOneByOne(place), "approved", "one by one");
+    return Told(arguments, ApproveOneByOne(place), {{"approved", "one by one"}},
+                "from now on each run is asked for");
   }
   if (!arguments.withdraw.empty()) {
-    return Told(arguments, Withdraw(place, arguments.withdraw), "withdrawn", arguments.withdraw);
+    return Told(arguments, Withdraw(place, arguments.withdraw), {{"withdrawn", arguments.withdraw}},
+                "withdrawn: " + arguments.withdraw);
   }
   std::optional<Digest> hash;
   if (!arguments.plan_hash.empty()) {
@@ -158,9 +163,9 @@ int ApproveRuns(const Arguments& arguments) {
     }
   }
   if (!arguments.run.empty()) {
-    return Told(arguments, ApproveRun(place, arguments.run, hash), "approved", arguments.run);
+    return Approved(arguments, ApproveRun(place, arguments.run, hash), arguments.run);
   }
-  return Told(arguments, Approve(place, hash), "approved", arguments.plan_hash);
+  return Approved(arguments, Approve(place, hash), arguments.plan_hash);
 }
 
 int ShowPolicy(const Arguments& arguments) {
@@ -316,6 +321,7 @@ void Remember(CLI::App* command, Command& chosen, Command run) {
 
 void AddJoining(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* init = AddCommand(app, arguments, "init", "Make the store and its key");
+  init->get_option("--kek")->description("The key file to make; default: STORE-key/site.kek");
   AddJson(init, arguments);
   init->footer(
       "Examples:\n  consilium-agent init --store /var/lib/consilium/site\n"
@@ -418,12 +424,25 @@ void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
   Remember(verify, chosen, Audit);
 }
 
+// The parser says what it misses; the word that it could not place is the likelier cause.
+std::string Complaint(const CLI::App* app, const CLI::Error& error) {
+  const std::string complaint = CLI::FailureMessage::simple(app, error);
+  const std::vector<std::string> strange = app->remaining(/*recurse=*/true);
+  if (strange.empty()) return complaint;
+  const std::string& word = strange.front();
+  if (app->got_subcommand("approve") && word[0] != '-') {
+    return "what is " + word + "? Did you mean --run " + word + "?\n" + complaint;
+  }
+  return "there is no " + word + " here. " + complaint;
+}
+
 int Main(int argc, char** argv) {
   KeepMemoryToItself();
   // Answers go to stdout; what happens goes to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_mt("agent"));
   CLI::App app("The agent of one hospital in a Consilium federation.", "consilium-agent");
   app.require_subcommand(1);
+  app.failure_message(Complaint);
   app.set_version_flag("--version", CONSILIUM_VERSION);
   app.footer(
       "Example:\n"

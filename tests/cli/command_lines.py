@@ -204,6 +204,17 @@ class Usage(Case):
             with self.subTest(line):
                 self.expect(world.call(*line.split()), WRONG_USAGE, "--help")
 
+    def test_a_word_out_of_place_is_named(self):
+        for line, words in [("consilium-agent bogus", ["bogus"]),
+                            ("consilium-agent runs bogus", ["bogus"]),
+                            ("consilium-agent approve --store x heart-1",
+                             ["Did you mean --run heart-1?"])]:
+            with self.subTest(line):
+                self.expect(world.call(*line.split()), WRONG_USAGE, *words)
+        done = self.expect(world.call("consilium-agent", "approve", "--one-by-one", "--store",
+                                      world.copy_of_store()), DONE)
+        self.assertEqual(done.stdout, "from now on each run is asked for\n")
+
     def test_wrong_values_are_2_and_name_the_option(self):
         store = world.store(SITES[1])
         config, scenario = world.run_config, world.source / "sim/scenarios/wdbc-four-hospitals"
