@@ -168,7 +168,7 @@ TEST_F(DatabaseTest, FailedMigrationLeavesTheStepBefore) {
 
 TEST_F(DatabaseTest, SecondOpenIsRefused) {
   auto database = Create();
-  EXPECT_THAT(TryOpen(), IsError(absl::StatusCode::kFailedPrecondition, "open already"));
+  EXPECT_THAT(TryOpen(), IsError(absl::StatusCode::kUnavailable, "open already"));
   database.reset();
   EXPECT_THAT(TryOpen(), IsOk());
 }

@@ -5,16 +5,21 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
 #include <string.h>
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/files.h"
@@ -69,6 +74,25 @@ nlohmann::json At(const nlohmann::json& value, const std::string& pointer) {
   return value.contains(place) ? value.at(place) : nlohmann::json();
 }
 
+// Whoever has to wait for a line of the log; nothing of it is shown meanwhile.
+class LogWatch {
+ public:
+  LogWatch() { spdlog::set_default_logger(std::make_shared<spdlog::logger>("watch", sink_)); }
+  ~LogWatch() { spdlog::set_default_logger(before_); }
+  void WaitForLine() const { sink_->line.WaitForNotification(); }
+
+ private:
+  struct Sink final : spdlog::sinks::base_sink<std::mutex> {
+    void sink_it_(const spdlog::details::log_msg&) override {
+      if (!line.HasBeenNotified()) line.Notify();
+    }
+    void flush_() override {}
+    absl::Notification line;
+  };
+  const std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+  const std::shared_ptr<Sink> sink_ = std::make_shared<Sink>();
+};
+
 class AgentTest : public ::testing::Test {
  protected:
   AgentTest() : plan_(SmallPlan()), plan_hash_(PlanHash(plan_)) {
@@ -106,6 +130,10 @@ class AgentTest : public ::testing::Test {
   void StartAgent() { StartAgent(place_); }
   void StartAgent(const StorePlace& place) {
     store_ = Must(OpenStore(place));
+    ServeStore();
+  }
+
+  void ServeStore() {
     ending_ = std::make_unique<Ending>();
     AgentOptions options;
     options.egress.certificate_reload_interval = absl::Seconds(1);
@@ -801,7 +829,36 @@ TEST_F(AgentTest, ARunThatGoesOnKeepsItsRows) {
 TEST_F(AgentTest, OneAgentPerStore) {
   Enrol();
   StartAgent();
-  EXPECT_THAT(OpenStore(place_), IsError(StatusCode::kFailedPrecondition, "is open already"));
+  StorePlace hasty = place_;
+  hasty.lock_patience = absl::ZeroDuration();
+  EXPECT_THAT(OpenStore(hasty), IsError(StatusCode::kUnavailable, "is open already"));
+}
+
+// `status` has the store open while an agent starts, or an agent that starts has it.
+TEST_F(AgentTest, ACommandWaitsForTheOneThatHasTheStore) {
+  Enrol();
+  store_ = Must(OpenStore(place_));
+  place_.lock_patience = kPatience;
+  const LogWatch log;  // A command that waits says so.
+  std::thread other([this, &log] {
+    log.WaitForLine();
+    store_ = nullptr;
+  });
+  EXPECT_EQ(At(Must(SiteStatus(place_)), "/running"), false);
+  other.join();
+}
+
+TEST_F(AgentTest, ACommandIsAnsweredByAnAgentThatWasStarting) {
+  Enrol();
+  store_ = Must(OpenStore(place_));
+  place_.lock_patience = kPatience;
+  const LogWatch log;
+  std::thread starting([this, &log] {
+    log.WaitForLine();
+    ServeStore();
+  });
+  EXPECT_EQ(At(Must(SiteStatus(place_)), "/running"), true);
+  starting.join();
 }
 
 TEST_F(AgentTest, EnrolmentRefusesATokenThatTheAggregatorDoesNotKnow) {
