@@ -25,6 +25,15 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
+constexpr int kNeedsPerson = 3;
+
+constexpr char kExitCodes[] =
+    "Exit codes:\n"
+    "  0 done\n"
+    "  1 failed; trying again may help\n"
+    "  2 wrong usage, configuration or passphrase\n"
+    "  3 `run` only: a person must act, no restart helps (not enrolled, wrong key, damaged\n"
+    "    store, certificate expired, fenced, revoked)";
 
 struct Arguments {
   StorePlace place;
@@ -43,6 +52,22 @@ struct Arguments {
 int Fail(const absl::Status& status) {
   fprintf(stderr, "consilium-agent: %s\n", std::string(status.message()).c_str());
   return absl::IsInvalidArgument(status) ? kWrongUsage : kFailed;
+}
+
+// Of an agent that ended by itself: whatever keeps it running (systemd, say) has to know whether
+// that can help.
+int FailRun(const absl::Status& status) {
+  const int code = Fail(status);
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return kNeedsPerson;
+    default:
+      return code;
+  }
 }
 
 void Print(const nlohmann::json& value) { printf("%s\n", value.dump(2).c_str()); }
@@ -293,7 +318,7 @@ int Run(const Arguments& arguments) {
   signal(SIGPIPE, SIG_IGN);
   CpuTrainer trainer;
   const absl::Status status = RunAgent(arguments.place, &trainer, options);
-  return status.ok() ? kDone : Fail(status);
+  return status.ok() ? kDone : FailRun(status);
 }
 
 // --- arguments ----------------------------------------------------------------------------------
@@ -410,7 +435,7 @@ void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* run = AddCommand(app, arguments, "run", "Run the agent until SIGTERM");
   run->add_option("--task-duration-min", arguments.task_duration_min,
                   "A task takes at least this long here, e.g. 10s; default 0s");
-  run->footer("Example:\n  consilium-agent run --store site");
+  run->footer(std::string("Example:\n  consilium-agent run --store site\n\n") + kExitCodes);
   Remember(run, chosen, Run);
   CLI::App* status = AddCommand(app, arguments, "status", "The site, its link and its runs");
   AddJson(status, arguments);
@@ -444,13 +469,14 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(Complaint);
   app.set_version_flag("--version", CONSILIUM_VERSION);
-  app.footer(
-      "Example:\n"
-      "  consilium-agent init --store site\n"
-      "  consilium-agent enrol --store site --join cleveland.join\n"
-      "  consilium-agent data import --store site --contract study.contract.textproto --csv c.csv\n"
-      "  consilium-agent approve --store site --all-runs\n"
-      "  consilium-agent run --store site");
+  app.footer(std::string("Example:\n"
+                         "  consilium-agent init --store site\n"
+                         "  consilium-agent enrol --store site --join cleveland.join\n"
+                         "  consilium-agent data import --store site --contract "
+                         "study.contract.textproto --csv c.csv\n"
+                         "  consilium-agent approve --store site --all-runs\n"
+                         "  consilium-agent run --store site\n\n") +
+             kExitCodes);
   Arguments arguments;
   Command chosen = nullptr;
   AddJoining(app, arguments, chosen);

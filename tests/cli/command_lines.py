@@ -24,7 +24,7 @@ SITES = ["eastern", "northern"]
 VERSIONS = 4
 DEADLINE_S = 120
 
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+DONE, FAILED, WRONG_USAGE, NEEDS_PERSON = 0, 1, 2, 3
 
 # Every command there is. One that comes or goes shows here.
 COMMANDS = {
@@ -245,11 +245,12 @@ class Usage(Case):
         self.expect(world.admin("run", "status", "no-such-run"), FAILED, "consilium run list")
         for command in [["status"], ["data", "list"], ["run"], ["audit", "verify"]]:
             self.expect(world.call("consilium-agent", *command, "--store", world.fresh("none")),
-                        FAILED, "consilium-agent init --store")
+                        NEEDS_PERSON if command == ["run"] else FAILED,
+                        "consilium-agent init --store")
         store = world.fresh("store")
         self.expect(world.call("consilium-agent", "init", "--store", store), DONE,
                     "consilium-agent enrol --store")
-        self.expect(world.call("consilium-agent", "run", "--store", store), FAILED,
+        self.expect(world.call("consilium-agent", "run", "--store", store), NEEDS_PERSON,
                     "consilium-agent enrol --store")
         self.expect(world.call("consilium-agent", "init", "--store", store), FAILED)
         self.expect(world.call("consilium-aggregator", "serve", "--data", world.fresh("none")),
@@ -520,7 +521,10 @@ class Keys(Case):
         self.expect(world.call("consilium-agent", "init", "--store", other), DONE)
         done = self.expect(self.status(store, "--kek", f"{other}-key/site.kek"), FAILED)
         self.assertRegex(done.stderr, "(?i)key")
-        self.expect(self.status(store, "--kek", world.fresh("none")), FAILED)
+        self.expect(world.call("consilium-agent", "run", "--store", store, "--kek",
+                               f"{other}-key/site.kek"), NEEDS_PERSON)
+        self.expect(self.status(store, "--kek", world.fresh("none")), FAILED,
+                    "no credential consilium-kek in $CREDENTIALS_DIRECTORY")
         key = store.parent / "store-key/site.kek"
         key.write_text("consilium-kek 1 plain 00\n")
         self.expect(self.status(store), FAILED, "not a key file")
