@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "models/torch/torch_model.h"
@@ -24,13 +25,21 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
+constexpr int kNeedsPerson = 3;
+
+constexpr char kExitCodes[] =
+    "Exit codes:\n"
+    "  0 done\n"
+    "  1 failed; trying again may help\n"
+    "  2 wrong usage, configuration or passphrase\n"
+    "  3 `run` only: a person must act, no restart helps (not enrolled, wrong key, damaged\n"
+    "    store, certificate expired, fenced, revoked)";
 
 struct Arguments {
   StorePlace place;
   bool json = false;
   std::string join_file;
   ImportOptions import;
-  bool strict = false;
   std::string run;
   std::string plan_hash;
   std::string withdraw;
@@ -43,6 +52,22 @@ struct Arguments {
 int Fail(const absl::Status& status) {
   fprintf(stderr, "consilium-agent: %s\n", std::string(status.message()).c_str());
   return absl::IsInvalidArgument(status) ? kWrongUsage : kFailed;
+}
+
+// Of an agent that ended by itself: whatever keeps it running (systemd, say) has to know whether
+// that can help.
+int FailRun(const absl::Status& status) {
+  const int code = Fail(status);
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return kNeedsPerson;
+    default:
+      return code;
+  }
 }
 
 void Print(const nlohmann::json& value) { printf("%s\n", value.dump(2).c_str()); }
@@ -91,11 +116,13 @@ void PrintImport(const nlohmann::json& result) {
     printf("  line %llu: %s %s\n", Count(refusal, "line"),
            column.empty() ? "the row" : column.c_str(), refusal.value("reason", "").c_str());
   }
+  if (refusals.empty()) return;
   if (Count(result, "rows_refused") > refusals.size()) printf("  ...\n");
   printf("All refused rows, with line and reason: %s\n", result.value("report_file", "").c_str());
 }
 
 int Import(const Arguments& arguments) {
+  const bool strict = arguments.import.bad_rows == ImportOptions::BadRows::kImportNothing;
   const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, arguments.import);
   if (!result.ok()) return Fail(result.status());
   if (arguments.json) {
@@ -103,7 +130,10 @@ int Import(const Arguments& arguments) {
   } else {
     PrintImport(*result);
   }
-  return arguments.strict && Count(*result, "rows_refused") > 0 ? kFailed : kDone;
+  if (!strict || Count(*result, "rows_refused") == 0) return kDone;
+  fprintf(stderr,
+          "consilium-agent: nothing was imported: rows were refused, and --strict is given\n");
+  return kFailed;
 }
 
 int List(const Arguments& arguments) {
@@ -123,27 +153,31 @@ int List(const Arguments& arguments) {
   return kDone;
 }
 
-// `deed` is what was done to `about`: "approved" or "withdrawn".
-int Told(const Arguments& arguments, const absl::Status& done, const std::string& deed,
-         const std::string& about) {
+int Told(const Arguments& arguments, const absl::Status& done, const nlohmann::json& answer,
+         const std::string& sentence) {
   if (!done.ok()) return Fail(done);
   if (arguments.json) {
-    Print(nlohmann::json{{deed, about}});
+    Print(answer);
   } else {
-    printf("%s: %s\n", deed.c_str(), about.c_str());
+    printf("%s\n", sentence.c_str());
   }
   return kDone;
 }
 
+int Approved(const Arguments& arguments, const absl::Status& done, const std::string& what) {
+  return Told(arguments, done, {{"approved", what}}, "approved: " + what);
+}
+
 int ApproveRuns(const Arguments& arguments) {
   const StorePlace& place = arguments.place;
-  if (arguments.all_runs)
-    return Told(arguments, Approve(place, std::nullopt), "approved", "all runs");
+  if (arguments.all_runs) return Approved(arguments, Approve(place, std::nullopt), "all runs");
   if (arguments.one_by_one) {
-    return Told(arguments, ApproveOneByOne(place), "approved", "one by one");
+    return Told(arguments, ApproveOneByOne(place), {{"approved", "one by one"}},
+                "from now on each run is asked for");
   }
   if (!arguments.withdraw.empty()) {
-    return Told(arguments, Withdraw(place, arguments.withdraw), "withdrawn", arguments.withdraw);
+    return Told(arguments, Withdraw(place, arguments.withdraw), {{"withdrawn", arguments.withdraw}},
+                "withdrawn: " + arguments.withdraw);
   }
   std::optional<Digest> hash;
   if (!arguments.plan_hash.empty()) {
@@ -154,9 +188,9 @@ int ApproveRuns(const Arguments& arguments) {
     }
   }
   if (!arguments.run.empty()) {
-    return Told(arguments, ApproveRun(place, arguments.run, hash), "approved", arguments.run);
+    return Approved(arguments, ApproveRun(place, arguments.run, hash), arguments.run);
   }
-  return Told(arguments, Approve(place, hash), "approved", arguments.plan_hash);
+  return Approved(arguments, Approve(place, hash), arguments.plan_hash);
 }
 
 int ShowPolicy(const Arguments& arguments) {
@@ -174,9 +208,18 @@ int ShowPolicy(const Arguments& arguments) {
   return kDone;
 }
 
+// What its people should know of a run that does not go on, from `status`, `list` and `show` alike.
+void PrintWhy(const nlohmann::json& run) {
+  for (const char* why : {"refusal", "missing_data"}) {
+    const std::string sentence = run.value(why, "");
+    if (!sentence.empty()) printf("  %s\n", sentence.c_str());
+  }
+}
+
 void PrintRun(const nlohmann::json& run) {
   printf("run %s: %s, plan %s\n", run.value("run", "").c_str(), run.value("state", "").c_str(),
          run.value("plan_sha256", "").c_str());
+  PrintWhy(run);
   for (const auto& [phase, count] : run.at("tasks").items()) {
     printf("  %s %d\n", phase.c_str(), count.get<int>());
   }
@@ -201,8 +244,10 @@ int ShowOneRun(const Arguments& arguments) {
     return kDone;
   }
   printf("run %s, plan %s\n", run->value("run", "").c_str(), run->value("plan_sha256", "").c_str());
+  PrintWhy(*run);
   if (!run->contains("plan")) {
-    printf("It was refused here, or is over; its plan is not kept.\n");
+    printf("%s; its plan is not kept.\n",
+           run->contains("refusal") ? "That is final for this run" : "It is over");
     return kDone;
   }
   printf("\nIt would read %s.\n\nWhat would leave this site:\n", run->value("reads", "").c_str());
@@ -230,6 +275,8 @@ int ShowStatus(const Arguments& arguments) {
          !status->value("running", false)   ? "does not run"
          : status->value("attached", false) ? "runs and is attached"
                                             : "runs and is not attached");
+  const std::string refused = status->value("refused_for_good_why", "");
+  if (!refused.empty()) printf("REFUSED: %s\n", refused.c_str());
   const std::string error = status->value("link_error", "");
   if (!error.empty()) printf("  %s\n", error.c_str());
   const std::string trouble = status->value("certificate_error", "");
@@ -271,7 +318,7 @@ int Run(const Arguments& arguments) {
   signal(SIGPIPE, SIG_IGN);
   CpuTrainer trainer;
   const absl::Status status = RunAgent(arguments.place, &trainer, options);
-  return status.ok() ? kDone : Fail(status);
+  return status.ok() ? kDone : FailRun(status);
 }
 
 // --- arguments ----------------------------------------------------------------------------------
@@ -299,6 +346,7 @@ void Remember(CLI::App* command, Command& chosen, Command run) {
 
 void AddJoining(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* init = AddCommand(app, arguments, "init", "Make the store and its key");
+  init->get_option("--kek")->description("The key file to make; default: STORE-key/site.kek");
   AddJson(init, arguments);
   init->footer(
       "Examples:\n  consilium-agent init --store /var/lib/consilium/site\n"
@@ -327,17 +375,21 @@ void AddData(CLI::App& app, Arguments& arguments, Command& chosen) {
                      "Name of the data set, which is replaced; default: the contract's name");
   import->add_option("--report", arguments.import.report_file,
                      "Where refused rows are listed; default: in the store's folder");
-  import->add_flag("--strict", arguments.strict, "Exit with 1 where a row was refused");
-  AddJson(import, arguments);
-  import->footer(
-      "Example:\n  consilium-agent data import --store site \\\n"
-      "      --contract heart_disease.contract.textproto --csv cleveland.csv");
-  Remember(import, chosen, Import);
-  CLI::App* list = AddCommand(*data, arguments, "list", "Data sets and their sizes");
-  AddJson(list, arguments);
-  list->footer("Example:\n  consilium-agent data list --store site --json");
-  Remember(list, chosen, List);
-}
+  import->add_flag_callback(
+      "--strict",
+      [&arguments] { arguments.import.bad_rows = ImportOptions::BadRows::kImportNothing;
+},
+      "Import nothing and exit with 1 where a row is refused");
+AddJson(import, arguments);
+import->footer(
+    "Example:\n  consilium-agent data import --store site \\\n"
+    "      --contract heart_disease.contract.textproto --csv cleveland.csv");
+Remember(import, chosen, Import);
+CLI::App* list = AddCommand(*data, arguments, "list", "Data sets and their sizes");
+AddJson(list, arguments);
+list->footer("Example:\n  consilium-agent data list --store site --json");
+Remember(list, chosen, List);
+}  // namespace
 
 void AddDeciding(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* runs = app.add_subcommand("runs", "Runs that were offered here, and their plans");
@@ -383,7 +435,7 @@ void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* run = AddCommand(app, arguments, "run", "Run the agent until SIGTERM");
   run->add_option("--task-duration-min", arguments.task_duration_min,
                   "A task takes at least this long here, e.g. 10s; default 0s");
-  run->footer("Example:\n  consilium-agent run --store site");
+  run->footer(std::string("Example:\n  consilium-agent run --store site\n\n") + kExitCodes);
   Remember(run, chosen, Run);
   CLI::App* status = AddCommand(app, arguments, "status", "The site, its link and its runs");
   AddJson(status, arguments);
@@ -397,20 +449,34 @@ void AddRunning(CLI::App& app, Arguments& arguments, Command& chosen) {
   Remember(verify, chosen, Audit);
 }
 
+// The parser says what it misses; the word that it could not place is the likelier cause.
+std::string Complaint(const CLI::App* app, const CLI::Error& error) {
+  const std::string complaint = CLI::FailureMessage::simple(app, error);
+  const std::vector<std::string> strange = app->remaining(/*recurse=*/true);
+  if (strange.empty()) return complaint;
+  const std::string& word = strange.front();
+  if (app->got_subcommand("approve") && word[0] != '-') {
+    return "what is " + word + "? Did you mean --run " + word + "?\n" + complaint;
+  }
+  return "there is no " + word + " here. " + complaint;
+}
+
 int Main(int argc, char** argv) {
   KeepMemoryToItself();
   // Answers go to stdout; what happens goes to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_mt("agent"));
   CLI::App app("The agent of one hospital in a Consilium federation.", "consilium-agent");
   app.require_subcommand(1);
+  app.failure_message(Complaint);
   app.set_version_flag("--version", CONSILIUM_VERSION);
-  app.footer(
-      "Example:\n"
-      "  consilium-agent init --store site\n"
-      "  consilium-agent enrol --store site --join cleveland.join\n"
-      "  consilium-agent data import --store site --contract study.contract.textproto --csv c.csv\n"
-      "  consilium-agent approve --store site --all-runs\n"
-      "  consilium-agent run --store site");
+  app.footer(std::string("Example:\n"
+                         "  consilium-agent init --store site\n"
+                         "  consilium-agent enrol --store site --join cleveland.join\n"
+                         "  consilium-agent data import --store site --contract "
+                         "study.contract.textproto --csv c.csv\n"
+                         "  consilium-agent approve --store site --all-runs\n"
+                         "  consilium-agent run --store site\n\n") +
+             kExitCodes);
   Arguments arguments;
   Command chosen = nullptr;
   AddJoining(app, arguments, chosen);
@@ -430,7 +496,7 @@ int Main(int argc, char** argv) {
   }
 }
 
-}  // namespace
+}  // namespace consilium::site
 }  // namespace consilium::site
 
 int main(int argc, char** argv) { return consilium::site::Main(argc, argv); }

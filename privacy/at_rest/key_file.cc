@@ -203,6 +203,11 @@ absl::StatusOr<Kek> LoadKek(const KekLocation& location) {
     return ReadKek(credential, location);
   }
   CONSILIUM_RETURN_IF_ERROR(CheckOutsideStore(location));
+  if (access(location.file.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return absl::NotFoundError(absl::StrCat("there is no key file ", location.file,
+                                            ", and no credential ", kKekCredentialName,
+                                            " in $CREDENTIALS_DIRECTORY"));
+  }
   CONSILIUM_RETURN_IF_ERROR(CheckPrivate(location.file));
   return ReadKek(location.file, location);
 }
@@ -224,9 +229,10 @@ std::string DescribeProtection(const KekLocation& location) {
   return absl::StrCat(
       "The store's key lies in ", location.file,
       ". A copy of the store without this file can not be read. Who has both (the whole disk, a "
-      "backup of all, root) can: use a passphrase or a systemd credential against that. Without "
-      "the "
-      "file the store is lost: keep a copy of it, apart from the store's backups.");
+      "backup of all, root) can; given as an encrypted systemd credential named ",
+      kKekCredentialName,
+      ", the key lies on no disk in the clear. Without the file the store is lost: keep a "
+      "copy of it, apart from the store's backups.");
 }
 
 }  // namespace consilium

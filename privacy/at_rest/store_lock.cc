@@ -30,9 +30,9 @@ absl::StatusOr<std::shared_ptr<StoreLock>> StoreLock::Take(const std::string& pa
   std::shared_ptr<StoreLock> lock(new StoreLock(fd));
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return SystemError("can not lock", path);
-    return absl::FailedPreconditionError(
-        absl::StrCat("the store ", absl::StripSuffix(path, ".lock"), " is open already",
-                     HolderOf(fd), ": end that program first"));
+    return absl::UnavailableError(absl::StrCat("the store ", absl::StripSuffix(path, ".lock"),
+                                               " is open already", HolderOf(fd),
+                                               ": end that program first"));
   }
   const std::string pid = absl::StrCat(getpid(), "\n");
   if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) < 0) {

@@ -15,7 +15,7 @@ namespace consilium {
 
 class StoreLock {
  public:
-  // FAILED_PRECONDITION where another process holds it, with its pid; the disk's errors otherwise.
+  // UNAVAILABLE where another process holds it, with its pid; the disk's errors otherwise.
   static absl::StatusOr<std::shared_ptr<StoreLock>> Take(const std::string& path);
   ~StoreLock();
   StoreLock(const StoreLock&) = delete;

@@ -83,7 +83,14 @@ struct RunWithdrawn {
 // CheckPlan: spec, policy, data set and minimum count were looked at, in this order.
 struct PlanChecked {
   RunId run;
-  enum class Answer : uint8_t { kApproved, kRefused, kWaitsForPerson } answer = Answer::kRefused;
+  // Neither of the two waits is an answer to the aggregator: this site's people can still end them,
+  // with an approval or an import, and the plan is looked at again then.
+  enum class Answer : uint8_t {
+    kApproved,
+    kRefused,
+    kWaitsForPerson,
+    kWaitsForData,
+  } answer = Answer::kRefused;
   v1::Reason reason = v1::REASON_UNSPECIFIED;
   std::string message;  // For this site's people: it may speak of their data.
   uint64_t train_examples = 0;

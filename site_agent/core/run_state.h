@@ -77,8 +77,9 @@ struct RunState {
   // Never null; empty once nothing needs it any more: the run was refused or is over.
   std::shared_ptr<const v1::RunPlan> plan;
   Digest plan_hash = {};
-  std::shared_ptr<const v1::RunDecision> decision;         // Absent: not decided.
-  std::string refusal;                                     // Why, for this site's own people.
+  std::shared_ptr<const v1::RunDecision> decision;  // Absent: not decided.
+  std::string refusal;                              // Why, for this site's own people.
+  std::string missing_data;  // What an undecided run waits for beside an approval, likewise.
   std::shared_ptr<const v1::StatisticsReport> statistics;  // Absent: not computed.
   Digest layout_hash = {};
   std::shared_ptr<const v1::Standardisation> standardisation;  // Absent: not started.

@@ -56,6 +56,7 @@ void Refuse(StepContext& step, RunState& run, const PlanChecked& why) {
   --step.site.runs_open;
   run.decision = std::move(decision);
   run.refusal = why.message;
+  run.missing_data.clear();
   run.plan = std::make_shared<const v1::RunPlan>();
   step.Emit(ReportDecision{run.decision});
 }
@@ -128,7 +129,12 @@ void OnRunOffered(StepContext& step, const RunOffered& event) {
 void OnPlanChecked(StepContext& step, const PlanChecked& event) {
   RunState* const run = step.ExpectRun(event.run);
   if (run == nullptr || run->decision != nullptr || run->ended()) return;
+  run->missing_data.clear();
   if (event.answer == PlanChecked::Answer::kWaitsForPerson) return;
+  if (event.answer == PlanChecked::Answer::kWaitsForData) {
+    run->missing_data = event.message;
+    return;
+  }
   if (event.answer == PlanChecked::Answer::kRefused) return Refuse(step, *run, event);
   auto decision = std::make_shared<v1::RunDecision>();
   decision->set_run_id(event.run.value());
@@ -209,6 +215,7 @@ void OnRunEnded(StepContext& step, const RunEnded& event) {
   }
   if (IsOpen(*run)) --step.site.runs_open;
   run->result = event.result;
+  run->missing_data.clear();
   WithdrawUnsent(step, event.run, *run);
   if (run->approved()) EvaluateResult(*run);
 }

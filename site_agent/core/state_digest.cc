@@ -60,7 +60,8 @@ void AddAnnounced(FieldHasher& hash, const AnnouncedVersion& announced) {
 void AddRun(FieldHasher& hash, const RunState& run) {
   hash.Add(run.plan_hash).Add(run.layout_hash);
   AddMessage(hash, run.decision);
-  hash.Add(absl::string_view(run.refusal)).Add(uint64_t{run.plan->has_config()});
+  hash.Add(absl::string_view(run.refusal)).Add(absl::string_view(run.missing_data));
+  hash.Add(uint64_t{run.plan->has_config()});
   AddMessage(hash, run.statistics);
   AddMessage(hash, run.standardisation);
   AddVersion(hash, run.forgotten);

@@ -133,7 +133,11 @@ absl::Status ContractCheck::BindHeader(const CsvRecord& header) {
   for (size_t i = 0; i < header.size(); ++i) {
     names.push_back(absl::StripAsciiWhitespace(header.field(i)));
   }
-  return Bind(names);
+  const absl::Status bound = Bind(names);
+  if (bound.ok() || names.size() > 1) return bound;
+  return absl::InvalidArgumentError(
+      absl::StrCat(bound.message(), "; its first line has one field: is the delimiter \"",
+                   absl::string_view(&delimiter_, 1), "\" right (csv.delimiter)?"));
 }
 
 absl::Status ContractCheck::Bind(const std::vector<absl::string_view>& names) {

@@ -116,7 +116,13 @@ void Agent::EndRefused(const absl::Status& why) {
   v1::ErrorDetail explained = detail;
   explained.set_message(absl::StrCat(why.message(), " (", v1::Reason_Name(detail.reason()), ").",
                                      advice.empty() ? "" : " ", advice));
+  if (IsRefusalForGood(detail.reason())) NoteRefusedForGood(detail.reason());
   ending_->End(Refusal(explained));
+}
+
+void Agent::NoteRefusedForGood(v1::Reason reason) {
+  const absl::Status noted = store_->PutRefusedForGood(reason);
+  if (!noted.ok()) spdlog::warn("`status` will not know: {}", std::string(noted.message()));
 }
 
 // --- actions ------------------------------------------------------------------------------------
@@ -206,6 +212,7 @@ void Agent::Do(const SiteEngine&, const Alarm& action) {
 void Agent::OnCommitted(const Event& event) {
   const std::string line = DescribeEvent(event);
   if (!line.empty()) spdlog::info("{}", line);
+  if (std::holds_alternative<LinkUp>(event)) NoteRefusedForGood(v1::REASON_UNSPECIFIED);
 }
 
 void Agent::OnFailed(const absl::Status& why) {

@@ -61,6 +61,9 @@ class Agent final : public ActionSink {
   // Ends this site's part in a run, durably. What is being sent may still arrive.
   absl::Status WithdrawRun(const RunId& run);
 
+  // After an approval or an import: decides about the runs that waited for it.
+  void LookAgainAtWaitingRuns();
+
   // As EngineLoop::Ask().
   bool Ask(const std::function<void(const SiteEngine&)>& question) { return loop_->Ask(question); }
 
@@ -99,7 +102,8 @@ class Agent final : public ActionSink {
   bool FillHello(v1::Hello& hello);
   // Ends the agent with the reason and what a person can do about it.
   void EndRefused(const absl::Status& why);
-  void LookAgainAtWaitingRuns();
+  // For `status`, once the agent has ended. REASON_UNSPECIFIED: the aggregator takes the site.
+  void NoteRefusedForGood(v1::Reason reason);
 
   SiteStore* const store_;
   Ending* const ending_;

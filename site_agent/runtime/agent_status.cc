@@ -26,8 +26,12 @@ std::string TimeText(absl::Time time) {
 
 std::string StateOf(const RunState& run) {
   if (run.ended()) return "ended";
-  if (run.decision == nullptr) return "waits_for_approval";
-  if (!run.decision->approved()) return "refused";
+  if (run.decision == nullptr) {
+    return run.missing_data.empty() ? "waits_for_approval" : "waits_for_data";
+  }
+  if (!run.decision->approved()) {
+    return run.refusal == kWithdrawnByPerson ? "withdrawn" : "refused";
+  }
   return run.standardisation == nullptr ? "approved" : "running";
 }
 
@@ -55,6 +59,7 @@ json DescribeRun(const RunId& id, const RunState& run) {
     out["train_examples"] = run.decision->train_examples();
     if (!run.decision->approved()) out["refusal"] = run.refusal;
   }
+  if (!run.missing_data.empty()) out["missing_data"] = run.missing_data;
   if (run.newest.has_value()) out["newest_version"] = run.newest->value();
   if (run.result.has_value()) out["result_version"] = run.result->value();
   for (const auto& [task_id, task] : run.tasks) {
@@ -92,6 +97,12 @@ json DescribeSite(SiteStore& store, const SiteIdentity& identity) {
     site["certificate_error"] =
         absl::StrCat(valid.message(), ". ",
                      AdviceFor(v1::CERTIFICATE_EXPIRED, {identity.site.value(), store.folder()}));
+  }
+  if (const auto reason = store.RefusedForGood();
+      reason.ok() && *reason != v1::REASON_UNSPECIFIED) {
+    site["refused_for_good"] = v1::Reason_Name(*reason);
+    site["refused_for_good_why"] = absl::StrCat(
+        StateAfter(*reason), ". ", AdviceFor(*reason, {identity.site.value(), store.folder()}));
   }
   const absl::StatusOr<InstalledCertificate> installed =
       ReadInstalledCertificate(store.tls_folder());

@@ -16,11 +16,14 @@
 namespace consilium::site {
 
 // {"site", "federation", "aggregator", "certificate_expired", "certificate_not_after",
-// "certificate_sha256", "certificate_error"}: the last where the certificate has expired, with what
-// to do, or can not be read, and then without the two before it.
+// "certificate_sha256", "certificate_error", "refused_for_good", "refused_for_good_why"}: an error
+// where the certificate has expired, with what to do, or can not be read, and then without the two
+// before it; the last two where the aggregator will not have this site any more.
 nlohmann::json DescribeSite(SiteStore& store, const SiteIdentity& identity);
 
-// [{"run", "plan_sha256", "state", "tasks": {phase: count}, "receipts": [...], ...}]; a receipt is
+// [{"run", "plan_sha256", "state", "tasks": {phase: count}, "receipts": [...], ...}]; the state is
+// waits_for_approval, waits_for_data (then with "missing_data"), approved, running, ended, refused
+// (then with "refusal") or withdrawn, and a receipt is
 // {"task", "update_sha256", "phase", "accepted_sequence", "ending", "version", "coefficient"}.
 nlohmann::json DescribeRuns(const SiteEngine& engine);
 

@@ -1,5 +1,6 @@
 #include "site_agent/runtime/commands.h"
 
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
@@ -56,15 +58,54 @@ absl::Duration PatienceFor(const json& request) {
   return request.at("command") == "import" ? absl::InfiniteDuration() : kControlPatience;
 }
 
-// The answer of a running agent, or of the store itself.
-absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request) {
-  if (std::filesystem::is_directory(place.folder)) {
-    CONSILIUM_ASSIGN_OR_RETURN(const std::optional<json> answer,
-                               AskRunningAgent(place.folder, request, PatienceFor(request)));
-    if (answer.has_value()) return ResultOf(*answer);
+// The lock of a store is flock's, which has no deadline of its own: it is asked this often.
+constexpr absl::Duration kLockInterval = absl::Milliseconds(50);
+
+absl::StatusOr<Kek> KekOf(const StorePlace& place) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::string kek_file, KekFileOf(place));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<SecretBytes> passphrase,
+                             ReadPassphrase(place.passphrase_file));
+  return LoadKek(LocationOf(place, kek_file, passphrase));
+}
+
+// Tries until it is not another program that is in the way, or the patience is over.
+template <typename Try>
+auto WhileStoreIsBusy(const StorePlace& place, Try once) -> decltype(once()) {
+  const absl::Time give_up = absl::Now() + place.lock_patience;
+  auto result = once();
+  if (absl::IsUnavailable(result.status())) {
+    spdlog::info("waits: {}", std::string(result.status().message()));
   }
-  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SiteStore> store, OpenStore(place));
-  return ResultOf(HandleRequest(*store, nullptr, request));
+  while (absl::IsUnavailable(result.status()) && absl::Now() < give_up) {
+    absl::SleepFor(kLockInterval);
+    result = once();
+  }
+  return result;
+}
+
+absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request) {
+  if (!std::filesystem::is_directory(place.folder)) return std::nullopt;
+  return AskRunningAgent(place.folder, request, PatienceFor(request));
+}
+
+// The answer of a running agent, or of the store itself. An agent that is starting has the store
+// and does not answer yet: it is asked again.
+absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request) {
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request));
+  if (answer.has_value()) return ResultOf(*answer);
+  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, KekOf(place));
+  absl::StatusOr<std::unique_ptr<SiteStore>> store =
+      WhileStoreIsBusy(place, [&]() -> absl::StatusOr<std::unique_ptr<SiteStore>> {
+        absl::StatusOr<std::unique_ptr<SiteStore>> opened =
+            SiteStore::Open(kek, Absolute(place.folder));
+        if (opened.ok() || !absl::IsUnavailable(opened.status())) return opened;
+        const absl::Status busy = opened.status();
+        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request));
+        return answer.has_value() ? absl::StatusOr<std::unique_ptr<SiteStore>>(nullptr) : busy;
+      });
+  if (answer.has_value()) return ResultOf(*answer);
+  CONSILIUM_RETURN_IF_ERROR(store.status());
+  return ResultOf(HandleRequest(**store, nullptr, request));
 }
 
 }  // namespace
@@ -86,18 +127,14 @@ absl::StatusOr<std::string> InitStore(const StorePlace& place) {
   std::string protection = DescribeProtection(location);
   if (location.credentials_folder.empty() && !passphrase.has_value()) {
     absl::StrAppend(&protection,
-                    " A passphrase is asked for with --passphrase-file, a credential is named ",
-                    kKekCredentialName, " in systemd's unit.");
+                    " `init --passphrase-file` makes a key file that a passphrase closes.");
   }
   return protection;
 }
 
 absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place) {
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string kek_file, KekFileOf(place));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<SecretBytes> passphrase,
-                             ReadPassphrase(place.passphrase_file));
-  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(LocationOf(place, kek_file, passphrase)));
-  return SiteStore::Open(kek, Absolute(place.folder));
+  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, KekOf(place));
+  return WhileStoreIsBusy(place, [&] { return SiteStore::Open(kek, Absolute(place.folder)); });
 }
 
 absl::StatusOr<json> ImportData(const StorePlace& place, const ImportOptions& options) {

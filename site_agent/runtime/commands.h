@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "privacy/at_rest/key_file.h"
 #include "protocol/core/ids.h"
 #include "site_agent/core/trainer.h"
@@ -30,13 +31,17 @@ struct StorePlace {
   std::string kek_file = "";
   // Holds the passphrase that opens the key file (passphrase.h); empty: it has none.
   std::string passphrase_file = "";
+  // How long a command waits for another one that has the store open: each is done in a moment, but
+  // for an agent, which answers once it has started.
+  absl::Duration lock_patience = absl::Seconds(10);
 };
 
 // Makes key and store; gives what a person should know about how they are protected.
 // ALREADY_EXISTS.
 absl::StatusOr<std::string> InitStore(const StorePlace& place);
 
-// Each refusal is a sentence of its own; as Database::Open().
+// Each refusal is a sentence of its own; as Database::Open(). UNAVAILABLE where another program
+// still has it open when the patience is over.
 absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place);
 
 // Joins the federation of the join file. {"site", "federation", "certificate_sha256",

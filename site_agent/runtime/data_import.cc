@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "protocol/core/files.h"
@@ -36,6 +38,26 @@ absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const s
   return contracts;
 }
 
+// The report; of what was stored, where anything was.
+absl::StatusOr<ImportReport> Replace(SiteStore& store, const std::string& dataset,
+                                     const v1::DataContract& contract,
+                                     const ImportOptions& options) {
+  std::optional<ImportReport> given_up;
+  absl::StatusOr<ImportReport> report = store.ReplaceDataset(
+      dataset, contract, [&](const RowSink& sink) -> absl::StatusOr<ImportReport> {
+        CONSILIUM_ASSIGN_OR_RETURN(ImportReport read,
+                                   ImportCsvFile(options.csv_file, contract, sink));
+        if (read.rows_refused == 0 || options.bad_rows == ImportOptions::BadRows::kLeaveOut) {
+          return read;
+        }
+        given_up = std::move(read);
+        return absl::AbortedError("rows were refused");
+      });
+  if (!given_up.has_value()) return report;
+  given_up->rows_stored = 0;
+  return *std::move(given_up);
+}
+
 }  // namespace
 
 json ImportRequest(const ImportOptions& options) {
@@ -43,7 +65,8 @@ json ImportRequest(const ImportOptions& options) {
           {"contract_file", Absolute(options.contract_file)},
           {"csv_file", Absolute(options.csv_file)},
           {"dataset", options.dataset},
-          {"report_file", Absolute(options.report_file)}};
+          {"report_file", Absolute(options.report_file)},
+          {"strict", options.bad_rows == ImportOptions::BadRows::kImportNothing}};
 }
 
 absl::StatusOr<ImportOptions> ImportOptionsOf(const json& request) {
@@ -52,6 +75,10 @@ absl::StatusOr<ImportOptions> ImportOptionsOf(const json& request) {
   options.csv_file = TextAt(request, "csv_file");
   options.dataset = TextAt(request, "dataset");
   options.report_file = TextAt(request, "report_file");
+  const auto strict = request.find("strict");
+  if (strict != request.end() && *strict == true) {
+    options.bad_rows = ImportOptions::BadRows::kImportNothing;
+  }
   if (options.contract_file.empty() || options.csv_file.empty()) {
     return absl::InvalidArgumentError("an import needs a contract and a CSV file");
   }
@@ -67,10 +94,7 @@ absl::StatusOr<json> ImportInto(SiteStore& store, const ImportOptions& options,
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Digest> contracts,
                              ContractsConcerned(store, dataset, resolved));
   CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
-  CONSILIUM_ASSIGN_OR_RETURN(const ImportReport report,
-                             store.ReplaceDataset(dataset, resolved, [&](const RowSink& sink) {
-                               return ImportCsvFile(options.csv_file, resolved, sink);
-                             }));
+  CONSILIUM_ASSIGN_OR_RETURN(const ImportReport report, Replace(store, dataset, resolved, options));
   const std::string report_file = options.report_file.empty()
                                       ? absl::StrCat(store.folder(), "/import-", dataset, ".json")
                                       : options.report_file;

@@ -6,6 +6,7 @@
 #ifndef CONSILIUM_SITE_AGENT_RUNTIME_DATA_IMPORT_H_
 #define CONSILIUM_SITE_AGENT_RUNTIME_DATA_IMPORT_H_
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -23,6 +24,11 @@ struct ImportOptions {
   std::string csv_file;
   std::string dataset = "";      // Empty: the contract's name.
   std::string report_file = "";  // Empty: import-<dataset>.json in the store's folder.
+  // What is done about rows that break the contract.
+  enum class BadRows : uint8_t {
+    kLeaveOut,      // The others are imported.
+    kImportNothing  // The data set stays as it was.
+  } bad_rows = BadRows::kLeaveOut;
 };
 
 // What a running agent is asked; files by their absolute paths, since it has a folder of its own.
@@ -36,7 +42,8 @@ using MayReplace = absl::FunctionRef<absl::Status(const std::vector<Digest>& con
 
 // {"dataset", "rows_read", "rows_stored", "rows_refused", "report_file", "refusals": [{"line",
 // "column", "reason"}]}; of the refusals the first 20, the report file has them all. Errors of the
-// files, of `may_replace` and of the store; nothing has changed then.
+// files, of `may_replace` and of the store; nothing has changed then. Nor has it where bad rows
+// mean that nothing is imported: "rows_stored" is 0 and "rows_refused" is not.
 absl::StatusOr<nlohmann::json> ImportInto(SiteStore& store, const ImportOptions& options,
                                           MayReplace may_replace);
 

@@ -66,6 +66,8 @@ std::vector<std::string> DescribeReleases(const v1::RunPlan& resolved, uint64_t 
 
 nlohmann::json DescribePlan(const RunId& id, const RunState& run, uint64_t minimum_count) {
   nlohmann::json out = {{"run", id.value()}, {"plan_sha256", ToHex(run.plan_hash)}};
+  if (run.decision != nullptr && !run.approved()) out["refusal"] = run.refusal;
+  if (!run.missing_data.empty()) out["missing_data"] = run.missing_data;
   if (!run.plan->has_config()) return out;
   out["reads"] = ReadsOf(run.plan->contract());
   out["releases"] = DescribeReleases(*run.plan, minimum_count);

@@ -15,6 +15,20 @@ namespace {
 
 using Entry = v1::SiteJournalEntry;
 
+Entry::PlanChecked::Answer EntryAnswerOf(PlanChecked::Answer answer) {
+  switch (answer) {
+    case PlanChecked::Answer::kApproved:
+      return Entry::PlanChecked::APPROVED;
+    case PlanChecked::Answer::kRefused:
+      return Entry::PlanChecked::REFUSED;
+    case PlanChecked::Answer::kWaitsForPerson:
+      return Entry::PlanChecked::WAITS_FOR_PERSON;
+    case PlanChecked::Answer::kWaitsForData:
+      return Entry::PlanChecked::WAITS_FOR_DATA;
+  }
+  return Entry::PlanChecked::ANSWER_UNSPECIFIED;
+}
+
 absl::StatusOr<RunId> RunOf(const std::string& run_id) {
   CONSILIUM_RETURN_IF_ERROR(CheckRunId(run_id));
   return RunId(run_id);
@@ -146,10 +160,7 @@ struct Writer {
   void operator()(const PlanChecked& event) {
     Entry::PlanChecked& checked = *entry.mutable_plan_checked();
     checked.set_run_id(event.run.value());
-    checked.set_answer(event.answer == PlanChecked::Answer::kApproved ? Entry::PlanChecked::APPROVED
-                       : event.answer == PlanChecked::Answer::kRefused
-                           ? Entry::PlanChecked::REFUSED
-                           : Entry::PlanChecked::WAITS_FOR_PERSON);
+    checked.set_answer(EntryAnswerOf(event.answer));
     checked.set_reason(event.reason);
     checked.set_message(event.message);
     checked.set_train_examples(event.train_examples);
@@ -224,6 +235,9 @@ absl::StatusOr<Event> FromEntry(const Entry::PlanChecked& checked) {
       break;
     case Entry::PlanChecked::WAITS_FOR_PERSON:
       event.answer = PlanChecked::Answer::kWaitsForPerson;
+      break;
+    case Entry::PlanChecked::WAITS_FOR_DATA:
+      event.answer = PlanChecked::Answer::kWaitsForData;
       break;
     default:
       return absl::InvalidArgumentError("plan_checked.answer: unknown");

@@ -78,6 +78,18 @@ std::string AdviceFor(v1::Reason reason, const Stranded& whom) {
   }
 }
 
+std::string StateAfter(v1::Reason reason) {
+  switch (reason) {
+    case v1::SITE_REVOKED:
+      return "revoked by the aggregator; joins only under a new name";
+    case v1::LEASE_FENCED:
+    case v1::INCARNATION_FENCED:
+      return "shut out by the aggregator as the second copy of one store";
+    default:
+      return absl::StrCat("refused by the aggregator for good (", v1::Reason_Name(reason), ")");
+  }
+}
+
 bool IsRefusalForGood(v1::Reason reason) {
   switch (reason) {
     case v1::LEASE_FENCED:

@@ -27,6 +27,9 @@ struct Stranded {
 };
 std::string AdviceFor(v1::Reason reason, const Stranded& whom);
 
+// What such a refusal has made of the site, in a few words.
+std::string StateAfter(v1::Reason reason);
+
 // Trying again as it is can not help: a person has to look.
 bool IsRefusalForGood(v1::Reason reason);
 

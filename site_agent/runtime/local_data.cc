@@ -41,18 +41,23 @@ absl::StatusOr<DatasetInfo> FindDataset(SiteStore& store, const v1::DataContract
                                 contract.name(), ": import it again with the run's"));
   }
   return Refusal(v1::NO_DATASET,
-                 absl::StrCat("no data set was imported under contract ", contract.name()));
+                 absl::StrCat("no data set was imported under contract ", contract.name(),
+                              " yet: import it (consilium-agent data import)"));
 }
 
 }  // namespace
 
 absl::Status LocalData::Load(const v1::RunPlan& plan) {
   const Digest plan_hash = PlanHash(plan);
-  if (rows_.has_value() && rows_->plan_hash == plan_hash) return absl::OkStatus();
-  Forget();
   CONSILIUM_ASSIGN_OR_RETURN(const DatasetInfo dataset, FindDataset(*store_, plan.contract()));
+  // A data set that took another one's place has another id.
+  if (rows_.has_value() && rows_->plan_hash == plan_hash && rows_->dataset == dataset.id) {
+    return absl::OkStatus();
+  }
+  Forget();
   Rows loaded;
   loaded.plan_hash = plan_hash;
+  loaded.dataset = dataset.id;
   CONSILIUM_ASSIGN_OR_RETURN(loaded.rows, store_->ReadRows(dataset));
   CONSILIUM_ASSIGN_OR_RETURN(loaded.parts, AssignSplit(plan.config().data().split(),
                                                        plan.contract().label(), loaded.rows));
@@ -107,9 +112,9 @@ absl::StatusOr<const SplitExamples*> LocalData::Encoded(
     const v1::RunPlan& plan, const v1::Standardisation& standardisation) {
   const Digest plan_hash = PlanHash(plan);
   const Digest standardisation_hash = StandardisationHash(standardisation);
+  CONSILIUM_RETURN_IF_ERROR(Load(plan));
   if (!encoding_.has_value() || encoding_->plan_hash != plan_hash ||
       encoding_->standardisation_hash != standardisation_hash) {
-    CONSILIUM_RETURN_IF_ERROR(Load(plan));
     CONSILIUM_ASSIGN_OR_RETURN(
         SplitExamples examples,
         EncodeRows(plan.contract(), standardisation, {.rows = rows_->rows, .parts = rows_->parts}));

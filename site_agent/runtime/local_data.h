@@ -51,12 +51,10 @@ class LocalData {
   absl::StatusOr<const SplitExamples*> Encoded(const v1::RunPlan& plan,
                                                const v1::Standardisation& standardisation);
 
-  // After a data set was replaced.
-  void Forget();
-
  private:
   struct Rows {
     Digest plan_hash = {};
+    int64_t dataset = 0;
     std::vector<RawRow> rows;
     std::vector<v1::Split> parts;
   };
@@ -65,7 +63,9 @@ class LocalData {
     Digest standardisation_hash = {};
     SplitExamples examples;
   };
+  // The rows as they are in the store now; the encoding of others is dropped.
   absl::Status Load(const v1::RunPlan& plan);
+  void Forget();
 
   SiteStore* const store_;
   std::optional<Rows> rows_;

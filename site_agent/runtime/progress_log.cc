@@ -25,6 +25,8 @@ struct Describer {
                                           v1::Reason_Name(event.reason), ")"));
       case PlanChecked::Answer::kWaitsForPerson:
         return Of(event.run, "waits for a person's approval");
+      case PlanChecked::Answer::kWaitsForData:
+        return Of(event.run, absl::StrCat("approved, and waits for its data: ", event.message));
     }
     return "";
   }

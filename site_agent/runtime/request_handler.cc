@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
@@ -88,8 +89,28 @@ absl::StatusOr<NamedRun> RunOf(SiteStore& store, Agent* agent, const json& reque
       "more than one run with this plan waits; approve it by its id: consilium-agent runs list");
 }
 
+// An approval that can change nothing any more is refused, with what can.
+absl::Status CheckOpen(SiteStore& store, Agent* agent, const RunId& id) {
+  std::string closed;
+  CONSILIUM_RETURN_IF_ERROR(WithEngine(store, agent, [&](const SiteEngine& engine) {
+    const auto found = engine.runs().find(id);
+    if (found == engine.runs().end()) return;
+    const RunState& run = found->second;
+    if (run.ended()) {
+      closed = "is over";
+    } else if (run.decision != nullptr && !run.approved()) {
+      closed = absl::StrCat("was refused here (", run.refusal,
+                            "); a refusal is final for a run: ask the aggregator's operator to "
+                            "submit it again");
+    }
+  }));
+  if (closed.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("the run ", id.value(), " ", closed));
+}
+
 absl::StatusOr<json> ApproveOne(SiteStore& store, Agent* agent, const json& request) {
   CONSILIUM_ASSIGN_OR_RETURN(const NamedRun named, RunOf(store, agent, request));
+  CONSILIUM_RETURN_IF_ERROR(CheckOpen(store, agent, named.run));
   CONSILIUM_RETURN_IF_ERROR(agent != nullptr ? agent->ApproveRun(named.run, named.plan_hash)
                                              : store.ApproveRun(named.run, named.plan_hash));
   return json{{"run", named.run.value()}, {"plan_sha256", ToHex(named.plan_hash)}};
@@ -147,9 +168,12 @@ absl::StatusOr<json> Policy(SiteStore& store, const json& request) {
 
 absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request) {
   CONSILIUM_ASSIGN_OR_RETURN(const ImportOptions options, ImportOptionsOf(request));
-  return ImportInto(store, options, [agent](const std::vector<Digest>& contracts) {
-    return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
-  });
+  CONSILIUM_ASSIGN_OR_RETURN(
+      json imported, ImportInto(store, options, [agent](const std::vector<Digest>& contracts) {
+        return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
+      }));
+  if (agent != nullptr) agent->LookAgainAtWaitingRuns();
+  return imported;
 }
 
 absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request) {

@@ -4,8 +4,8 @@
 //   {"command": "runs_show" | "approve" | "withdraw", "run": id, "plan_sha256": 64 hex digits}
 //   {"command": "approve_all" | "approve_one_by_one"}
 //   {"command": "policy", "minimum_count": number, or absent: it stays}
-//   {"command": "import", "contract_file": path, "csv_file": path, "dataset": "", "report_file":
-//   ""}
+//   {"command": "import", "contract_file": path, "csv_file": path, "dataset": "",
+//    "report_file": "", "strict": bool}
 //
 // A run is named by its id, by its plan's hash where one run with that plan waits, or by both.
 //

@@ -14,6 +14,8 @@
 namespace consilium::site {
 namespace {
 
+constexpr char kRefusedForGood[] = "refused_for_good";
+
 DatabaseOptions OptionsOf(const std::string& folder) {
   DatabaseOptions options;
   options.path = absl::StrCat(folder, "/site.db");
@@ -119,7 +121,8 @@ absl::Status SiteStore::PutEnrolment(const Enrolment& enrolment) {
       {"enrolment_address", identity.enrolment_address},
       {"aggregator_address", identity.aggregator_address},
       {"aggregator_key", BytesOf(identity.aggregator_key)},
-      {"signing_key", BytesOf(enrolment.signing_key.private_bytes().span())}};
+      {"signing_key", BytesOf(enrolment.signing_key.private_bytes().span())},
+      {kRefusedForGood, ""}};
   for (const auto& [name, value] : values) CONSILIUM_RETURN_IF_ERROR(PutValue(name, value));
   CONSILIUM_RETURN_IF_ERROR(
       WriteLeases({.current = enrolment.initial_lease.Clone(), .next = SecretBytes()}));
@@ -157,6 +160,19 @@ absl::StatusOr<std::optional<SigningKey>> SiteStore::OwnSigningKey() {
                              SigningKey::FromPrivateBytes(SecretBytes(std::span<const uint8_t>(
                                  reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()))));
   return std::optional<SigningKey>(std::move(key));
+}
+
+absl::StatusOr<v1::Reason> SiteStore::RefusedForGood() {
+  absl::MutexLock lock(&mu_);
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<std::string> name, Value(kRefusedForGood));
+  v1::Reason reason = v1::REASON_UNSPECIFIED;
+  if (name.has_value()) v1::Reason_Parse(*name, &reason);
+  return reason;
+}
+
+absl::Status SiteStore::PutRefusedForGood(v1::Reason reason) {
+  absl::MutexLock lock(&mu_);
+  return PutValue(kRefusedForGood, v1::Reason_Name(reason));
 }
 
 absl::Status SiteStore::WriteLeases(const LeasePair& leases) {

@@ -35,6 +35,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "consilium/v1/data_contract.pb.h"
+#include "consilium/v1/errors.pb.h"
 #include "consilium/v1/site_journal.pb.h"
 #include "privacy/at_rest/blob_store.h"
 #include "privacy/at_rest/database.h"
@@ -114,6 +115,11 @@ class SiteStore {
   bool is_enrolled();
   // By which the aggregator knows this store when it enrols again; nothing before it has enrolled.
   absl::StatusOr<std::optional<SigningKey>> OwnSigningKey();
+
+  // Why the aggregator will not have this site any more, for whoever asks after the agent has
+  // ended; REASON_UNSPECIFIED: it will. An enrolment clears it.
+  absl::StatusOr<v1::Reason> RefusedForGood();
+  absl::Status PutRefusedForGood(v1::Reason reason);
 
   absl::StatusOr<LeasePair> Leases();
   absl::Status PutLeases(const LeasePair& leases);

@@ -138,9 +138,17 @@ absl::StatusOr<PlanChecked> SiteWork::AnswerTo(const CheckPlan& action) {
     checked.answer = PlanChecked::Answer::kWaitsForPerson;
     return checked;
   }
-  CONSILIUM_ASSIGN_OR_RETURN(const TrainingPart part, FitNow(*action.plan));
+  const absl::StatusOr<TrainingPart> part = FitNow(*action.plan);
+  // An import mends it: no reason to be out of the run for good.
+  if (const v1::ErrorDetail why = DetailOf(part.status()); why.reason() == v1::NO_DATASET) {
+    checked.answer = PlanChecked::Answer::kWaitsForData;
+    checked.reason = why.reason();
+    checked.message = Explained(part.status(), v1::NO_DATASET).message();
+    return checked;
+  }
+  CONSILIUM_RETURN_IF_ERROR(part.status());
   checked.answer = PlanChecked::Answer::kApproved;
-  checked.train_examples = part.examples;
+  checked.train_examples = part->examples;
   return checked;
 }
 

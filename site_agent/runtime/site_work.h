@@ -57,7 +57,8 @@ class SiteWork {
   void Stop();
 
   // PlanChecked follows: approved only where the plan is sound, a person has approved it, and its
-  // data and enough of them are here; looked at in this order.
+  // data and enough of them are here; looked at in this order. A run whose data are not here waits
+  // for them: to be asked again after an import.
   void Check(const CheckPlan& action);
   // StatisticsComputed follows, and over whom they are is on record; or RunWithdrawn, where they
   // can not be computed or must not leave.

@@ -24,7 +24,7 @@ SITES = ["eastern", "northern"]
 VERSIONS = 4
 DEADLINE_S = 120
 
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+DONE, FAILED, WRONG_USAGE, NEEDS_PERSON = 0, 1, 2, 3
 
 # Every command there is. One that comes or goes shows here.
 COMMANDS = {
@@ -204,6 +204,17 @@ class Usage(Case):
             with self.subTest(line):
                 self.expect(world.call(*line.split()), WRONG_USAGE, "--help")
 
+    def test_a_word_out_of_place_is_named(self):
+        for line, words in [("consilium-agent bogus", ["bogus"]),
+                            ("consilium-agent runs bogus", ["bogus"]),
+                            ("consilium-agent approve --store x heart-1",
+                             ["Did you mean --run heart-1?"])]:
+            with self.subTest(line):
+                self.expect(world.call(*line.split()), WRONG_USAGE, *words)
+        done = self.expect(world.call("consilium-agent", "approve", "--one-by-one", "--store",
+                                      world.copy_of_store()), DONE)
+        self.assertEqual(done.stdout, "from now on each run is asked for\n")
+
     def test_wrong_values_are_2_and_name_the_option(self):
         store = world.store(SITES[1])
         config, scenario = world.run_config, world.source / "sim/scenarios/wdbc-four-hospitals"
@@ -234,11 +245,12 @@ class Usage(Case):
         self.expect(world.admin("run", "status", "no-such-run"), FAILED, "consilium run list")
         for command in [["status"], ["data", "list"], ["run"], ["audit", "verify"]]:
             self.expect(world.call("consilium-agent", *command, "--store", world.fresh("none")),
-                        FAILED, "consilium-agent init --store")
+                        NEEDS_PERSON if command == ["run"] else FAILED,
+                        "consilium-agent init --store")
         store = world.fresh("store")
         self.expect(world.call("consilium-agent", "init", "--store", store), DONE,
                     "consilium-agent enrol --store")
-        self.expect(world.call("consilium-agent", "run", "--store", store), FAILED,
+        self.expect(world.call("consilium-agent", "run", "--store", store), NEEDS_PERSON,
                     "consilium-agent enrol --store")
         self.expect(world.call("consilium-agent", "init", "--store", store), FAILED)
         self.expect(world.call("consilium-aggregator", "serve", "--data", world.fresh("none")),
@@ -371,6 +383,24 @@ class Json(Case):
         self.assertEqual(json.loads((out / "summary.json").read_text()), summary)
 
 
+class Import(Case):
+    def test_strict_imports_all_or_nothing(self):
+        store = world.copy_of_store()
+        good = world.tables / f"{SITES[1]}.csv"
+        bad = world.fresh("bad.csv")
+        bad.write_text(good.read_text() + "one,field\n")
+        command = ["consilium-agent", "data", "import", "--store", store, "--contract",
+                   world.contract, "--csv"]
+        rows = len(good.read_text().splitlines()) - 1
+        done = self.expect(world.call(*command, good), DONE, f"{rows} stored")
+        self.assertNotIn("refused rows", done.stdout)
+        done = self.expect(world.call(*command, bad, "--strict"), FAILED, "nothing was imported")
+        self.assertIn(f"line {rows + 2}", done.stdout)
+        listed = self.expect(world.call("consilium-agent", "data", "list", "--store", store), DONE)
+        self.assertIn(f"{rows} rows (0 refused)", listed.stdout)
+        self.expect(world.call(*command, bad), DONE, f"{rows} stored, 1 refused", "refused rows")
+
+
 class Quiet(Case):
     def test_nothing_but_results_when_piped(self):
         for done in [world.admin("status"), world.admin("site", "list"), world.admin("run", "list"),
@@ -491,7 +521,10 @@ class Keys(Case):
         self.expect(world.call("consilium-agent", "init", "--store", other), DONE)
         done = self.expect(self.status(store, "--kek", f"{other}-key/site.kek"), FAILED)
         self.assertRegex(done.stderr, "(?i)key")
-        self.expect(self.status(store, "--kek", world.fresh("none")), FAILED)
+        self.expect(world.call("consilium-agent", "run", "--store", store, "--kek",
+                               f"{other}-key/site.kek"), NEEDS_PERSON)
+        self.expect(self.status(store, "--kek", world.fresh("none")), FAILED,
+                    "no credential consilium-kek in $CREDENTIALS_DIRECTORY")
         key = store.parent / "store-key/site.kek"
         key.write_text("consilium-kek 1 plain 00\n")
         self.expect(self.status(store), FAILED, "not a key file")

@@ -35,10 +35,10 @@ def attached(federation, name):
 
 
 def await_fenced(federation, name):
-    """The process has ended by itself, as a failure, and says what to do."""
+    """The process has ended by itself, since a person must act, and says what to do."""
     federation.wait_for(f"{name} is fenced", lambda: federation.died(name))
     code = federation.processes.pop(name).returncode
-    expect(code == 1, f"{name} exits with {code} instead of 1", federation, name)
+    expect(code == 3, f"{name} exits with {code} instead of 3: no restart helps", federation, name)
     last = federation.log(name).strip().splitlines()[-1]
     for words in ["LEASE_FENCED", "Two copies of this site's store are about",
                   f"consilium site add --again {SITE}", "consilium-agent enrol --store"]:

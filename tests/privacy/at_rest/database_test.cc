@@ -168,7 +168,7 @@ TEST_F(DatabaseTest, FailedMigrationLeavesTheStepBefore) {
 
 TEST_F(DatabaseTest, SecondOpenIsRefused) {
   auto database = Create();
-  EXPECT_THAT(TryOpen(), IsError(absl::StatusCode::kFailedPrecondition, "open already"));
+  EXPECT_THAT(TryOpen(), IsError(absl::StatusCode::kUnavailable, "open already"));
   database.reset();
   EXPECT_THAT(TryOpen(), IsOk());
 }
@@ -181,7 +181,7 @@ TEST_F(DatabaseTest, SecondProcessIsRefusedUntilTheFirstIsKilled) {
     return 1;
   });
   ASSERT_TRUE(child.reached());
-  EXPECT_THAT(TryOpen(), IsError(absl::StatusCode::kFailedPrecondition, "(process "));
+  EXPECT_THAT(TryOpen(), IsError(absl::StatusCode::kUnavailable, "(process "));
   child.Kill();
   EXPECT_THAT(TryOpen(), IsOk());
 }

@@ -92,7 +92,10 @@ TEST_F(KeyFileTest, DamagedFilesAreRefused) {
 }
 
 TEST_F(KeyFileTest, MissingFile) {
-  EXPECT_THAT(LoadKek(location_), IsError(absl::StatusCode::kNotFound, location_.file));
+  EXPECT_THAT(LoadKek(location_),
+              IsError(absl::StatusCode::kNotFound,
+                      "no key file " + location_.file +
+                          ", and no credential consilium-kek in $CREDENTIALS_DIRECTORY"));
 }
 
 TEST_F(KeyFileTest, PassphraseOpensAndNothingElse) {

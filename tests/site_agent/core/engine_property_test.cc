@@ -165,6 +165,10 @@ class Life {
     if (world == World::kAsItComes && Chance(8)) {
       answer.answer = PlanChecked::Answer::kWaitsForPerson;
     }
+    if (world == World::kAsItComes && Chance(8)) {
+      answer.answer = PlanChecked::Answer::kWaitsForData;
+      answer.message = "no data set";
+    }
     return answer;
   }
   Event AnswerTo(const ComputeStatistics& asked, World) { return StatisticsOf(asked.run); }
@@ -259,10 +263,21 @@ class Life {
       Take(LinkDown{});
     } else if (draw < 94) {
       now_ += absl::Milliseconds(random_.NextBelow(3000));
+    } else if (draw < 95) {
+      LookAgain();
     } else if (draw < 97) {
       Commit();
     } else {
       Crash();
+    }
+  }
+
+  // A person has approved something or imported data: the shell checks what is undecided.
+  void LookAgain() {
+    for (const auto& [id, run] : engine_.runs()) {
+      if (run.decision == nullptr && !run.ended()) {
+        pending_.push_back(CheckPlan{id, run.plan, run.plan_hash});
+      }
     }
   }
 
@@ -303,6 +318,7 @@ class Life {
   void ComeToRest() {
     Take(LinkUp{});
     Commit();
+    LookAgain();
     for (int i = 0; i < 500 && broken_.empty(); ++i) {
       if (!pending_.empty()) {
         Answer(World::kKind);
@@ -322,6 +338,7 @@ class Life {
 
   void CheckAtRest(const RunId& id, const RunState& run) {
     if (!pending_.empty() || !timers_.empty()) broken_ += "the site does not come to rest\n";
+    if (run.decision == nullptr && !run.ended()) broken_ += "a run stays undecided\n";
     std::optional<Version> newest;
     for (const auto& [version, model] : run.models) {
       if (model.where != ModelState::Where::kHere) broken_ += "a wanted model never came\n";

@@ -56,6 +56,26 @@ TEST_F(SiteEngineTest, APersonMayDecideLater) {
   EXPECT_THAT(Of<ReportDecision>(Step(Approval(kRun))), SizeIs(1));
 }
 
+TEST_F(SiteEngineTest, ARunWaitsForItsData) {
+  Step(LinkUp{});
+  Step(OfferOf(kRun, PlanOf({})));
+  const PlanChecked missing = {kRun, PlanChecked::Answer::kWaitsForData, v1::NO_DATASET, "none", 0};
+  EXPECT_THAT(Step(missing), IsEmpty());
+  EXPECT_EQ(Run().missing_data, "none");
+  EXPECT_TRUE(Run().plan->has_config());
+  // Neither an attach nor a restart makes a refusal of it.
+  EXPECT_THAT(Of<ReportDecision>(Step(LinkUp{})), IsEmpty());
+  EXPECT_THAT(Of<CheckPlan>(CrashAndStart()), SizeIs(1));
+  EXPECT_EQ(Run().missing_data, "none");
+  const auto decided = Of<ReportDecision>(Step(Approval(kRun)));
+  ASSERT_THAT(decided, SizeIs(1));
+  EXPECT_TRUE(decided[0].decision->approved());
+  EXPECT_EQ(Run().missing_data, "");
+  // A look that comes too late changes nothing.
+  EXPECT_THAT(Step(missing), IsEmpty());
+  EXPECT_EQ(Run().missing_data, "");
+}
+
 TEST_F(SiteEngineTest, TheNewestModelThatIsHereIsTheBase) {
   StartRun(kRun, {});
   HaveModel(kRun, {.version = 3});

@@ -145,6 +145,9 @@ void Invariants::See(const SiteEngine& engine, const Action& action) {
 void Invariants::CheckPhases(const SiteEngine& engine) {
   size_t training = 0;
   for (const auto& [run_id, run] : engine.runs()) {
+    if (!run.missing_data.empty() && (run.decision != nullptr || run.ended())) {
+      Break(absl::StrCat(run_id.value(), " waits for data although it is decided"));
+    }
     for (const auto& [task_id, task] : run.tasks) {
       const Task id = {run_id, task_id};
       const auto known = phases_.find(id);

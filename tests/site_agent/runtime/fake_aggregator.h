@@ -110,6 +110,10 @@ class FakeAggregator final : public v1::Coordination::Service,
     absl::MutexLock lock(&mu_);
     refuse_attach_ = reason;
   }
+  void AcceptAttach() {
+    absl::MutexLock lock(&mu_);
+    refuse_attach_.reset();
+  }
   // OK: uploads are accepted with a receipt.
   void RefuseUploads(const absl::Status& status) { AnswerUploads(ToGrpcStatus(status)); }
   // The bytes of a status as a hostile peer writes them.

@@ -49,6 +49,7 @@ std::vector<Event> OneOfEach() {
       PlanChecked{run, PlanChecked::Answer::kRefused, v1::NO_DATASET, "none", 12},
       PlanChecked{run, PlanChecked::Answer::kApproved, v1::REASON_UNSPECIFIED, "", 12},
       PlanChecked{run, PlanChecked::Answer::kWaitsForPerson, v1::REASON_UNSPECIFIED, "", 12},
+      PlanChecked{run, PlanChecked::Answer::kWaitsForData, v1::NO_DATASET, "none", 12},
       StatisticsComputed{run, Message<v1::StatisticsReport>(R"pb(run_id: "heart-1"
                                                                  counts: 5
                                                                  sums: 1

@@ -92,7 +92,7 @@ TEST_F(SiteStoreTest, RefusesWhatItShouldNotOpen) {
   {
     auto held = Open();
     EXPECT_THAT(SiteStore::Open(kek_, StoreFolder()),
-                IsError(StatusCode::kFailedPrecondition, "is open already"));
+                IsError(StatusCode::kUnavailable, "is open already"));
   }
   chmod(path.c_str(), 0644);
   EXPECT_THAT(SiteStore::Open(kek_, StoreFolder()),
