@@ -36,15 +36,6 @@ T Must(absl::StatusOr<T> value) {
 
 void MustOk(const absl::Status& status) { ASSERT_TRUE(status.ok()) << status; }
 
-void MakePki(const std::string& folder, const std::string& federation) {
-  const CertificateAuthority root = Must(CertificateAuthority::CreateRoot(federation, absl::Now()));
-  const CertificateAuthority intermediate = Must(root.CreateIntermediate(absl::Now()));
-  MustOk(MakeFolders(folder));
-  MustOk(WriteFileDurably(folder + "/root.pem", root.certificate().ToPem()));
-  MustOk(intermediate.key().Write(folder + "/intermediate.key"));
-  MustOk(WriteFileDurably(folder + "/intermediate.pem", intermediate.certificate().ToPem()));
-}
-
 std::string RandomLease() {
   return ToBytes(Sha256Of(Must(SigningKey::Generate()).private_bytes().span()));
 }
@@ -61,6 +52,15 @@ class VectorSink final : public ModelSink {
 };
 
 }  // namespace
+
+void MakePki(const std::string& folder, const std::string& federation) {
+  const CertificateAuthority root = Must(CertificateAuthority::CreateRoot(federation, absl::Now()));
+  const CertificateAuthority intermediate = Must(root.CreateIntermediate(absl::Now()));
+  MustOk(MakeFolders(folder));
+  MustOk(WriteFileDurably(folder + "/root.pem", root.certificate().ToPem()));
+  MustOk(intermediate.key().Write(folder + "/intermediate.key"));
+  MustOk(WriteFileDurably(folder + "/intermediate.pem", intermediate.certificate().ToPem()));
+}
 
 AggregatorAccess::AggregatorAccess() : pki_(folder_.File("pki")), data_(folder_.File("agg")) {}
 
