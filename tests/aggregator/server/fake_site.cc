@@ -16,6 +16,7 @@
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/rpc/channels.h"
 #include "protocol/rpc/credentials.h"
+#include "protocol/rpc/join_token.h"
 #include "protocol/rpc/pki.h"
 #include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/derived_seed.h"
@@ -161,6 +162,11 @@ size_t AggregatorAccess::BlobFiles(const std::string& run) const {
   return files;
 }
 
+SigningKey SiteStore::KeyPair() const {
+  return Must(SigningKey::FromPrivateBytes(SecretBytes(std::span<const uint8_t>(
+      reinterpret_cast<const uint8_t*>(private_signing_key.data()), private_signing_key.size()))));
+}
+
 FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
     : aggregator_(aggregator), name_(site) {
   const v1::JoinFile join = aggregator.AddSite(site);
@@ -173,6 +179,7 @@ FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
   request.set_csr_pem(Must(key.MakeRequestPem()));
   const SigningKey signing = Must(SigningKey::Generate());
   request.set_signing_public_key(signing.public_key().data(), signing.public_key().size());
+  request.set_signature(signing.Sign(EnrolmentDigest(request)));
   const auto credentials = Must(TlsChannelCredentials(
       {.anchors = Must(TrustAnchors::FromPem(store_.root_pem)), .certificate_folder = ""}));
   const auto stub = v1::Enrolment::NewStub(
@@ -183,7 +190,9 @@ FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
   MustOk(InstallCertificate(store_.certificate_folder, key, response.certificate_chain_pem()));
   store_.lease = response.initial_lease();
   store_.aggregator_key = response.aggregator_signing_key();
-  store_.signing_key = request.signing_public_key();
+  store_.private_signing_key.assign(
+      signing.private_bytes().data(),
+      signing.private_bytes().data() + signing.private_bytes().size());
   Connect();
 }
 

@@ -101,9 +101,11 @@ struct SiteStore {
   std::string certificate_folder;
   std::string root_pem;
   std::string aggregator_key;
-  std::string signing_key;  // The public one.
-  std::string lease;        // That both sides last confirmed.
+  std::string private_signing_key;
+  std::string lease;  // That both sides last confirmed.
   uint64_t incarnation = 0;
+
+  SigningKey KeyPair() const;
 };
 
 class FakeSite final : public CoordinationLink::Handler {
