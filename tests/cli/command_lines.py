@@ -443,6 +443,9 @@ class Validate(Case):
         for old, new, words in [
                 ("learning_rate: 0.01", "learning_rate: -1",
                  "training.optimizer.sgd.learning_rate"),
+                ("stop {", 'participation { sites: "north" sites_min: 5 }\nstop {',
+                 "participation.sites_min"),
+                ("stop {", 'participation { sites: "St Mary" }\nstop {', "participation.sites"),
                 ("batch_examples: 16", "batch_examples: 4000000000", "training.batch_examples"),
                 ("validation: 0.15", "validation: 0.8", "data.split.validation"),
                 (f"versions_max: {VERSIONS}", "versions_max: 4000000000", "stop.versions_max"),
