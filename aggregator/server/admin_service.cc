@@ -63,10 +63,13 @@ v1::SiteReport ReportOf(const SiteDirectory::Entry& entry, const FederationEngin
   report.set_state(std::string(StateOf(entry, engine)));
   if (entry.newest_certificate.fingerprint != Digest{}) {
     report.set_certificate_ends_unix_s(absl::ToUnixSeconds(entry.newest_certificate.ends));
-    report.set_certificate_fingerprint(ToHex(entry.newest_certificate.fingerprint));
+    report.set_certificate_sha256(ToHex(entry.newest_certificate.fingerprint));
   }
   report.set_last_seen_unix_s(absl::ToUnixSeconds(entry.site.last_seen));
   report.set_software_version(entry.site.software_version);
+  if (entry.site.signing_key != PublicKey{}) {
+    report.set_signing_key_sha256(ToHex(Sha256Of(entry.site.signing_key)));
+  }
   return report;
 }
 
@@ -97,11 +100,11 @@ absl::StatusOr<Invitation::Joining> JoiningOf(const v1::AddSiteRequest& request,
 AdminService::AdminService(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.Now()) {}
 
 grpc::Status AdminService::AddSite(grpc::ServerContext*, const v1::AddSiteRequest* request,
-                                   v1::JoinFile* response) {
+                                   v1::AddSiteResponse* response) {
   return Answer(AddSite(*request), response);
 }
 
-absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& request) {
+absl::StatusOr<v1::AddSiteResponse> AdminService::AddSite(const v1::AddSiteRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckSiteId(request.site_id()));
   const SiteId site(request.site_id());
   auto link = federation::SiteState::Link::kNeverSeen;
@@ -110,18 +113,22 @@ absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& req
     if (it != engine.sites().end()) link = it->second.link;
   }));
   CONSILIUM_ASSIGN_OR_RETURN(const Invitation::Joining joining, JoiningOf(request, link));
-  const absl::Time expires = parts_.clock.Now() + limits::kJoinTokenLifetime;
-  CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires, joining));
+  const absl::Time now = parts_.clock.Now();
+  const absl::Time expires = now + limits::kJoinTokenLifetime;
+  CONSILIUM_ASSIGN_OR_RETURN(SiteDirectory::Invited invited,
+                             parts_.directory.Invite(site, expires, joining));
   spdlog::info("site {} invited", site.value());
-  v1::JoinFile join;
+  v1::AddSiteResponse response;
+  response.set_earlier_join_file_ended(invited.earlier_expires > now);
+  v1::JoinFile& join = *response.mutable_join_file();
   join.set_federation(parts_.identity.federation());
   join.set_site_id(site.value());
-  join.set_token(std::move(token));
+  join.set_token(std::move(invited.token));
   join.set_root_certificate_pem(parts_.identity.root_pem());
   join.set_enrolment_address(parts_.enrolment_address);
   join.set_aggregator_address(parts_.main_address);
   join.set_expires_unix_s(absl::ToUnixSeconds(expires));
-  return join;
+  return response;
 }
 
 grpc::Status AdminService::ListSites(grpc::ServerContext*, const v1::ListSitesRequest*,

@@ -29,8 +29,8 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 # Every command there is. One that comes or goes shows here.
 COMMANDS = {
     "consilium": {
-        "pki init", "pki recipient", "site add", "site list", "site revoke", "run validate",
-        "run submit", "run list", "run status", "run stop", "run purge", "run watch", "run export",
+        "pki init", "pki recipient", "site add", "site list", "site show", "site revoke",
+        "run validate", "run submit", "run list", "run status", "run stop", "run purge", "run watch", "run export",
         "model describe", "model list", "model export", "status", "audit verify"},
     "consilium-agent": {
         "init", "enrol", "data import", "data list", "runs list", "runs show", "approve", "policy",
@@ -42,9 +42,9 @@ COMMANDS = {
 # What scripts may rely on: the keys of each --json, the optional ones left out.
 JSON_KEYS = {
     "site list": {"sites"},
-    "site list sites": {"site_id", "state", "certificate_ends_unix_s", "certificate_fingerprint",
-                        "last_seen_unix_s", "software_version"},
-    "site add": {"site_id", "file", "expires_unix_s"},
+    "site list sites": {"site_id", "state", "certificate_ends_unix_s", "certificate_sha256",
+                        "signing_key_sha256", "last_seen_unix_s", "software_version"},
+    "site add": {"site_id", "file", "expires_unix_s", "earlier_join_file_ended"},
     "run validate": {"config", "contract", "spec"},
     "run submit": {"run_id", "plan_hash"},
     "run list": {"runs"},
@@ -254,6 +254,39 @@ class Usage(Case):
         self.expect(world.call("consilium", "pki", "recipient", "--out", key), DONE)
         self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
         self.expect(world.call("consilium", "pki", "recipient", "--out", key), FAILED, "exists")
+        join = world.fresh("join")
+        self.expect(world.admin("site", "add", "invited", "--out", join), DONE)
+        before = join.read_bytes()
+        # Nothing was asked of the aggregator: the join file that is there still works.
+        self.expect(world.admin("site", "add", "invited", "--out", join), WRONG_USAGE,
+                    f"{join} exists: choose another name or remove it")
+        self.assertEqual(join.read_bytes(), before)
+        again = self.keys("site add", world.admin("site", "add", "invited", "--out",
+                                                  world.fresh("join"), "--json"))
+        self.assertTrue(again["earlier_join_file_ended"])
+        self.expect(world.admin("site", "add", "invited", "--out", world.fresh("join")), DONE,
+                    "the join file given out before no longer works")
+
+    def test_no_aggregator_is_named(self):
+        for line in (["status"], ["site", "add", "st-mary"], ["run", "list"]):
+            self.expect(world.call("consilium", *line), WRONG_USAGE,
+                        "say which aggregator: --data DIR or CONSILIUM_AGGREGATOR_DATA")
+
+    def test_an_init_that_failed_can_be_repeated(self):
+        data, pki = world.fresh("aggregator"), world.fresh("pki")
+        self.expect(world.call("consilium", "pki", "init", "--dir", pki, "--federation", "heart"),
+                    DONE)
+
+        def init(pki, federation):
+            return world.call("consilium-aggregator", "init", "--data", data, "--pki", pki,
+                              "--federation", federation, "--address", "127.0.0.1:0",
+                              "--enrolment-address", "127.0.0.1:0")
+
+        self.expect(init(world.fresh("none"), "heart"), FAILED, "intermediate.key")
+        self.expect(init(pki, "lung"), FAILED, "lung")
+        self.assertFalse(data.exists())
+        self.expect(init(pki, "heart"), DONE, "is ready")
+        self.expect(init(pki, "heart"), FAILED, "already")
 
     def test_secrets_are_made_private(self):
         for secret in [world.federation.work / "pki/root.key",
@@ -289,6 +322,7 @@ class Json(Case):
         join = world.fresh("join")
         added = self.keys("site add", world.admin("site", "add", "later", "--out", join, "--json"))
         self.assertEqual((added["site_id"], added["file"]), ("later", str(join)))
+        self.assertFalse(added["earlier_join_file_ended"])
         key = world.fresh("key")
         recipient = self.keys("pki recipient", world.call("consilium", "pki", "recipient", "--out",
                                                           key, "--json"))
@@ -356,8 +390,16 @@ class Json(Case):
         self.keys("agent init", world.call("consilium-agent", "init", "--store", store, "--json"))
         self.expect(world.admin("site", "add", "newcomer", "--out", join), DONE,
                     "consilium-agent enrol")
-        self.keys("agent enrol", world.call("consilium-agent", "enrol", "--store", store, "--join",
-                                            join, "--json"))
+        enrolled = self.keys("agent enrol", world.call(
+            "consilium-agent", "enrol", "--store", store, "--join", join, "--json"))
+        # What two people compare on the telephone.
+        shown = self.keys("site list sites", world.admin("site", "show", "newcomer", "--json"))
+        for name in ("certificate_sha256", "signing_key_sha256"):
+            self.assertEqual(shown[name], enrolled[name])
+        self.expect(world.admin("site", "show", "newcomer"), DONE,
+                    f"certificate  {enrolled['certificate_sha256']}",
+                    f"signing key  {enrolled['signing_key_sha256']}")
+        self.expect(world.admin("site", "show", "nobody"), FAILED, "consilium site list")
         # Once.
         self.expect(world.call("consilium-agent", "enrol", "--store", store, "--join", join),
                     FAILED, "TOKEN_REFUSED")

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "protocol/core/files.h"
+#include "protocol/rpc/pki.h"
 #include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/journal_export.h"
@@ -108,6 +109,26 @@ TEST_F(Admin, ListsSitesByState) {
   EXPECT_EQ(sites.sites(0).site_id(), "north");
   EXPECT_EQ(sites.sites(0).state(), "attached");
   EXPECT_EQ(sites.sites(1).state(), "invited");
+  // What the site's own enrolment prints.
+  EXPECT_EQ(sites.sites(0).signing_key_sha256(),
+            ToHex(Sha256Of(site_.store().KeyPair().public_key())));
+  const auto certificate = Certificate::FromPem(
+      *ReadFile(site_.store().certificate_folder + "/current/chain.pem", 1 << 16));
+  EXPECT_EQ(sites.sites(0).certificate_sha256(), ToHex(certificate->Fingerprint()));
+  EXPECT_EQ(sites.sites(1).signing_key_sha256(), "");
+}
+
+TEST_F(Admin, SaysThatAJoinFileTakesThePlaceOfAnother) {
+  const auto add = [this] {
+    grpc::ClientContext context;
+    v1::AddSiteRequest request;
+    request.set_site_id("south");
+    v1::AddSiteResponse response;
+    EXPECT_THAT(FromGrpcStatus(aggregator_.admin().AddSite(&context, request, &response)), IsOk());
+    return response;
+  };
+  EXPECT_FALSE(add().earlier_join_file_ended());
+  EXPECT_TRUE(add().earlier_join_file_ended());
 }
 
 TEST_F(Admin, RefusesAPlanThatIsNone) {

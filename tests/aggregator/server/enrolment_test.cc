@@ -160,7 +160,7 @@ TEST(Enrolment, ARevokedSiteStaysOut) {
   grpc::ClientContext again;
   v1::AddSiteRequest add;
   add.set_site_id("north");
-  v1::JoinFile none;
+  v1::AddSiteResponse none;
   EXPECT_THAT(FromGrpcStatus(aggregator.admin().AddSite(&again, add, &none)),
               IsError(absl::StatusCode::kFailedPrecondition, "was revoked, which is for good"));
 }

@@ -111,9 +111,9 @@ v1::JoinFile AggregatorAccess::AddSite(const std::string& site, Occasion occasio
   v1::AddSiteRequest request;
   request.set_site_id(site);
   request.set_again(occasion == Occasion::kAgain);
-  v1::JoinFile join;
-  MustOk(FromGrpcStatus(admin_->AddSite(&context, request, &join)));
-  return join;
+  v1::AddSiteResponse response;
+  MustOk(FromGrpcStatus(admin_->AddSite(&context, request, &response)));
+  return response.join_file();
 }
 
 std::string AggregatorAccess::Submit(const v1::RunPlan& plan) {
