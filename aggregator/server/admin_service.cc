@@ -2,8 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/server/audit.h"
@@ -190,12 +193,41 @@ absl::StatusOr<v1::SubmitRunResponse> AdminService::SubmitRun(const v1::RunPlan&
     if (it == engine.runs().end()) return;
     response.set_run_id(run.value());
     response.set_plan_hash(ToBytes(it->second.plan_hash));
+    for (std::string& warning : WarningsOf(it->second)) {
+      *response.add_warnings() = std::move(warning);
+    }
   }));
   if (response.run_id().empty()) {
     return absl::InvalidArgumentError("the plan can not be run; the aggregator's log says why");
   }
   spdlog::info("run {} submitted", run.value());
   return response;
+}
+
+std::vector<std::string> AdminService::WarningsOf(const federation::RunState& run) const {
+  if (run.phase >= federation::RunPhase::kEnded) {
+    return {absl::StrCat("the run has ended already: ", run.why_ended)};
+  }
+  std::map<SiteId, SiteRecord::State> states;
+  for (const SiteDirectory::Entry& entry : parts_.directory.List()) {
+    states[entry.site.site] = entry.site.state;
+  }
+  std::vector<std::string> warnings;
+  for (const auto& [site, participant] : run.participants) {
+    const auto found = states.find(site);
+    if (found == states.end()) {
+      warnings.push_back(absl::StrCat("the run waits for \"", site.value(),
+                                      "\", which was not added: consilium site add ",
+                                      site.value()));
+    } else if (found->second == SiteRecord::State::kInvited) {
+      warnings.push_back(absl::StrCat("the run waits for \"", site.value(),
+                                      "\", which has not enrolled yet: consilium-agent enrol"));
+    } else if (found->second == SiteRecord::State::kRevoked) {
+      warnings.push_back(
+          absl::StrCat("the run goes without \"", site.value(), "\", which was revoked"));
+    }
+  }
+  return warnings;
 }
 
 grpc::Status AdminService::ListRuns(grpc::ServerContext*, const v1::ListRunsRequest*,
@@ -237,9 +269,12 @@ grpc::Status AdminService::WatchRun(grpc::ServerContext* context, const v1::GetR
 }
 
 grpc::Status AdminService::StopRun(grpc::ServerContext*, const v1::StopRunRequest* request,
-                                   v1::StopRunResponse*) {
-  if (const auto run = parts_.runs.Find(RunId(request->run_id())); !run.ok()) {
-    return ToGrpcStatus(run.status());
+                                   v1::StopRunResponse* response) {
+  const auto run = parts_.runs.Find(RunId(request->run_id()));
+  if (!run.ok()) return ToGrpcStatus(run.status());
+  if (run->phase >= federation::RunPhase::kEnded) {
+    response->set_had_ended(true);
+    return grpc::Status::OK;
   }
   spdlog::info("run {} is stopped by the operator", request->run_id());
   return ToGrpcStatus(parts_.engine.PostAndWait(
@@ -248,15 +283,23 @@ grpc::Status AdminService::StopRun(grpc::ServerContext*, const v1::StopRunReques
 
 grpc::Status AdminService::PurgeRun(grpc::ServerContext*, const v1::PurgeRunRequest* request,
                                     v1::PurgeRunResponse* response) {
-  return ToGrpcStatus(Purge(RunId(request->run_id()), *response));
+  return Answer(Purge(*request), response);
 }
 
-absl::Status AdminService::Purge(const RunId& run, v1::PurgeRunResponse& response) {
+absl::StatusOr<v1::PurgeRunResponse> AdminService::Purge(const v1::PurgeRunRequest& request) {
+  const RunId run(request.run_id());
+  v1::PurgeRunResponse response;
   CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts facts, parts_.runs.Find(run));
-  if (facts.phase == federation::RunPhase::kPurged) return absl::OkStatus();
+  if (facts.phase == federation::RunPhase::kPurged) return response;
   if (facts.phase != federation::RunPhase::kEnded) {
     return absl::FailedPreconditionError(
         absl::StrCat("the run ", run.value(), " has not ended: stop it first"));
+  }
+  if (!request.with_models()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "purging removes all models of ", run.value(),
+        ", its result too, and can not be undone: export the result first (consilium model export ",
+        run.value(), " --out FILE), then purge with --with-models"));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::shared_ptr<SealedVectors> vectors,
                              parts_.vectors.Get(run, facts.elements));
@@ -265,7 +308,8 @@ absl::Status AdminService::Purge(const RunId& run, v1::PurgeRunResponse& respons
   CONSILIUM_RETURN_IF_ERROR(
       parts_.engine.PostAndWait(federation::PurgeRequested{run, kOperatorName}));
   // The files go right after the record's commit: one more turn of the engine, and they are gone.
-  return parts_.engine.Inspect([](const FederationEngine&) {});
+  CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([](const FederationEngine&) {}));
+  return response;
 }
 
 grpc::Status AdminService::ExportRun(grpc::ServerContext*, const v1::ExportRunRequest* request,

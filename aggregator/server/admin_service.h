@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -81,7 +82,9 @@ class AdminService final : public v1::Admin::Service {
   absl::Status RevokeSite(const SiteId& site);
   absl::StatusOr<v1::SubmitRunResponse> SubmitRun(const v1::RunPlan& submitted);
   absl::StatusOr<v1::RunReport> Report(const std::string& run_id);
-  absl::Status Purge(const RunId& run, v1::PurgeRunResponse& response);
+  // What the operator should know of a run that was just submitted.
+  std::vector<std::string> WarningsOf(const federation::RunState& run) const;
+  absl::StatusOr<v1::PurgeRunResponse> Purge(const v1::PurgeRunRequest& request);
   absl::StatusOr<Version> VersionToExport(const v1::ExportModelRequest& request);
 
   const Parts parts_;

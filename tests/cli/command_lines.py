@@ -46,7 +46,7 @@ JSON_KEYS = {
                         "signing_key_sha256", "last_seen_unix_s", "software_version"},
     "site add": {"site_id", "file", "expires_unix_s", "earlier_join_file_ended"},
     "run validate": {"config", "contract", "spec"},
-    "run submit": {"run_id", "plan_hash"},
+    "run submit": {"run_id", "plan_hash", "warnings"},
     "run list": {"runs"},
     "run list runs": {"run_id", "phase", "version", "sites", "submitted_unix_s"},
     "run status": {"run_id", "plan_hash", "plan", "phase", "why_ended", "submitted_unix_ns",
@@ -347,10 +347,18 @@ class Json(Case):
     def test_run_to_its_purge(self):
         run = self.keys("run submit", world.admin("run", "submit", world.run_config,
                                                   "--json"))["run_id"]
-        self.assertIsInstance(json.loads(self.expect(world.admin("run", "stop", run, "--json"),
-                                                     DONE).stdout), dict)
+        self.assertFalse(self.keys("run stop", world.admin("run", "stop", run,
+                                                           "--json"))["had_ended"])
         self.expect(world.admin("run", "watch", run), DONE, "ended")
-        self.keys("run purge", world.admin("run", "purge", run, "--json"))
+        self.expect(world.admin("run", "stop", run), DONE, f"{run} has ended already")
+        # The models do not go with a word that does not name them.
+        self.expect(world.admin("run", "purge", run), WRONG_USAGE, "its result too",
+                    f"consilium model export {run}", "--with-models")
+        self.expect(world.admin("model", "export", run, "--version", 0, "--out",
+                                world.fresh("model.safetensors")), DONE)
+        self.expect(world.call("consilium", "run", "purge", "--help"), DONE, "ALL MODELS",
+                    "Can not be undone")
+        self.keys("run purge", world.admin("run", "purge", run, "--with-models", "--json"))
 
     def test_model(self):
         spec = world.source / "models/zoo/mlp.textproto"

@@ -51,10 +51,12 @@ class Admin : public ::testing::Test {
     while (reader->Read(&chunk)) file << chunk.data();
     return FromGrpcStatus(reader->Finish());
   }
-  absl::StatusOr<uint64_t> Purge() {
+  enum class Models { kToo, kNotNamed };
+  absl::StatusOr<uint64_t> Purge(Models models = Models::kToo) {
     grpc::ClientContext context;
     v1::PurgeRunRequest request;
     request.set_run_id(run_);
+    request.set_with_models(models == Models::kToo);
     v1::PurgeRunResponse response;
     const absl::Status status =
         FromGrpcStatus(aggregator_.admin().PurgeRun(&context, request, &response));
@@ -189,6 +191,10 @@ TEST_F(Admin, PurgesWhatHasEndedAndNothingElse) {
   EXPECT_THAT(Purge(), IsError(absl::StatusCode::kFailedPrecondition, "not ended"));
   site_.Participate(10);
   aggregator_.Await(run_, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  // The result would go with the rest: only who says so removes it.
+  EXPECT_THAT(Purge(Models::kNotNamed),
+              IsError(absl::StatusCode::kInvalidArgument, "its result too"));
+  EXPECT_THAT(site_.Fetch(run_, 0), IsOk());
   const auto removed = Purge();
   ASSERT_THAT(removed, IsOk());
   EXPECT_GE(*removed, 7);
@@ -218,6 +224,10 @@ TEST_F(Admin, StopEndsARunAndTellsItsSites) {
   const FakeSite::Update late = site_.MakeUpdate(site_.AwaitTask(), model);
   EXPECT_EQ(DetailOf(site_.Upload(late).status()).reason(), v1::RUN_ENDED);
   aggregator_.Await(run_, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  EXPECT_FALSE(response.had_ended());
+  grpc::ClientContext again;
+  ASSERT_THAT(FromGrpcStatus(aggregator_.admin().StopRun(&again, request, &response)), IsOk());
+  EXPECT_TRUE(response.had_ended());
 }
 
 TEST_F(Admin, StatusCountsWhatLives) {
