@@ -3,6 +3,7 @@
 
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/escaping.h"
@@ -98,9 +99,16 @@ absl::Status Watch(const CommandLine& line, const WatchOptions& options) {
   CONSILIUM_ASSIGN_OR_RETURN(AdminClient admin, AdminClient::Connect(line.data));
   const bool terminal = isatty(STDERR_FILENO) == 1;
   v1::RunReport last;
+  std::optional<VersionLines> lines;
   const absl::Status watched = admin.WatchRun(options.run, [&](const v1::RunReport& report) {
     last = report;
-    if (terminal) absl::FPrintF(stderr, "\r\033[K%s", ProgressText(report));
+    if (!lines.has_value()) lines.emplace(report.current_version());
+    if (terminal) fputs("\r\033[K", stderr);
+    if (line.output == CommandLine::Output::kText) {
+      fputs(lines->Next(report).c_str(), stdout);
+      fflush(stdout);
+    }
+    if (terminal) absl::FPrintF(stderr, "%s", ProgressText(report));
     return options.until_version > 0 && report.current_version() >= options.until_version
                ? AdminClient::Watch::kStop
                : AdminClient::Watch::kGoOn;

@@ -57,7 +57,10 @@ JSON_KEYS = {
                                 "tasks_granted", "updates_accepted", "updates_included",
                                 "updates_not_included", "updates_refused", "influence"},
     "run status versions": {"version", "model_id", "committed_unix_ns", "contributions",
-                            "server_learning_rate", "validation", "test"},
+                            "server_learning_rate", "validation", "test", "validation_scores"},
+    "run status scores": {"examples", "sites", "log_loss", "accuracy", "balanced_accuracy",
+                          "auroc"},
+    "run stop": {"had_ended"},
     "run export": {"file", "bytes"},
     "run purge": {"blobs_removed"},
     "model describe": {"name", "input_shape", "layers", "payload_bytes", "parameters",
@@ -310,6 +313,12 @@ class Json(Case):
         self.check_keys("run status participants", report["participants"][0])
         self.check_keys("run status versions", report["versions"][0])
         self.assertEqual(report["current_version"], VERSIONS)
+        result = report["versions"][report["result_version"]]
+        for scores in (result["validation_scores"], result["test_scores"]):
+            self.check_keys("run status scores", scores)
+            self.assertEqual(scores["sites"], len(SITES))
+            self.assertTrue(0.5 < scores["auroc"] <= 1, scores)
+        self.assertAlmostEqual(sum(site["influence"] for site in report["participants"]), 1)
         for command in (["run", "watch"], ["model", "list"]):
             again = self.keys("run status", world.admin(*command, world.run, "--json"))
             self.assertEqual(again, report)
@@ -419,6 +428,34 @@ class Json(Case):
             "consilium-sim", "run", world.run_config, scenario, "--data", world.folder, "--set",
             "stop.versions_max=2", "--json", "--out", out))
         self.assertEqual(json.loads((out / "summary.json").read_text()), summary)
+
+
+class Text(Case):
+    SCORES = r"log-loss \d\.\d{3}, AUROC [01]\.\d{3} \(n \d+\)"
+
+    def test_how_good_the_model_is(self):
+        done = self.expect(world.admin("run", "status", world.run), DONE, "versions behind: updates")
+        self.assertRegex(done.stdout,
+                         rf"version \d+: validation {self.SCORES}; test {self.SCORES}\n")
+        self.assertEqual(len(re.findall(r" \d+\.\d% ", done.stdout)), len(SITES))
+        done = self.expect(world.admin("model", "list", world.run), DONE)
+        self.assertEqual(len(re.findall(self.SCORES, done.stdout)), VERSIONS + 1)
+        done = self.expect(world.admin("run", "watch", world.run), DONE)
+        self.assertRegex(done.stdout, rf"^version {VERSIONS}: validation {self.SCORES}")
+
+    def test_submit_tells_what_comes_next(self):
+        config = world.fresh("run.textproto")
+        text = world.run_config.read_text()
+        config.write_text(text + 'participation { sites: "nobody" }\n')
+        done = self.expect(world.admin("run", "submit", config), DONE, "approves this run by its id")
+        run = done.stdout.splitlines()[0]
+        self.assertIn(f"consilium-agent approve --store STORE --run {run}", done.stdout)
+        self.assertEqual(done.stderr, 'warning: the run waits for "nobody", which was not added: '
+                                      "consilium site add nobody\n")
+        self.expect(world.admin("run", "stop", run), DONE, "is stopping")
+        told = self.keys("run submit", world.admin("run", "submit", config, "--json"))
+        self.assertEqual(len(told["warnings"]), 1)
+        self.expect(world.admin("run", "stop", told["run_id"]), DONE)
 
 
 class Quiet(Case):

@@ -133,6 +133,47 @@ TEST_F(Admin, SaysThatAJoinFileTakesThePlaceOfAnother) {
   EXPECT_TRUE(add().earlier_join_file_ended());
 }
 
+TEST_F(Admin, SubmitWarnsOfSitesThatCanNotCome) {
+  ASSERT_THAT(site_.Attach(), IsOk());
+  aggregator_.AddSite("invited");
+  grpc::ClientContext context;
+  v1::SubmitRunRequest request;
+  *request.mutable_plan() = *MakePlan(
+      {.config = R"(participation { sites: "north" sites: "invited" sites: "st-mary" })"});
+  v1::SubmitRunResponse response;
+  ASSERT_THAT(FromGrpcStatus(aggregator_.admin().SubmitRun(&context, request, &response)), IsOk());
+  EXPECT_THAT(
+      response.warnings(),
+      ::testing::ElementsAre(
+          ::testing::HasSubstr("\"invited\", which has not enrolled yet"),
+          ::testing::HasSubstr("\"st-mary\", which was not added: consilium site add st-mary")));
+}
+
+// The report's numbers are those of the sites' sums.
+TEST_F(Admin, ReportTellsHowGoodEachVersionIs) {
+  FakeSite south(aggregator_, "south");
+  ASSERT_THAT(site_.Attach(), IsOk());
+  ASSERT_THAT(south.Attach(), IsOk());
+  run_ = aggregator_.Submit(*MakePlan({.versions_max = 2}));
+  std::thread other([&south] { south.Participate(30); });
+  site_.Participate(10);
+  other.join();
+  const v1::RunReport report =
+      aggregator_.Await(run_, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  double influence = 0;
+  for (const v1::ParticipantReport& site : report.participants()) influence += site.influence();
+  EXPECT_DOUBLE_EQ(influence, 1);
+  ASSERT_EQ(report.result_version(), 2u);
+  const v1::VersionReport& result = report.versions(2);
+  EXPECT_EQ(result.validation_scores().sites(), 2u);
+  EXPECT_EQ(result.validation_scores().examples(), 20u);
+  EXPECT_DOUBLE_EQ(result.validation_scores().log_loss(), 5.0 / 3 / 10);
+  EXPECT_DOUBLE_EQ(result.validation_scores().accuracy(), 0.7);
+  EXPECT_FALSE(result.validation_scores().has_auroc());
+  EXPECT_DOUBLE_EQ(result.test_scores().log_loss(), 5.0 / 3 / 10);
+  EXPECT_FALSE(report.versions(0).has_test_scores());
+}
+
 TEST_F(Admin, RefusesAPlanThatIsNone) {
   grpc::ClientContext context;
   v1::SubmitRunRequest request;
