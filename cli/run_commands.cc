@@ -210,6 +210,10 @@ absl::Status Export(const CommandLine& line, const ExportOptions& options) {
 void AddRunCommands(CLI::App& app, CommandLine& line) {
   CLI::App* run = app.add_subcommand("run", "Training runs.");
   run->require_subcommand(1);
+  run->footer(
+      "Examples:\n  consilium run validate run.textproto\n"
+      "  consilium run submit run.textproto --data agg\n"
+      "  consilium run list --data agg");
   auto name = std::make_shared<std::string>();
   enum class Takes { kNothing, kRun, kRunConfig };
   const auto add = [&](const char* command, const char* what, const char* example, Takes takes,
@@ -228,10 +232,10 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
   };
   add("validate", "Say whether a run config can work, and if not, why.", "validate run.textproto",
       Takes::kRunConfig, Validate);
-  add("submit", "Start a run.", "submit run.textproto", Takes::kRunConfig, Submit);
-  add("list", "All runs.", "list --json", Takes::kNothing,
+  add("submit", "Start a run.", "submit run.textproto --data agg", Takes::kRunConfig, Submit);
+  add("list", "All runs.", "list --data agg --json", Takes::kNothing,
       [](const CommandLine& l, const std::string&) { return List(l); });
-  add("status", "One run in numbers.", "status wdbc-1a2b3c4d-1", Takes::kRun, Status);
+  add("status", "One run in numbers.", "status wdbc-1a2b3c4d-1 --data agg", Takes::kRun, Status);
   add("stop", "End a run; accepted updates that are not merged get NOT_INCLUDED.",
       "stop wdbc-1a2b3c4d-1 --data agg", Takes::kRun, Stop);
   auto purge = std::make_shared<PurgeOptions>();
@@ -249,7 +253,7 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
       [&line, purge] { line.chosen = [&line, purge] { return Purge(line, *purge); }; });
   auto watch = std::make_shared<WatchOptions>();
   CLI::App* watching = run->add_subcommand("watch", "Follow a run until it ends.");
-  watching->footer("Example:\n  consilium run watch wdbc-1a2b3c4d-1 --until-version 10");
+  watching->footer("Example:\n  consilium run watch wdbc-1a2b3c4d-1 --data agg --until-version 10");
   watching->add_option("RUN", watch->run, kRunHelp)->required();
   watching->add_option("--until-version", watch->until_version, "Return at this version already");
   watching->callback(
@@ -258,8 +262,8 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
   CLI::App* exporting = run->add_subcommand(
       "export", "Write the run's journal, signed and encrypted, for consilium-sim replay.");
   exporting->footer(
-      "Example:\n  consilium run export wdbc-1a2b3c4d-1 --recipient reader.key.pub --out "
-      "run.export");
+      "Example:\n  consilium run export wdbc-1a2b3c4d-1 --data agg --recipient reader.key.pub "
+      "--out run.export");
   exporting->add_option("RUN", options->run, kRunHelp)->required();
   exporting->add_option("--recipient", options->recipient, "Public key, or file of it")->required();
   exporting->add_option("--out", options->out, "File")->required();

@@ -8,6 +8,7 @@ usage: command_lines.py --bin DIR --source DIR [UNITTEST_NAME]...
 
 import argparse
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -171,6 +172,10 @@ class Help(Case):
         done = self.expect(world.call(program, *path, "--help"), DONE, "Usage:", "Example",
                            f"  {program} ")
         self.assertEqual(done.stderr, "")
+        for line in done.stdout.split("Example")[1].splitlines():
+            if re.match(r"  consilium (site|run (?!validate)|model (?!desc)|status|audit)", line):
+                self.assertTrue("--data" in line or "CONSILIUM_AGGREGATOR_DATA" in done.stdout.split(
+                    "Example")[1], line)
         names = subcommands(done.stdout)
         if not names:
             # The example is of this very command.
@@ -182,6 +187,24 @@ class Help(Case):
         for program, expected in COMMANDS.items():
             with self.subTest(program):
                 self.assertEqual(self.leaves(program, []), expected)
+
+    def test_the_first_examples_work_as_they_stand(self):
+        folder = world.fresh("examples")
+        folder.mkdir()
+        examples = self.expect(world.call("consilium", "--help"), DONE).stdout.split("Examples:")[1]
+        # But for the ports, the file's name, and the time that a person takes to type.
+        examples = re.sub(r":744[34]", ":0", examples)
+        examples = examples.replace("run.textproto", str(world.run_config))
+        self.assertIn("serve --data agg &\n", examples)
+        examples = examples.replace(
+            "serve --data agg &\n",
+            "serve --data agg & trap 'kill $!; wait $!' EXIT\n"
+            "until consilium status --data agg > status 2>&1; do kill -0 $!; done\n")
+        done = subprocess.run(["bash", "-euc", examples], cwd=folder, capture_output=True,
+                              text=True, timeout=DEADLINE_S,
+                              env={**os.environ, "PATH": f"{world.bin}:{os.environ['PATH']}"})
+        self.expect(done, DONE, "approves this run by its id")
+        self.assertTrue((folder / "st-mary.join").exists())
 
     def test_version(self):
         for program in COMMANDS:
