@@ -281,16 +281,16 @@ class Usage(Case):
         self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
         self.expect(world.call("consilium", "pki", "recipient", "--out", key), FAILED, "exists")
         join = world.fresh("join")
-        self.expect(world.admin("site", "add", "invited", "--out", join), DONE)
+        self.expect(world.admin("site", "add", "visitor", "--out", join), DONE)
         before = join.read_bytes()
         # Nothing was asked of the aggregator: the join file that is there still works.
-        self.expect(world.admin("site", "add", "invited", "--out", join), WRONG_USAGE,
+        self.expect(world.admin("site", "add", "visitor", "--out", join), WRONG_USAGE,
                     f"{join} exists: choose another name or remove it")
         self.assertEqual(join.read_bytes(), before)
-        again = self.keys("site add", world.admin("site", "add", "invited", "--out",
+        again = self.keys("site add", world.admin("site", "add", "visitor", "--out",
                                                   world.fresh("join"), "--json"))
         self.assertTrue(again["earlier_join_file_ended"])
-        self.expect(world.admin("site", "add", "invited", "--out", world.fresh("join")), DONE,
+        self.expect(world.admin("site", "add", "visitor", "--out", world.fresh("join")), DONE,
                     "the join file given out before no longer works")
 
     def test_no_aggregator_is_named(self):
