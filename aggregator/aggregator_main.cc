@@ -27,7 +27,8 @@ constexpr int kWrongUsage = 2;
 constexpr char kExamples[] = R"(Examples:
   consilium pki init --dir pki --federation heart-study
   consilium-aggregator init --data agg --pki pki --federation heart-study \
-      --address aggregator.example.org:7443 --enrolment-address aggregator.example.org:7444
+      --address aggregator.example.org:7443 --enrolment-address aggregator.example.org:7444 \
+      --listen 0.0.0.0:7443 --enrolment-listen 0.0.0.0:7444
   consilium-aggregator serve --data agg
 )";
 
@@ -132,6 +133,10 @@ int main(int argc, char** argv) {
   serve->footer(kExamples);
   serve->add_option("--data", serve_options.data, "The folder that init made")->required();
   serve->add_option("--key-file", serve_options.key_file, "As given to init");
+  serve->add_option("--listen", serve_options.listen,
+                    "host:port to listen on this time; default: as init was told");
+  serve->add_option("--enrolment-listen", serve_options.enrolment_listen,
+                    "host:port to listen on for enrolment this time; default: as init was told");
   serve
       ->add_option("--compute-threads", serve_options.compute_threads,
                    "Threads that merge vectors; default: one a processor, at most 8")

@@ -29,9 +29,13 @@ absl::Status Drain(Reader& reader, v1::ModelHeader* header, const AdminClient::S
 }  // namespace
 
 absl::StatusOr<AdminClient> AdminClient::Connect(const std::string& data) {
+  if (data.empty()) {
+    return absl::InvalidArgumentError(
+        "say which aggregator: --data DIR or CONSILIUM_AGGREGATOR_DATA");
+  }
   const std::string path = std::filesystem::absolute(data + "/admin.sock").string();
   struct stat info;
-  if (data.empty() || stat(path.c_str(), &info) != 0) {
+  if (stat(path.c_str(), &info) != 0) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "no aggregator answers at %s: start `consilium-aggregator serve`, and name its data folder "
         "with --data or CONSILIUM_AGGREGATOR_DATA",

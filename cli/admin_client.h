@@ -18,8 +18,8 @@ namespace consilium {
 
 class AdminClient {
  public:
-  // FAILED_PRECONDITION where there is no admin socket in `data`: no aggregator runs there, or
-  // this user may not talk to it.
+  // INVALID_ARGUMENT where `data` is empty. FAILED_PRECONDITION where there is no admin socket in
+  // `data`: no aggregator runs there, or this user may not talk to it.
   static absl::StatusOr<AdminClient> Connect(const std::string& data);
 
   // One unary call: client.Call(&v1::Admin::Stub::GetStatus, request).

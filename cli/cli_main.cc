@@ -30,9 +30,14 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", CONSILIUM_VERSION);
   app.footer(
-      "Example:\n"
+      "Examples:\n"
       "  consilium pki init --dir pki --federation heart-study\n"
-      "  consilium-aggregator init --data aggregator --pki pki && consilium-aggregator serve …\n"
+      "  consilium-aggregator init --data agg --pki pki --federation heart-study \\\n"
+      "      --address aggregator.example.org:7443 \\\n"
+      "      --enrolment-address aggregator.example.org:7444 \\\n"
+      "      --listen 0.0.0.0:7443 --enrolment-listen 0.0.0.0:7444\n"
+      "  consilium-aggregator serve --data agg &\n"
+      "  export CONSILIUM_AGGREGATOR_DATA=agg\n"
       "  consilium site add st-mary\n"
       "  consilium run submit run.textproto");
   // Options given after a subcommand count too.

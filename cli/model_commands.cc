@@ -14,6 +14,7 @@
 #include "cli/admin_client.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/run_text.h"
 #include "models/spec/describe.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/safetensors.h"
@@ -57,17 +58,17 @@ absl::StatusOr<v1::RunReport> ReportOf(AdminClient& admin, const std::string& ru
 absl::Status List(const CommandLine& line, const std::string& run) {
   CONSILIUM_ASSIGN_OR_RETURN(AdminClient admin, AdminClient::Connect(line.data));
   CONSILIUM_ASSIGN_OR_RETURN(const v1::RunReport report, ReportOf(admin, run));
-  std::string text =
-      absl::StrFormat("%8s %-64s %-23s %s\n", "VERSION", "MODEL", "COMMITTED", "UPDATES");
+  std::string text = absl::StrFormat("%8s %-64s %-23s %-44s %s\n", "VERSION", "MODEL", "COMMITTED",
+                                     "VALIDATION", "UPDATES");
   for (const v1::VersionReport& version : report.versions()) {
     std::vector<std::string> sites;
     for (const v1::ContributionReport& part : version.contributions()) {
       if (!part.table_entry()) sites.push_back(part.site_id());
     }
-    absl::StrAppendFormat(&text, "%8d %-64s %-23s %s\n", version.version(),
+    absl::StrAppendFormat(&text, "%8d %-64s %-23s %-44s %s\n", version.version(),
                           absl::BytesToHexString(version.model_id()),
                           TimeText(version.committed_unix_ns() / 1'000'000'000),
-                          absl::StrJoin(sites, " "));
+                          ValidationText(report, version), absl::StrJoin(sites, " "));
   }
   Print(line, report, text);
   return absl::OkStatus();
@@ -118,6 +119,10 @@ absl::Status Export(const CommandLine& line, const ExportOptions& options) {
 void AddModelCommands(CLI::App& app, CommandLine& line) {
   CLI::App* model = app.add_subcommand("model", "Model specs, and the models of a run.");
   model->require_subcommand(1);
+  model->footer(
+      "Examples:\n  consilium model describe models/zoo/mlp.textproto --set features=30\n"
+      "  consilium model list wdbc-1a2b3c4d-1 --data agg\n"
+      "  consilium model export wdbc-1a2b3c4d-1 --data agg --out model.safetensors");
   auto describe = std::make_shared<DescribeOptions>();
   CLI::App* describing = model->add_subcommand(
       "describe", "Layers, shapes, parameters, multiply-adds and memory of a spec.");
@@ -131,12 +136,13 @@ void AddModelCommands(CLI::App& app, CommandLine& line) {
       [&line, describe] { line.chosen = [&line, describe] { return Describe(line, *describe); }; });
   auto run = std::make_shared<std::string>();
   CLI::App* list = model->add_subcommand("list", "The versions of a run.");
-  list->footer("Example:\n  consilium model list wdbc-1a2b3c4d-1");
+  list->footer("Example:\n  consilium model list wdbc-1a2b3c4d-1 --data agg");
   list->add_option("RUN", *run, "As `consilium run list` shows it")->required();
   list->callback([&line, run] { line.chosen = [&line, run] { return List(line, *run); }; });
   auto options = std::make_shared<ExportOptions>();
   CLI::App* exporting = model->add_subcommand("export", "Write a version as a safetensors file.");
-  exporting->footer("Example:\n  consilium model export wdbc-1a2b3c4d-1 --out model.safetensors");
+  exporting->footer(
+      "Example:\n  consilium model export wdbc-1a2b3c4d-1 --data agg --out model.safetensors");
   exporting->add_option("RUN", options->run, "As `consilium run list` shows it")->required();
   exporting->add_option("--version", options->version,
                         "Default: the result; the newest while the run goes on");

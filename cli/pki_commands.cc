@@ -81,6 +81,9 @@ absl::Status MakeRecipient(const CommandLine& line, const std::string& path) {
 void AddPkiCommands(CLI::App& app, CommandLine& line) {
   CLI::App* pki = app.add_subcommand("pki", "Keys and certificates of the federation.");
   pki->require_subcommand(1);
+  pki->footer(
+      "Examples:\n  consilium pki init --dir pki --federation heart-study\n"
+      "  consilium pki recipient --out reader.key");
   CLI::App* init = pki->add_subcommand("init", "Create the federation's private authority.");
   init->footer("Example:\n  consilium pki init --dir pki --federation heart-study");
   auto folder = std::make_shared<std::string>();
@@ -92,7 +95,7 @@ void AddPkiCommands(CLI::App& app, CommandLine& line) {
   });
   CLI::App* recipient =
       pki->add_subcommand("recipient", "Create a key pair for someone who may read run exports.");
-  recipient->footer("Example:\n  consilium pki recipient --out keys/reader.key");
+  recipient->footer("Example:\n  consilium pki recipient --out reader.key");
   auto path = std::make_shared<std::string>();
   recipient->add_option("--out", *path, "Private key file; the public one gets .pub")->required();
   recipient->callback(

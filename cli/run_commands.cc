@@ -3,6 +3,7 @@
 
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/escaping.h"
@@ -50,9 +51,17 @@ absl::Status Submit(const CommandLine& line, const std::string& file) {
   *request.mutable_plan() = plan;
   CONSILIUM_ASSIGN_OR_RETURN(const v1::SubmitRunResponse response,
                              admin.Call(&v1::Admin::Stub::SubmitRun, request));
+  // Of the JSON they are a part.
+  if (line.output == CommandLine::Output::kText) {
+    for (const std::string& warning : response.warnings()) {
+      absl::FPrintF(stderr, "warning: %s\n", warning);
+    }
+  }
   Print(line, response,
-        absl::StrFormat("%s\nplan %s: each site approves this hash before it trains",
-                        response.run_id(), absl::BytesToHexString(response.plan_hash())));
+        absl::StrFormat("%s\nplan %s\neach site approves this run by its id before it trains: "
+                        "consilium-agent approve --store STORE --run %s",
+                        response.run_id(), absl::BytesToHexString(response.plan_hash()),
+                        response.run_id()));
   return absl::OkStatus();
 }
 
@@ -90,9 +99,16 @@ absl::Status Watch(const CommandLine& line, const WatchOptions& options) {
   CONSILIUM_ASSIGN_OR_RETURN(AdminClient admin, AdminClient::Connect(line.data));
   const bool terminal = isatty(STDERR_FILENO) == 1;
   v1::RunReport last;
+  std::optional<VersionLines> lines;
   const absl::Status watched = admin.WatchRun(options.run, [&](const v1::RunReport& report) {
     last = report;
-    if (terminal) absl::FPrintF(stderr, "\r\033[K%s", ProgressText(report));
+    if (!lines.has_value()) lines.emplace(report.current_version());
+    if (terminal) fputs("\r\033[K", stderr);
+    if (line.output == CommandLine::Output::kText) {
+      fputs(lines->Next(report).c_str(), stdout);
+      fflush(stdout);
+    }
+    if (terminal) absl::FPrintF(stderr, "%s", ProgressText(report));
     return options.until_version > 0 && report.current_version() >= options.until_version
                ? AdminClient::Watch::kStop
                : AdminClient::Watch::kGoOn;
@@ -109,18 +125,27 @@ absl::Status Stop(const CommandLine& line, const std::string& run) {
   request.set_run_id(run);
   CONSILIUM_ASSIGN_OR_RETURN(const v1::StopRunResponse done,
                              admin.Call(&v1::Admin::Stub::StopRun, request));
-  Print(line, done, absl::StrFormat("%s is stopping: no update is merged any more", run));
+  Print(line, done,
+        absl::StrCat(run, done.had_ended() ? " has ended already"
+                                           : " is stopping: no update is merged any more"));
   return absl::OkStatus();
 }
 
-absl::Status Purge(const CommandLine& line, const std::string& run) {
+struct PurgeOptions {
+  std::string run;
+  bool with_models = false;
+};
+
+absl::Status Purge(const CommandLine& line, const PurgeOptions& options) {
   CONSILIUM_ASSIGN_OR_RETURN(AdminClient admin, AdminClient::Connect(line.data));
   v1::PurgeRunRequest request;
-  request.set_run_id(run);
+  request.set_run_id(options.run);
+  request.set_with_models(options.with_models);
   CONSILIUM_ASSIGN_OR_RETURN(const v1::PurgeRunResponse done,
                              admin.Call(&v1::Admin::Stub::PurgeRun, request));
   Print(line, done,
-        absl::StrFormat("%s: %d blobs removed; its journal stays", run, done.blobs_removed()));
+        absl::StrFormat("%s: %d blobs removed, all updates and all models; its journal stays",
+                        options.run, done.blobs_removed()));
   return absl::OkStatus();
 }
 
@@ -185,6 +210,10 @@ absl::Status Export(const CommandLine& line, const ExportOptions& options) {
 void AddRunCommands(CLI::App& app, CommandLine& line) {
   CLI::App* run = app.add_subcommand("run", "Training runs.");
   run->require_subcommand(1);
+  run->footer(
+      "Examples:\n  consilium run validate run.textproto\n"
+      "  consilium run submit run.textproto --data agg\n"
+      "  consilium run list --data agg");
   auto name = std::make_shared<std::string>();
   enum class Takes { kNothing, kRun, kRunConfig };
   const auto add = [&](const char* command, const char* what, const char* example, Takes takes,
@@ -203,17 +232,28 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
   };
   add("validate", "Say whether a run config can work, and if not, why.", "validate run.textproto",
       Takes::kRunConfig, Validate);
-  add("submit", "Start a run.", "submit run.textproto", Takes::kRunConfig, Submit);
-  add("list", "All runs.", "list --json", Takes::kNothing,
+  add("submit", "Start a run.", "submit run.textproto --data agg", Takes::kRunConfig, Submit);
+  add("list", "All runs.", "list --data agg --json", Takes::kNothing,
       [](const CommandLine& l, const std::string&) { return List(l); });
-  add("status", "One run in numbers.", "status wdbc-1a2b3c4d-1", Takes::kRun, Status);
+  add("status", "One run in numbers.", "status wdbc-1a2b3c4d-1 --data agg", Takes::kRun, Status);
   add("stop", "End a run; accepted updates that are not merged get NOT_INCLUDED.",
-      "stop wdbc-1a2b3c4d-1", Takes::kRun, Stop);
-  add("purge", "Remove the vectors of an ended run; it can not be replayed afterwards.",
-      "purge wdbc-1a2b3c4d-1", Takes::kRun, Purge);
+      "stop wdbc-1a2b3c4d-1 --data agg", Takes::kRun, Stop);
+  auto purge = std::make_shared<PurgeOptions>();
+  CLI::App* purging = run->add_subcommand(
+      "purge",
+      "Remove the updates AND ALL MODELS of an ended run, its result too; export the model first. "
+      "Can not be undone.");
+  purging->footer(
+      "Examples:\n  consilium model export wdbc-1a2b3c4d-1 --data agg --out model.safetensors\n"
+      "  consilium run purge wdbc-1a2b3c4d-1 --data agg --with-models");
+  purging->add_option("RUN", purge->run, kRunHelp)->required();
+  purging->add_flag("--with-models", purge->with_models,
+                    "Must be given: the models go too, and no replay can make them again here");
+  purging->callback(
+      [&line, purge] { line.chosen = [&line, purge] { return Purge(line, *purge); }; });
   auto watch = std::make_shared<WatchOptions>();
   CLI::App* watching = run->add_subcommand("watch", "Follow a run until it ends.");
-  watching->footer("Example:\n  consilium run watch wdbc-1a2b3c4d-1 --until-version 10");
+  watching->footer("Example:\n  consilium run watch wdbc-1a2b3c4d-1 --data agg --until-version 10");
   watching->add_option("RUN", watch->run, kRunHelp)->required();
   watching->add_option("--until-version", watch->until_version, "Return at this version already");
   watching->callback(
@@ -222,8 +262,8 @@ void AddRunCommands(CLI::App& app, CommandLine& line) {
   CLI::App* exporting = run->add_subcommand(
       "export", "Write the run's journal, signed and encrypted, for consilium-sim replay.");
   exporting->footer(
-      "Example:\n  consilium run export wdbc-1a2b3c4d-1 --recipient reader.key.pub --out "
-      "run.export");
+      "Example:\n  consilium run export wdbc-1a2b3c4d-1 --data agg --recipient reader.key.pub "
+      "--out run.export");
   exporting->add_option("RUN", options->run, kRunHelp)->required();
   exporting->add_option("--recipient", options->recipient, "Public key, or file of it")->required();
   exporting->add_option("--out", options->out, "File")->required();

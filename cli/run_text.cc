@@ -15,7 +15,85 @@ uint64_t Included(const v1::RunReport& report) {
   return updates;
 }
 
+bool HasEnded(const v1::RunReport& report) {
+  return report.phase() == "ended" || report.phase() == "purged";
+}
+
+std::string Value(const char* name, bool is_there, double value) {
+  return is_there ? absl::StrFormat("%s %.3f", name, value) : absl::StrCat(name, " -");
+}
+
+std::string ScoresText(v1::Loss::Kind loss, const v1::Scores& scores) {
+  std::string text;
+  switch (loss) {
+    case v1::Loss::BCE_WITH_LOGITS:
+      text = absl::StrCat(Value("log-loss", scores.has_log_loss(), scores.log_loss()), ", ",
+                          Value("AUROC", scores.has_auroc(), scores.auroc()));
+      break;
+    case v1::Loss::MSE:
+      text = Value("MSE", scores.has_mse(), scores.mse());
+      break;
+    default:
+      text = absl::StrCat(Value("log-loss", scores.has_log_loss(), scores.log_loss()), ", ",
+                          Value("accuracy", scores.has_accuracy(), scores.accuracy()));
+  }
+  return absl::StrCat(text, " (n ", scores.examples(), ")");
+}
+
+// The version that the scores are shown of: the result, or the newest that has some.
+const v1::VersionReport* ScoredVersion(const v1::RunReport& report) {
+  if (report.has_result_version()) {
+    return report.result_version() < static_cast<uint64_t>(report.versions_size())
+               ? &report.versions(static_cast<int>(report.result_version()))
+               : nullptr;
+  }
+  for (int v = report.versions_size() - 1; v >= 0; --v) {
+    if (report.versions(v).has_validation_scores()) return &report.versions(v);
+  }
+  return nullptr;
+}
+
+std::string ScoresLine(const v1::RunReport& report, const v1::VersionReport& version) {
+  std::string line = absl::StrCat("version ", version.version());
+  const v1::SplitConfig& split = report.plan().config().data().split();
+  if (split.validation() > 0) {
+    absl::StrAppend(&line, ": validation ", ValidationText(report, version));
+  }
+  if (version.has_test_scores()) {
+    absl::StrAppend(&line, split.validation() > 0 ? "; " : ": ", "test ",
+                    ScoresText(report.plan().spec().loss().kind(), version.test_scores()));
+  }
+  return absl::StrCat(line, "\n");
+}
+
+uint64_t SitesThatApproved(const v1::RunReport& report) {
+  uint64_t sites = 0;
+  for (const v1::ParticipantReport& site : report.participants()) {
+    sites += site.decision() == "approved" ? 1 : 0;
+  }
+  return sites;
+}
+
 }  // namespace
+
+std::string ValidationText(const v1::RunReport& report, const v1::VersionReport& version) {
+  if (!version.has_validation_scores()) return "-";
+  return ScoresText(report.plan().spec().loss().kind(), version.validation_scores());
+}
+
+std::string VersionLines::Next(const v1::RunReport& report) {
+  std::string lines;
+  const uint64_t sites = SitesThatApproved(report);
+  for (; next_ < static_cast<uint64_t>(report.versions_size()); ++next_) {
+    const v1::VersionReport& version = report.versions(static_cast<int>(next_));
+    // A site that is away does not hold up what is shown.
+    const bool is_old = next_ + 2 <= report.current_version();
+    const bool is_whole = version.validation_scores().sites() >= sites;
+    if (!HasEnded(report) && !is_old && !is_whole) break;
+    absl::StrAppend(&lines, ScoresLine(report, version));
+  }
+  return lines;
+}
 
 std::string ProgressText(const v1::RunReport& report) {
   return absl::StrFormat("%s: %s, version %d of at most %d, %d updates merged", report.run_id(),
@@ -30,15 +108,20 @@ std::string RunText(const v1::RunReport& report) {
     absl::StrAppendFormat(&text, "result: version %d, model %s\n", report.result_version(),
                           absl::BytesToHexString(report.result_model_id()));
   }
+  if (const v1::VersionReport* version = ScoredVersion(report); version != nullptr) {
+    absl::StrAppend(&text, ScoresLine(report, *version));
+  }
   absl::StrAppendFormat(&text, "%-24s %-9s %8s %8s %8s %8s %9s\n", "SITE", "DECISION", "ROWS",
                         "ACCEPTED", "MERGED", "REFUSED", "INFLUENCE");
   for (const v1::ParticipantReport& site : report.participants()) {
-    absl::StrAppendFormat(&text, "%-24s %-9s %8d %8d %8d %8d %9.3f %s\n", site.site_id(),
+    absl::StrAppendFormat(&text, "%-24s %-9s %8d %8d %8d %8d %8.1f%% %s\n", site.site_id(),
                           site.decision(), site.train_examples(), site.updates_accepted(),
-                          site.updates_included(), site.updates_refused(), site.influence(),
+                          site.updates_included(), site.updates_refused(), 100 * site.influence(),
                           site.refusal());
   }
-  absl::StrAppend(&text, "staleness of merged updates:");
+  absl::StrAppend(&text,
+                  "INFLUENCE: the site's part of all weights with which updates were merged\n"
+                  "staleness of merged updates (versions behind: updates):");
   for (int i = 0; i < report.staleness_histogram_size(); ++i) {
     if (report.staleness_histogram(i) == 0) continue;
     absl::StrAppendFormat(&text, " %d:%d", i, report.staleness_histogram(i));

@@ -45,15 +45,16 @@ absl::Status Verify(const CommandLine& line) {
 
 void AddStatusCommands(CLI::App& app, CommandLine& line) {
   CLI::App* status = app.add_subcommand("status", "The aggregator in numbers.");
-  status->footer("Example:\n  consilium status --json");
+  status->footer("Example:\n  consilium status --data agg --json");
   status->callback([&line] { line.chosen = [&line] { return Status(line); }; });
   CLI::App* audit = app.add_subcommand("audit", "The journal's hash chain.");
   audit->require_subcommand(1);
+  audit->footer("Example:\n  consilium audit verify --data agg");
   CLI::App* verify = audit->add_subcommand(
       "verify",
       "Check every entry of the aggregator's chain. At a site: consilium-agent audit "
       "verify.");
-  verify->footer("Example:\n  consilium audit verify");
+  verify->footer("Example:\n  consilium audit verify --data agg");
   verify->callback([&line] { line.chosen = [&line] { return Verify(line); }; });
 }
 

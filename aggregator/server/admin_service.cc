@@ -2,8 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/server/audit.h"
@@ -63,10 +66,13 @@ v1::SiteReport ReportOf(const SiteDirectory::Entry& entry, const FederationEngin
   report.set_state(std::string(StateOf(entry, engine)));
   if (entry.newest_certificate.fingerprint != Digest{}) {
     report.set_certificate_ends_unix_s(absl::ToUnixSeconds(entry.newest_certificate.ends));
-    report.set_certificate_fingerprint(ToHex(entry.newest_certificate.fingerprint));
+    report.set_certificate_sha256(ToHex(entry.newest_certificate.fingerprint));
   }
   report.set_last_seen_unix_s(absl::ToUnixSeconds(entry.site.last_seen));
   report.set_software_version(entry.site.software_version);
+  if (entry.site.signing_key != PublicKey{}) {
+    report.set_signing_key_sha256(ToHex(Sha256Of(entry.site.signing_key)));
+  }
   return report;
 }
 
@@ -97,11 +103,11 @@ absl::StatusOr<Invitation::Joining> JoiningOf(const v1::AddSiteRequest& request,
 AdminService::AdminService(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.Now()) {}
 
 grpc::Status AdminService::AddSite(grpc::ServerContext*, const v1::AddSiteRequest* request,
-                                   v1::JoinFile* response) {
+                                   v1::AddSiteResponse* response) {
   return Answer(AddSite(*request), response);
 }
 
-absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& request) {
+absl::StatusOr<v1::AddSiteResponse> AdminService::AddSite(const v1::AddSiteRequest& request) {
   CONSILIUM_RETURN_IF_ERROR(CheckSiteId(request.site_id()));
   const SiteId site(request.site_id());
   auto link = federation::SiteState::Link::kNeverSeen;
@@ -110,8 +116,10 @@ absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& req
     if (it != engine.sites().end()) link = it->second.link;
   }));
   CONSILIUM_ASSIGN_OR_RETURN(const Invitation::Joining joining, JoiningOf(request, link));
-  const absl::Time expires = parts_.clock.Now() + limits::kJoinTokenLifetime;
-  CONSILIUM_ASSIGN_OR_RETURN(std::string token, parts_.directory.Invite(site, expires, joining));
+  const absl::Time now = parts_.clock.Now();
+  const absl::Time expires = now + limits::kJoinTokenLifetime;
+  CONSILIUM_ASSIGN_OR_RETURN(SiteDirectory::Invited invited,
+                             parts_.directory.Invite(site, expires, joining));
   spdlog::info("site {} invited", site.value());
   if (joining == Invitation::Joining::kAgain) {
     // Whoever has a stream by one of the certificates that are void from now on.
@@ -119,15 +127,17 @@ absl::StatusOr<v1::JoinFile> AdminService::AddSite(const v1::AddSiteRequest& req
         site, Refusal(v1::LEASE_FENCED, absl::StrCat("the operator has made a new join file for ",
                                                      site.value(), ": what it had is void")));
   }
-  v1::JoinFile join;
+  v1::AddSiteResponse response;
+  response.set_earlier_join_file_ended(invited.earlier_expires > now);
+  v1::JoinFile& join = *response.mutable_join_file();
   join.set_federation(parts_.identity.federation());
   join.set_site_id(site.value());
-  join.set_token(std::move(token));
+  join.set_token(std::move(invited.token));
   join.set_root_certificate_pem(parts_.identity.root_pem());
   join.set_enrolment_address(parts_.enrolment_address);
   join.set_aggregator_address(parts_.main_address);
   join.set_expires_unix_s(absl::ToUnixSeconds(expires));
-  return join;
+  return response;
 }
 
 grpc::Status AdminService::ListSites(grpc::ServerContext*, const v1::ListSitesRequest*,
@@ -189,12 +199,41 @@ absl::StatusOr<v1::SubmitRunResponse> AdminService::SubmitRun(const v1::RunPlan&
     if (it == engine.runs().end()) return;
     response.set_run_id(run.value());
     response.set_plan_hash(ToBytes(it->second.plan_hash));
+    for (std::string& warning : WarningsOf(it->second)) {
+      *response.add_warnings() = std::move(warning);
+    }
   }));
   if (response.run_id().empty()) {
     return absl::InvalidArgumentError("the plan can not be run; the aggregator's log says why");
   }
   spdlog::info("run {} submitted", run.value());
   return response;
+}
+
+std::vector<std::string> AdminService::WarningsOf(const federation::RunState& run) const {
+  if (run.phase >= federation::RunPhase::kEnded) {
+    return {absl::StrCat("the run has ended already: ", run.why_ended)};
+  }
+  std::map<SiteId, SiteRecord::State> states;
+  for (const SiteDirectory::Entry& entry : parts_.directory.List()) {
+    states[entry.site.site] = entry.site.state;
+  }
+  std::vector<std::string> warnings;
+  for (const auto& [site, participant] : run.participants) {
+    const auto found = states.find(site);
+    if (found == states.end()) {
+      warnings.push_back(absl::StrCat("the run waits for \"", site.value(),
+                                      "\", which was not added: consilium site add ",
+                                      site.value()));
+    } else if (found->second == SiteRecord::State::kInvited) {
+      warnings.push_back(absl::StrCat("the run waits for \"", site.value(),
+                                      "\", which has not enrolled yet: consilium-agent enrol"));
+    } else if (found->second == SiteRecord::State::kRevoked) {
+      warnings.push_back(
+          absl::StrCat("the run goes without \"", site.value(), "\", which was revoked"));
+    }
+  }
+  return warnings;
 }
 
 grpc::Status AdminService::ListRuns(grpc::ServerContext*, const v1::ListRunsRequest*,
@@ -236,9 +275,12 @@ grpc::Status AdminService::WatchRun(grpc::ServerContext* context, const v1::GetR
 }
 
 grpc::Status AdminService::StopRun(grpc::ServerContext*, const v1::StopRunRequest* request,
-                                   v1::StopRunResponse*) {
-  if (const auto run = parts_.runs.Find(RunId(request->run_id())); !run.ok()) {
-    return ToGrpcStatus(run.status());
+                                   v1::StopRunResponse* response) {
+  const auto run = parts_.runs.Find(RunId(request->run_id()));
+  if (!run.ok()) return ToGrpcStatus(run.status());
+  if (run->phase >= federation::RunPhase::kEnded) {
+    response->set_had_ended(true);
+    return grpc::Status::OK;
   }
   spdlog::info("run {} is stopped by the operator", request->run_id());
   return ToGrpcStatus(parts_.engine.PostAndWait(
@@ -247,15 +289,23 @@ grpc::Status AdminService::StopRun(grpc::ServerContext*, const v1::StopRunReques
 
 grpc::Status AdminService::PurgeRun(grpc::ServerContext*, const v1::PurgeRunRequest* request,
                                     v1::PurgeRunResponse* response) {
-  return ToGrpcStatus(Purge(RunId(request->run_id()), *response));
+  return Answer(Purge(*request), response);
 }
 
-absl::Status AdminService::Purge(const RunId& run, v1::PurgeRunResponse& response) {
+absl::StatusOr<v1::PurgeRunResponse> AdminService::Purge(const v1::PurgeRunRequest& request) {
+  const RunId run(request.run_id());
+  v1::PurgeRunResponse response;
   CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts facts, parts_.runs.Find(run));
-  if (facts.phase == federation::RunPhase::kPurged) return absl::OkStatus();
+  if (facts.phase == federation::RunPhase::kPurged) return response;
   if (facts.phase != federation::RunPhase::kEnded) {
     return absl::FailedPreconditionError(
         absl::StrCat("the run ", run.value(), " has not ended: stop it first"));
+  }
+  if (!request.with_models()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "purging removes all models of ", run.value(),
+        ", its result too, and can not be undone: export the result first (consilium model export ",
+        run.value(), " --out FILE), then purge with --with-models"));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::shared_ptr<SealedVectors> vectors,
                              parts_.vectors.Get(run, facts.elements));
@@ -264,7 +314,8 @@ absl::Status AdminService::Purge(const RunId& run, v1::PurgeRunResponse& respons
   CONSILIUM_RETURN_IF_ERROR(
       parts_.engine.PostAndWait(federation::PurgeRequested{run, kOperatorName}));
   // The files go right after the record's commit: one more turn of the engine, and they are gone.
-  return parts_.engine.Inspect([](const FederationEngine&) {});
+  CONSILIUM_RETURN_IF_ERROR(parts_.engine.Inspect([](const FederationEngine&) {}));
+  return response;
 }
 
 grpc::Status AdminService::ExportRun(grpc::ServerContext*, const v1::ExportRunRequest* request,

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -50,7 +51,8 @@ class AdminService final : public v1::Admin::Service {
   // Ends the calls that wait.
   void Stop() { stopped_.Notify(); }
 
-  grpc::Status AddSite(grpc::ServerContext*, const v1::AddSiteRequest*, v1::JoinFile*) override;
+  grpc::Status AddSite(grpc::ServerContext*, const v1::AddSiteRequest*,
+                       v1::AddSiteResponse*) override;
   grpc::Status ListSites(grpc::ServerContext*, const v1::ListSitesRequest*,
                          v1::ListSitesResponse*) override;
   grpc::Status RevokeSite(grpc::ServerContext*, const v1::RevokeSiteRequest*,
@@ -76,11 +78,13 @@ class AdminService final : public v1::Admin::Service {
                          v1::AggregatorStatus*) override;
 
  private:
-  absl::StatusOr<v1::JoinFile> AddSite(const v1::AddSiteRequest& request);
+  absl::StatusOr<v1::AddSiteResponse> AddSite(const v1::AddSiteRequest& request);
   absl::Status RevokeSite(const SiteId& site);
   absl::StatusOr<v1::SubmitRunResponse> SubmitRun(const v1::RunPlan& submitted);
   absl::StatusOr<v1::RunReport> Report(const std::string& run_id);
-  absl::Status Purge(const RunId& run, v1::PurgeRunResponse& response);
+  // What the operator should know of a run that was just submitted.
+  std::vector<std::string> WarningsOf(const federation::RunState& run) const;
+  absl::StatusOr<v1::PurgeRunResponse> Purge(const v1::PurgeRunRequest& request);
   absl::StatusOr<Version> VersionToExport(const v1::ExportModelRequest& request);
 
   const Parts parts_;

@@ -89,7 +89,9 @@ std::string ToJson(const Aggregator::InitOptions& options) {
 absl::StatusOr<Addresses> ReadAddresses(Store& store) {
   CONSILIUM_ASSIGN_OR_RETURN(const std::optional<std::string> value, store.Value(kAddressesValue));
   if (!value.has_value()) {
-    return absl::DataLossError("the store has no addresses: `init` was not run to its end");
+    return absl::DataLossError(
+        "the store has no addresses: consilium-aggregator init was not run to its end; run it "
+        "again");
   }
   const nlohmann::json json = nlohmann::json::parse(*value, nullptr, false);
   if (json.is_discarded() || !json.is_object()) {
@@ -114,16 +116,23 @@ KekLocation KekOf(const std::string& data, const std::string& key_file) {
   return location;
 }
 
+// gRPC does not say what of it was wrong.
+std::string ListenHint(absl::string_view option, const HostPort& address) {
+  return absl::StrCat("no address of this machine has that name, or the port is taken; serve ",
+                      option, " 0.0.0.0:", address.port, " listens on all");
+}
+
 // A listener in the making, and the port that it got.
 struct Listener {
   grpc::ServerBuilder builder;
   int port = 0;
 
-  absl::StatusOr<std::unique_ptr<grpc::Server>> Start(const std::string& address) {
+  // `hint` follows the words "can not listen on `address`: ".
+  absl::StatusOr<std::unique_ptr<grpc::Server>> Start(const std::string& address,
+                                                      absl::string_view hint) {
     std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
     if (server == nullptr || port == 0) {
-      return absl::UnavailableError(
-          absl::StrCat("can not listen on ", address, ": is the port taken by another program?"));
+      return absl::UnavailableError(absl::StrCat("can not listen on ", address, ": ", hint));
     }
     return server;
   }
@@ -142,6 +151,38 @@ void ApplyEnrolmentLimits(grpc::ServerBuilder& builder) {
                              static_cast<int>(absl::ToInt64Milliseconds(kEnrolmentIdleMax)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
                              static_cast<int>(absl::ToInt64Milliseconds(kEnrolmentAgeMax)));
+}
+
+// The store of an `init` that did not come to its end: its addresses, which are kept last, are
+// missing. ALREADY_EXISTS where it did.
+absl::StatusOr<std::unique_ptr<SqlcipherStore>> OpenUnfinished(
+    const Aggregator::InitOptions& options, const KekLocation& location) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(location));
+  CONSILIUM_ASSIGN_OR_RETURN(std::unique_ptr<SqlcipherStore> store,
+                             SqlcipherStore::Open(kek, options.data + "/store"));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<std::string> addresses,
+                             store->Value(kAddressesValue));
+  if (!addresses.has_value()) return store;
+  return absl::AlreadyExistsError(
+      absl::StrCat("there is an aggregator in ", options.data,
+                   " already: consilium-aggregator serve starts it; a new one needs a new folder"));
+}
+
+absl::StatusOr<std::unique_ptr<SqlcipherStore>> MakeStore(const Aggregator::InitOptions& options,
+                                                          const KekLocation& location) {
+  const std::string folder = options.data + "/store";
+  std::error_code error;
+  const bool tried_before = std::filesystem::exists(folder, error);
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(options.data, 0700));
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  absl::StatusOr<Kek> kek = CreateKek(location);
+  // A key that was named is taken only where a try before may have made it: it could be another
+  // store's.
+  if (absl::IsAlreadyExists(kek.status()) && (options.key_file.empty() || tried_before)) {
+    kek = LoadKek(location);
+  }
+  CONSILIUM_RETURN_IF_ERROR(kek.status());
+  return SqlcipherStore::Create(*kek, folder);
 }
 
 void Shutdown(std::unique_ptr<grpc::Server>& server) {
@@ -163,19 +204,20 @@ std::string Aggregator::DefaultKeyFile(const std::string& data) {
 }
 
 absl::Status Aggregator::Init(const InitOptions& options) {
+  // All that can be wrong with what was asked for, before anything is made.
   CONSILIUM_RETURN_IF_ERROR(ParseAddresses(options).status());
-  CONSILIUM_RETURN_IF_ERROR(MakeFolders(options.data, 0700));
-  CONSILIUM_RETURN_IF_ERROR(MakeFolders(options.data + "/store", 0700));
+  CONSILIUM_RETURN_IF_ERROR(CheckFederationName(options.federation));
+  CONSILIUM_ASSIGN_OR_RETURN(const ServerIdentity::Authority authority,
+                             ServerIdentity::ReadAuthority(options.pki, options.federation));
   const KekLocation location = KekOf(options.data, options.key_file);
-  absl::StatusOr<Kek> kek = CreateKek(location);
-  if (absl::IsAlreadyExists(kek.status()) && options.key_file.empty()) {
-    // A try before that did not come to its end.
-    kek = LoadKek(location);
+  if (const absl::Status key = LoadKek(location).status(); !key.ok() && !absl::IsNotFound(key)) {
+    return key;
   }
-  CONSILIUM_RETURN_IF_ERROR(kek.status());
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SqlcipherStore> store,
-                             SqlcipherStore::Create(*kek, options.data + "/store"));
-  CONSILIUM_RETURN_IF_ERROR(ServerIdentity::Install(*store, options.pki, options.federation));
+                             SqlcipherStore::Exists(options.data + "/store")
+                                 ? OpenUnfinished(options, location)
+                                 : MakeStore(options, location));
+  CONSILIUM_RETURN_IF_ERROR(ServerIdentity::Install(*store, authority));
   CONSILIUM_RETURN_IF_ERROR(store->PutValue(kAddressesValue, ToJson(options)));
   spdlog::info("{}", DescribeProtection(location));
   return absl::OkStatus();
@@ -217,6 +259,13 @@ class Aggregator::Impl {
     CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, LoadKek(KekOf(options_.data, options_.key_file)));
     CONSILIUM_ASSIGN_OR_RETURN(store_, SqlcipherStore::Open(kek, options_.data + "/store"));
     CONSILIUM_ASSIGN_OR_RETURN(addresses_, ReadAddresses(*store_));
+    if (!options_.listen.empty()) {
+      CONSILIUM_ASSIGN_OR_RETURN(addresses_.main_listen, ParseHostPort(options_.listen));
+    }
+    if (!options_.enrolment_listen.empty()) {
+      CONSILIUM_ASSIGN_OR_RETURN(addresses_.enrolment_listen,
+                                 ParseHostPort(options_.enrolment_listen));
+    }
     CONSILIUM_RETURN_IF_ERROR(LoadIdentity());
     CONSILIUM_RETURN_IF_ERROR(StartEngine());
     CONSILIUM_RETURN_IF_ERROR(StartMainListener());
@@ -301,7 +350,8 @@ class Aggregator::Impl {
     listener.builder.RegisterService(transfer_.get());
     listener.builder.RegisterService(coordination_.get());
     listener.builder.RegisterService(renewal_.get());
-    CONSILIUM_ASSIGN_OR_RETURN(main_server_, listener.Start(address));
+    CONSILIUM_ASSIGN_OR_RETURN(
+        main_server_, listener.Start(address, ListenHint("--listen", addresses_.main_listen)));
     main_address_ = AddressFor(addresses_.main, listener.port);
     return absl::OkStatus();
   }
@@ -316,7 +366,9 @@ class Aggregator::Impl {
     const std::string address = ToText(addresses_.enrolment_listen);
     listener.builder.AddListeningPort(address, credentials, &listener.port);
     listener.builder.RegisterService(enrolment_.get());
-    CONSILIUM_ASSIGN_OR_RETURN(enrolment_server_, listener.Start(address));
+    CONSILIUM_ASSIGN_OR_RETURN(
+        enrolment_server_,
+        listener.Start(address, ListenHint("--enrolment-listen", addresses_.enrolment_listen)));
     enrolment_address_ = AddressFor(addresses_.enrolment, listener.port);
     return absl::OkStatus();
   }
@@ -346,7 +398,7 @@ class Aggregator::Impl {
                                       &listener.port);
     listener.builder.RegisterService(admin_.get());
     // The folder's mode keeps others out in the moment before the socket's own does.
-    CONSILIUM_ASSIGN_OR_RETURN(admin_server_, listener.Start(path));
+    CONSILIUM_ASSIGN_OR_RETURN(admin_server_, listener.Start(path, "may this user write there?"));
     if (chmod(path.c_str(), 0600) != 0) return SystemError("can not set the mode of", path);
     return absl::OkStatus();
   }

@@ -44,13 +44,17 @@ class Aggregator {
   };
   // <data>-key/aggregator.kek, beside the data folder.
   static std::string DefaultKeyFile(const std::string& data);
-  // Makes the data folder. INVALID_ARGUMENT for an address or name; ALREADY_EXISTS;
+  // Makes the data folder, after a look at all that it was given; goes on where a try before did
+  // not come to its end. INVALID_ARGUMENT for an address or name; ALREADY_EXISTS;
   // FAILED_PRECONDITION where the keys do not fit together; the disk's errors.
   static absl::Status Init(const InitOptions& options);
 
   struct ServeOptions {
     std::string data;
     std::string key_file = "";
+    // Where it listens this time; empty: as `init` was told.
+    std::string listen = "";
+    std::string enrolment_listen = "";
     std::string software_version = "";
     // Plain vectors kept in memory.
     size_t cache_bytes_max = size_t{512} << 20;
@@ -61,7 +65,8 @@ class Aggregator {
     // Tests only.
     std::optional<ArrivalGate> gate = std::nullopt;
   };
-  // Recovers and begins to serve. The store's errors; UNAVAILABLE where a port is taken.
+  // Recovers and begins to serve. The store's errors; UNAVAILABLE where a port is taken, or no
+  // address of this machine has the name to listen on; INVALID_ARGUMENT for no host:port.
   static absl::StatusOr<std::unique_ptr<Aggregator>> Start(ServeOptions options);
   // Ends streams and calls, finishes the batch in work, signs the journal's head.
   ~Aggregator();

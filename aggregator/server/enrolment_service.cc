@@ -10,6 +10,7 @@
 #include "aggregator/server/site_log.h"
 #include "privacy/at_rest/aead.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/rpc/join_token.h"
 #include "protocol/rpc/peer_identity.h"
 #include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/hash.h"
@@ -27,6 +28,22 @@ absl::Status CheckRequest(const v1::EnrolRequest& request) {
     return Refusal(v1::MALFORMED, "signing_public_key: an Ed25519 key has 32 bytes");
   }
   return absl::OkStatus();
+}
+
+PublicKey SigningKeyOf(const v1::EnrolRequest& request) {
+  PublicKey key = {};
+  std::copy(request.signing_public_key().begin(), request.signing_public_key().end(), key.begin());
+  return key;
+}
+
+// Whoever has a token could otherwise send another site's public key as its own.
+absl::Status CheckHoldsKey(const v1::EnrolRequest& request) {
+  if (VerifySignature(SigningKeyOf(request), EnrolmentDigest(request), request.signature()).ok()) {
+    return absl::OkStatus();
+  }
+  return Refusal(v1::MALFORMED,
+                 "signature: the request is not signed by the key whose public half it sends; is "
+                 "the agent of the aggregator's version?");
 }
 
 absl::StatusOr<CertificateRecord> RecordOf(const SiteId& site, const std::string& chain_pem) {
@@ -60,11 +77,7 @@ absl::Status EnrolmentService::CheckStore(const v1::EnrolRequest& request) const
   if (link == federation::SiteState::Link::kRemoved) {
     return Refusal(v1::SITE_REVOKED, absl::StrCat("the site ", site.value(), " was revoked"));
   }
-  const PublicKey known = parts_.directory.SigningKeyOf(site);
-  if (absl::string_view(reinterpret_cast<const char*>(known.data()), known.size()) ==
-      request.signing_public_key()) {
-    return absl::OkStatus();
-  }
+  if (parts_.directory.SigningKeyOf(site) == SigningKeyOf(request)) return absl::OkStatus();
   return Refusal(v1::TOKEN_REFUSED,
                  absl::StrCat("the site ", site.value(),
                               " has attached before, from another store: that store may enrol "
@@ -98,6 +111,7 @@ absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest
   const absl::Time now = parts_.clock.Now();
   // Who has no token is sent away here, where nothing waits and nothing is read from the disk.
   CONSILIUM_RETURN_IF_ERROR(parts_.directory.CheckToken(request.token(), site, now).status());
+  CONSILIUM_RETURN_IF_ERROR(CheckHoldsKey(request));
   // Two that spend one token meet here.
   absl::MutexLock lock(&one_at_a_time_);
   CONSILIUM_ASSIGN_OR_RETURN(const Invitation::Joining joining,
@@ -116,13 +130,12 @@ absl::StatusOr<v1::EnrolResponse> EnrolmentService::Enrol(const v1::EnrolRequest
                                              : federation::SiteAdded::Occasion::kFirst}));
   // The engine may know better: then the certificate that the site has stays as good as it was.
   CONSILIUM_RETURN_IF_ERROR(CheckMayAttach(site, lease_hash));
-  EnrolledSite enrolled{.token_hash = JoinTokenHash(request.token()),
-                        .site = site,
-                        .certificate_fingerprint = certificate.fingerprint,
-                        .certificate_ends = certificate.ends};
-  std::copy(request.signing_public_key().begin(), request.signing_public_key().end(),
-            enrolled.signing_key.begin());
-  CONSILIUM_RETURN_IF_ERROR(parts_.directory.Enrol(enrolled));
+  CONSILIUM_RETURN_IF_ERROR(
+      parts_.directory.Enrol({.token_hash = JoinTokenHash(request.token()),
+                              .site = site,
+                              .signing_key = SigningKeyOf(request),
+                              .certificate_fingerprint = certificate.fingerprint,
+                              .certificate_ends = certificate.ends}));
   v1::EnrolResponse response;
   response.set_certificate_chain_pem(chain);
   response.set_initial_lease(std::move(lease));

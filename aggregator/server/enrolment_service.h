@@ -1,9 +1,9 @@
 // How sites come in (Enrolment, a listener of its own without client certificates) and stay in
 // (Renewal, on the main listener). Tokens are spent once; the site's key never leaves it.
 //
-// The order of an enrolment: token checked → SiteAdded is durable in the journal, and the engine
-// took it → token spent, key and certificate kept (one transaction) → answered. A crash in between
-// leaves the token good.
+// The order of an enrolment: token and the request's signature checked → SiteAdded is durable in
+// the journal, and the engine took it → token spent, key and certificate kept (one transaction) →
+// answered. A crash in between leaves the token good.
 //
 // Whoever reaches the port may ask, so a caller without a token costs a look into a table in
 // memory: neither the disk, nor the engine, nor a lock that they hold, nor a line of the log beyond

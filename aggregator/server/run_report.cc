@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "aggregator/core/run_views.h"
+#include "models/metrics/metrics.h"
 #include "protocol/wire/hash.h"
 
 namespace consilium {
@@ -60,6 +62,20 @@ void AddContribution(const federation::Contribution& contribution, v1::VersionRe
   }
 }
 
+using MetricReports = std::map<SiteId, std::shared_ptr<const v1::MetricSums>>;
+
+void SetScores(const MetricReports& reports, v1::Scores& out) {
+  v1::MetricSums sums;
+  for (const auto& [site, report] : reports) sums = Merge(sums, *report);
+  out.set_examples(sums.examples());
+  out.set_sites(reports.size());
+  if (const auto value = LogLoss(sums)) out.set_log_loss(*value);
+  if (const auto value = Accuracy(sums)) out.set_accuracy(*value);
+  if (const auto value = BalancedAccuracy(sums)) out.set_balanced_accuracy(*value);
+  if (const auto value = Auroc(sums)) out.set_auroc(*value);
+  if (const auto value = Mse(sums)) out.set_mse(*value);
+}
+
 void AddVersion(const federation::VersionState& version, v1::RunReport& report) {
   v1::VersionReport& out = *report.add_versions();
   out.set_version(version.version.value());
@@ -75,10 +91,16 @@ void AddVersion(const federation::VersionState& version, v1::RunReport& report) 
   for (const auto& [site, metrics] : version.test) {
     (*out.mutable_test())[site.value()] = *metrics;
   }
+  if (!version.validation.empty()) {
+    SetScores(version.validation, *out.mutable_validation_scores());
+  }
+  if (!version.test.empty()) SetScores(version.test, *out.mutable_test_scores());
 }
 
 void AddParticipants(const federation::RunState& run, v1::RunReport& report) {
   const std::map<SiteId, federation::SiteCounts> counts = federation::CountsBySite(run);
+  double influence = 0;
+  for (const auto& [site, count] : counts) influence += count.influence;
   for (const auto& [site, participant] : run.participants) {
     v1::ParticipantReport& out = *report.add_participants();
     out.set_site_id(site.value());
@@ -94,7 +116,7 @@ void AddParticipants(const federation::RunState& run, v1::RunReport& report) {
     out.set_updates_included(count->second.included);
     out.set_updates_not_included(count->second.not_included);
     out.set_updates_refused(count->second.refused);
-    out.set_influence(count->second.influence);
+    out.set_influence(influence > 0 ? count->second.influence / influence : 0);
   }
 }
 

@@ -1,10 +1,12 @@
 #include "aggregator/server/server_identity.h"
 
 #include <arpa/inet.h>
+#include <openssl/x509.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -32,10 +34,20 @@ absl::string_view TextOf(const SecretBytes& bytes) {
 absl::StatusOr<std::string> Need(Store& store, absl::string_view name) {
   CONSILIUM_ASSIGN_OR_RETURN(std::optional<std::string> value, store.Value(name));
   if (!value.has_value()) {
-    return absl::DataLossError(
-        absl::StrCat("the store has no ", name, ": `init` was not run to its end"));
+    return absl::DataLossError(absl::StrCat("the store has no ", name,
+                                            ": consilium-aggregator init was not run to its ",
+                                            "end; run it again"));
   }
   return *std::move(value);
+}
+
+// While roots are exchanged there are two.
+absl::StatusOr<bool> IsMadeByOneOf(const Certificate& authority, const std::string& roots_pem) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Certificate> roots,
+                             Certificate::ChainFromPem(roots_pem));
+  return std::any_of(roots.begin(), roots.end(), [&authority](const Certificate& root) {
+    return X509_verify(authority.get(), X509_get0_pubkey(root.get())) == 1;
+  });
 }
 
 bool IsAddress(const std::string& host) {
@@ -46,16 +58,17 @@ bool IsAddress(const std::string& host) {
 
 }  // namespace
 
-absl::Status ServerIdentity::Install(Store& store, const std::string& pki_folder,
-                                     absl::string_view federation) {
+absl::StatusOr<ServerIdentity::Authority> ServerIdentity::ReadAuthority(
+    const std::string& pki_folder, absl::string_view federation) {
+  Authority out;
   CONSILIUM_ASSIGN_OR_RETURN(TlsKey key, TlsKey::Read(pki_folder + "/intermediate.key"));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string chain, ReadFile(pki_folder + "/intermediate.pem",
-                                                               limits::kCertificateBytesMax));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string root,
+  CONSILIUM_ASSIGN_OR_RETURN(
+      out.chain_pem, ReadFile(pki_folder + "/intermediate.pem", limits::kCertificateBytesMax));
+  CONSILIUM_ASSIGN_OR_RETURN(out.root_pem,
                              ReadFile(pki_folder + "/root.pem", limits::kCertificateBytesMax));
-  const SecretBytes key_pem = key.ToPem();
+  out.key_pem = key.ToPem();
   CONSILIUM_ASSIGN_OR_RETURN(const CertificateAuthority authority,
-                             CertificateAuthority::FromPem(std::move(key), chain));
+                             CertificateAuthority::FromPem(std::move(key), out.chain_pem));
   if (authority.federation() != federation) {
     return absl::FailedPreconditionError(absl::StrCat(pki_folder,
                                                       "/intermediate.pem is of the "
@@ -67,10 +80,21 @@ absl::Status ServerIdentity::Install(Store& store, const std::string& pki_folder
     return absl::FailedPreconditionError(
         absl::StrCat(pki_folder, "/intermediate.pem is a root: the root's key stays offline"));
   }
+  CONSILIUM_ASSIGN_OR_RETURN(const bool made_by_root,
+                             IsMadeByOneOf(authority.certificate(), out.root_pem));
+  if (!made_by_root) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(pki_folder, "/intermediate.pem was not made by the root in ", pki_folder,
+                     "/root.pem: take both from one `consilium pki init`"));
+  }
+  return out;
+}
+
+absl::Status ServerIdentity::Install(Store& store, const Authority& authority) {
   CONSILIUM_ASSIGN_OR_RETURN(const SigningKey signing_key, SigningKey::Generate());
-  CONSILIUM_RETURN_IF_ERROR(store.PutValue(kAuthorityKeyValue, TextOf(key_pem)));
-  CONSILIUM_RETURN_IF_ERROR(store.PutValue(kAuthorityChainValue, chain));
-  CONSILIUM_RETURN_IF_ERROR(store.PutValue(kRootValue, root));
+  CONSILIUM_RETURN_IF_ERROR(store.PutValue(kAuthorityKeyValue, TextOf(authority.key_pem)));
+  CONSILIUM_RETURN_IF_ERROR(store.PutValue(kAuthorityChainValue, authority.chain_pem));
+  CONSILIUM_RETURN_IF_ERROR(store.PutValue(kRootValue, authority.root_pem));
   return store.PutValue(kSigningKeyValue, TextOf(signing_key.private_bytes()));
 }
 

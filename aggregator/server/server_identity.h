@@ -23,11 +23,18 @@ namespace consilium {
 
 class ServerIdentity {
  public:
-  // Takes intermediate.key, intermediate.pem and root.pem from `pki_folder` (as `consilium pki
-  // init` wrote them) into the store, and draws the signing key. FAILED_PRECONDITION where they do
-  // not belong together or are another federation's; the files' errors.
-  static absl::Status Install(Store& store, const std::string& pki_folder,
-                              absl::string_view federation);
+  // intermediate.key, intermediate.pem and root.pem, as `consilium pki init` wrote them.
+  struct Authority {
+    SecretBytes key_pem;
+    std::string chain_pem;
+    std::string root_pem;
+  };
+  // FAILED_PRECONDITION where they do not belong together or are another federation's; the files'
+  // errors.
+  static absl::StatusOr<Authority> ReadAuthority(const std::string& pki_folder,
+                                                 absl::string_view federation);
+  // Takes it into the store, and draws the signing key. The store's errors.
+  static absl::Status Install(Store& store, const Authority& authority);
   // What was installed. DATA_LOSS where something is missing. `certificate_folder` is for the
   // servers' pair, `names` for its certificate.
   struct Servers {

@@ -65,9 +65,11 @@ absl::Status SiteDirectory::Admit(const PeerIdentity& peer) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> SiteDirectory::Invite(const SiteId& site, absl::Time expires,
-                                                  Invitation::Joining joining) {
-  std::string token(kTokenBytes, '\0');
+absl::StatusOr<SiteDirectory::Invited> SiteDirectory::Invite(const SiteId& site, absl::Time expires,
+                                                             Invitation::Joining joining) {
+  Invited invited;
+  std::string& token = invited.token;
+  token.resize(kTokenBytes);
   CONSILIUM_RETURN_IF_ERROR(
       RandomFill(std::span<uint8_t>(reinterpret_cast<uint8_t*>(token.data()), token.size())));
   absl::MutexLock writing(&write_mu_);
@@ -83,10 +85,13 @@ absl::StatusOr<std::string> SiteDirectory::Invite(const SiteId& site, absl::Time
   CONSILIUM_RETURN_IF_ERROR(store_.Invite(invitation));
   absl::MutexLock lock(&mu_);
   sites_[site].site.site = site;
+  for (const auto& [hash, earlier] : tokens_) {
+    if (earlier.site == site) invited.earlier_expires = earlier.expires;
+  }
   ForgetToken(site);
   tokens_[invitation.token_hash] = invitation;
   if (joining == Invitation::Joining::kAgain) RevokeCertificates(site);
-  return token;
+  return invited;
 }
 
 absl::StatusOr<Invitation::Joining> SiteDirectory::CheckToken(absl::string_view token,

@@ -39,10 +39,15 @@ class SiteDirectory {
   // on the disk.
   absl::Status Admit(const PeerIdentity& peer) const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A new token for the site: 32 random bytes, which are kept nowhere. kAgain revokes the site's
+  struct Invited {
+    std::string token;  // 32 random bytes, which are kept nowhere.
+    // Until when the token that it replaces would have been good; the past where there was none.
+    absl::Time earlier_expires = absl::InfinitePast();
+  };
+  // A new token for the site, in place of the one that it may have. kAgain revokes the site's
   // certificates. RESOURCE_EXHAUSTED beyond limits::kSitesMax sites; the store's errors.
-  absl::StatusOr<std::string> Invite(const SiteId& site, absl::Time expires,
-                                     Invitation::Joining joining) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<Invited> Invite(const SiteId& site, absl::Time expires,
+                                 Invitation::Joining joining) ABSL_LOCKS_EXCLUDED(mu_);
   // What `token` was made for. Refusal TOKEN_REFUSED unless it is good now and `site`'s. Never
   // blocks on the disk: who knows no token costs no more than a look into a table.
   absl::StatusOr<Invitation::Joining> CheckToken(absl::string_view token, const SiteId& site,

@@ -20,9 +20,11 @@ constexpr int32_t kApplicationId = 0x434F4147;  // "COAG"
 // taken lacks its own.
 static_assert(kKeyRingKeysMax >= limits::kRunsMax + 16);
 
+std::string PathIn(const std::string& folder) { return folder + "/aggregator.db"; }
+
 DatabaseOptions OptionsOf(const std::string& folder) {
   DatabaseOptions options;
-  options.path = folder + "/aggregator.db";
+  options.path = PathIn(folder);
   options.application_id = kApplicationId;
   options.kind = "an aggregator's store";
   options.migrations = {
@@ -79,6 +81,11 @@ absl::StatusOr<std::unique_ptr<SqlcipherStore>> SqlcipherStore::Make(
   CONSILIUM_ASSIGN_OR_RETURN(Journal journal, Journal::Open(database.get()));
   return std::unique_ptr<SqlcipherStore>(
       new SqlcipherStore(std::move(folder), std::move(database), std::move(journal)));
+}
+
+bool SqlcipherStore::Exists(const std::string& folder) {
+  std::error_code error;
+  return std::filesystem::exists(PathIn(folder), error);
 }
 
 absl::StatusOr<std::unique_ptr<SqlcipherStore>> SqlcipherStore::Create(const Kek& kek,

@@ -27,6 +27,8 @@ class SqlcipherStore final : public Store {
  public:
   // ALREADY_EXISTS where `folder` holds a store; else as Open().
   static absl::StatusOr<std::unique_ptr<SqlcipherStore>> Create(const Kek& kek, std::string folder);
+  // Whether `folder` holds a store.
+  static bool Exists(const std::string& folder);
   // As Database::Open().
   static absl::StatusOr<std::unique_ptr<SqlcipherStore>> Open(const Kek& kek, std::string folder);
 

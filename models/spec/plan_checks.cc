@@ -1,11 +1,13 @@
 #include "models/spec/plan_checks.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -14,6 +16,7 @@
 #include "models/spec/field_checks.h"
 #include "models/spec/model_graph.h"
 #include "models/spec/run_plan.h"
+#include "protocol/wire/identity.h"
 #include "protocol/wire/limits.h"
 
 namespace consilium {
@@ -28,6 +31,26 @@ void CheckName(const std::string& name, Complaints& complaints) {
                     });
   complaints.Require(fine, "name",
                      "must be 1 to 40 characters of a-z, 0-9 and '-', the first no '-'");
+}
+
+void CheckParticipation(const v1::ParticipationConfig& config, Complaints& complaints) {
+  std::set<std::string> named;
+  for (const std::string& site : config.sites()) {
+    if (const absl::Status legal = CheckSiteId(site); !legal.ok()) {
+      complaints.Add("participation.sites",
+                     absl::StrCat("\"", absl::CEscape(site).substr(0, kRunNameCharsMax),
+                                  "\" is no site id: ", legal.message()));
+    } else if (!named.insert(site).second) {
+      complaints.Add("participation.sites", absl::StrCat("names \"", site, "\" twice"));
+    }
+  }
+  const size_t sites_max =
+      config.sites().empty() ? limits::kSitesMax : static_cast<size_t>(config.sites_size());
+  complaints.Require(
+      config.sites_min() <= sites_max, "participation.sites_min",
+      config.sites().empty()
+          ? absl::StrFormat("must be at most %d", limits::kSitesMax)
+          : absl::StrFormat("must be at most %d, the number of sites that are named", sites_max));
 }
 
 void CheckData(const v1::RunPlan& plan, Complaints& complaints) {
@@ -193,6 +216,7 @@ void CheckPlan(const v1::RunPlan& plan, Complaints& complaints) {
   CheckFieldsKnown(plan, complaints);
   const v1::RunConfig& config = plan.config();
   CheckName(config.name(), complaints);
+  CheckParticipation(config.participation(), complaints);
   CheckContract(plan.contract(), complaints);
   CheckModel(plan, complaints);
   CheckData(plan, complaints);

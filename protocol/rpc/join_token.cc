@@ -68,6 +68,15 @@ absl::Status CheckJoinToken(const v1::EnrolRequest& request, const JoinTokenReco
   return absl::OkStatus();
 }
 
+Digest EnrolmentDigest(const v1::EnrolRequest& request) {
+  return FieldHasher("consilium.enrolment.v1")
+      .Add(absl::string_view(request.site_id()))
+      .Add(absl::string_view(request.token()))
+      .Add(absl::string_view(request.csr_pem()))
+      .Add(absl::string_view(request.signing_public_key()))
+      .Finish();
+}
+
 absl::Status CheckJoinFile(const v1::JoinFile& file, absl::Time now) {
   CONSILIUM_RETURN_IF_ERROR(CheckFederationName(file.federation()));
   CONSILIUM_RETURN_IF_ERROR(CheckSiteId(file.site_id()));

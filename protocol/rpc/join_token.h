@@ -39,6 +39,10 @@ absl::StatusOr<NewJoinToken> MakeJoinToken(const SiteId& site, absl::Time now);
 absl::Status CheckJoinToken(const v1::EnrolRequest& request, const JoinTokenRecord& record,
                             absl::Time now);
 
+// What a site signs with the key whose public half it sends: every field of the request but the
+// signature.
+Digest EnrolmentDigest(const v1::EnrolRequest& request);
+
 // A join file that a site was given (text format). INVALID_ARGUMENT names what is missing or wrong;
 // TOKEN_REFUSED where its time is over.
 absl::Status CheckJoinFile(const v1::JoinFile& file, absl::Time now);

@@ -116,7 +116,9 @@ absl::Status Execute(const ReplayCommand& command) {
                              ReplayWithProgress(recording, options, "replaying"));
   const federation::RunState& run = result.run(recording.run);
   if (command.output == ReplayCommand::Output::kJson) {
-    absl::PrintF("%s\n", ToJson(result, run).dump(2));
+    nlohmann::json told = ToJson(result, run);
+    told["signer_checked"] = !command.source.aggregator_key.empty();
+    absl::PrintF("%s\n", told.dump(2));
   } else {
     for (const std::string& mismatch : result.mismatches) absl::PrintF("MISMATCH %s\n", mismatch);
     absl::PrintF("%s: %d versions recomputed, %d updates retrained, %d mismatches\n",

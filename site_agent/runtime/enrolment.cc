@@ -11,6 +11,7 @@
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/rpc/certificate_folder.h"
+#include "protocol/rpc/join_token.h"
 #include "protocol/rpc/peer_check.h"
 #include "protocol/rpc/pki.h"
 #include "protocol/wire/hash.h"
@@ -113,6 +114,7 @@ absl::StatusOr<nlohmann::json> EnrolSite(const StorePlace& place, const std::str
   CONSILIUM_ASSIGN_OR_RETURN(*request.mutable_csr_pem(), keys.tls.MakeRequestPem());
   const PublicKey signing_key = keys.signing.public_key();
   request.set_signing_public_key(ToBytes(signing_key));
+  request.set_signature(keys.signing.Sign(EnrolmentDigest(request)));
 
   const absl::StatusOr<v1::EnrolResponse> response = EgressGate::Enrol(store.get(), join, request);
   if (!response.ok()) {

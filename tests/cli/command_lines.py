@@ -8,6 +8,7 @@ usage: command_lines.py --bin DIR --source DIR [UNITTEST_NAME]...
 
 import argparse
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -29,9 +30,10 @@ DONE, FAILED, WRONG_USAGE, NEEDS_PERSON = 0, 1, 2, 3
 # Every command there is. One that comes or goes shows here.
 COMMANDS = {
     "consilium": {
-        "pki init", "pki recipient", "site add", "site list", "site revoke", "run validate",
-        "run submit", "run list", "run status", "run stop", "run purge", "run watch", "run export",
-        "model describe", "model list", "model export", "status", "audit verify"},
+        "pki init", "pki recipient", "site add", "site list", "site show", "site revoke",
+        "run validate", "run submit", "run list", "run status", "run stop", "run purge",
+        "run watch", "run export", "model describe", "model list", "model export",
+        "status", "audit verify"},
     "consilium-agent": {
         "init", "enrol", "data import", "data list", "runs list", "runs show", "approve", "policy",
         "run", "status", "audit verify"},
@@ -42,11 +44,11 @@ COMMANDS = {
 # What scripts may rely on: the keys of each --json, the optional ones left out.
 JSON_KEYS = {
     "site list": {"sites"},
-    "site list sites": {"site_id", "state", "certificate_ends_unix_s", "certificate_fingerprint",
-                        "last_seen_unix_s", "software_version"},
-    "site add": {"site_id", "file", "expires_unix_s"},
+    "site list sites": {"site_id", "state", "certificate_ends_unix_s", "certificate_sha256",
+                        "signing_key_sha256", "last_seen_unix_s", "software_version"},
+    "site add": {"site_id", "file", "expires_unix_s", "earlier_join_file_ended"},
     "run validate": {"config", "contract", "spec"},
-    "run submit": {"run_id", "plan_hash"},
+    "run submit": {"run_id", "plan_hash", "warnings"},
     "run list": {"runs"},
     "run list runs": {"run_id", "phase", "version", "sites", "submitted_unix_s"},
     "run status": {"run_id", "plan_hash", "plan", "phase", "why_ended", "submitted_unix_ns",
@@ -57,7 +59,10 @@ JSON_KEYS = {
                                 "tasks_granted", "updates_accepted", "updates_included",
                                 "updates_not_included", "updates_refused", "influence"},
     "run status versions": {"version", "model_id", "committed_unix_ns", "contributions",
-                            "server_learning_rate", "validation", "test"},
+                            "server_learning_rate", "validation", "test", "validation_scores"},
+    "run status scores": {"examples", "sites", "log_loss", "accuracy", "balanced_accuracy",
+                          "auroc"},
+    "run stop": {"had_ended"},
     "run export": {"file", "bytes"},
     "run purge": {"blobs_removed"},
     "model describe": {"name", "input_shape", "layers", "payload_bytes", "parameters",
@@ -115,6 +120,12 @@ class World:
     def admin(self, *arguments):
         return self.call("consilium", "--data", self.federation.work / "aggregator", *arguments)
 
+    def start_first_agent(self):
+        federation = self.federation
+        federation.start_agent(SITES[0])
+        federation.wait_for("the agent answers",
+                            lambda: federation.site_status(SITES[0])["running"])
+
     def store(self, site):
         return self.federation.work / site / "store"
 
@@ -168,6 +179,10 @@ class Help(Case):
         done = self.expect(world.call(program, *path, "--help"), DONE, "Usage:", "Example",
                            f"  {program} ")
         self.assertEqual(done.stderr, "")
+        for line in done.stdout.split("Example")[1].splitlines():
+            if re.match(r"  consilium (site|run (?!validate)|model (?!desc)|status|audit)", line):
+                named = "--data" in line or "CONSILIUM_AGGREGATOR_DATA=" in done.stdout
+                self.assertTrue(named, line)
         names = subcommands(done.stdout)
         if not names:
             # The example is of this very command.
@@ -179,6 +194,24 @@ class Help(Case):
         for program, expected in COMMANDS.items():
             with self.subTest(program):
                 self.assertEqual(self.leaves(program, []), expected)
+
+    def test_the_first_examples_work_as_they_stand(self):
+        folder = world.fresh("examples")
+        folder.mkdir()
+        examples = self.expect(world.call("consilium", "--help"), DONE).stdout.split("Examples:")[1]
+        # But for the ports, the file's name, and the time that a person takes to type.
+        examples = re.sub(r":744[34]", ":0", examples)
+        examples = examples.replace("run.textproto", str(world.run_config))
+        self.assertIn("serve --data agg &\n", examples)
+        examples = examples.replace(
+            "serve --data agg &\n",
+            "serve --data agg & trap 'kill $!; wait $!' EXIT\n"
+            "until consilium status --data agg > status 2>&1; do kill -0 $!; done\n")
+        done = subprocess.run(["bash", "-euc", examples], cwd=folder, capture_output=True,
+                              text=True, timeout=DEADLINE_S,
+                              env={**os.environ, "PATH": f"{world.bin}:{os.environ['PATH']}"})
+        self.expect(done, DONE, "approves this run by its id")
+        self.assertTrue((folder / "st-mary.join").exists())
 
     def test_version(self):
         for program in COMMANDS:
@@ -266,6 +299,39 @@ class Usage(Case):
         self.expect(world.call("consilium", "pki", "recipient", "--out", key), DONE)
         self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
         self.expect(world.call("consilium", "pki", "recipient", "--out", key), FAILED, "exists")
+        join = world.fresh("join")
+        self.expect(world.admin("site", "add", "visitor", "--out", join), DONE)
+        before = join.read_bytes()
+        # Nothing was asked of the aggregator: the join file that is there still works.
+        self.expect(world.admin("site", "add", "visitor", "--out", join), WRONG_USAGE,
+                    f"{join} exists: choose another name or remove it")
+        self.assertEqual(join.read_bytes(), before)
+        again = self.keys("site add", world.admin("site", "add", "visitor", "--out",
+                                                  world.fresh("join"), "--json"))
+        self.assertTrue(again["earlier_join_file_ended"])
+        self.expect(world.admin("site", "add", "visitor", "--out", world.fresh("join")), DONE,
+                    "the join file given out before no longer works")
+
+    def test_no_aggregator_is_named(self):
+        for line in (["status"], ["site", "add", "st-mary"], ["run", "list"]):
+            self.expect(world.call("consilium", *line), WRONG_USAGE,
+                        "say which aggregator: --data DIR or CONSILIUM_AGGREGATOR_DATA")
+
+    def test_an_init_that_failed_can_be_repeated(self):
+        data, pki = world.fresh("aggregator"), world.fresh("pki")
+        self.expect(world.call("consilium", "pki", "init", "--dir", pki, "--federation", "heart"),
+                    DONE)
+
+        def init(pki, federation):
+            return world.call("consilium-aggregator", "init", "--data", data, "--pki", pki,
+                              "--federation", federation, "--address", "127.0.0.1:0",
+                              "--enrolment-address", "127.0.0.1:0")
+
+        self.expect(init(world.fresh("none"), "heart"), FAILED, "intermediate.key")
+        self.expect(init(pki, "lung"), FAILED, "lung")
+        self.assertFalse(data.exists())
+        self.expect(init(pki, "heart"), DONE, "is ready")
+        self.expect(init(pki, "heart"), FAILED, "already")
 
     def test_secrets_are_made_private(self):
         for secret in [world.federation.work / "pki/root.key",
@@ -289,6 +355,12 @@ class Json(Case):
         self.check_keys("run status participants", report["participants"][0])
         self.check_keys("run status versions", report["versions"][0])
         self.assertEqual(report["current_version"], VERSIONS)
+        result = report["versions"][report["result_version"]]
+        for scores in (result["validation_scores"], result["test_scores"]):
+            self.check_keys("run status scores", scores)
+            self.assertEqual(scores["sites"], len(SITES))
+            self.assertTrue(0.5 < scores["auroc"] <= 1, scores)
+        self.assertAlmostEqual(sum(site["influence"] for site in report["participants"]), 1)
         for command in (["run", "watch"], ["model", "list"]):
             again = self.keys("run status", world.admin(*command, world.run, "--json"))
             self.assertEqual(again, report)
@@ -301,6 +373,7 @@ class Json(Case):
         join = world.fresh("join")
         added = self.keys("site add", world.admin("site", "add", "later", "--out", join, "--json"))
         self.assertEqual((added["site_id"], added["file"]), ("later", str(join)))
+        self.assertFalse(added["earlier_join_file_ended"])
         key = world.fresh("key")
         recipient = self.keys("pki recipient", world.call("consilium", "pki", "recipient", "--out",
                                                           key, "--json"))
@@ -314,6 +387,7 @@ class Json(Case):
             "consilium-sim", "replay", export, "--key", key, "--json", "--aggregator-key",
             world.federation.admin_json("status")["signing_key"]))
         self.assertEqual(replay["mismatches"], [])
+        self.assertTrue(replay["signer_checked"])
         model = world.fresh("model.safetensors")
         self.assertIn("model_id", json.loads(self.expect(world.admin(
             "model", "export", world.run, "--out", model, "--json"), DONE).stdout))
@@ -325,10 +399,17 @@ class Json(Case):
     def test_run_to_its_purge(self):
         run = self.keys("run submit", world.admin("run", "submit", world.run_config,
                                                   "--json"))["run_id"]
-        self.assertIsInstance(json.loads(self.expect(world.admin("run", "stop", run, "--json"),
-                                                     DONE).stdout), dict)
+        self.assertFalse(self.keys("run stop", world.admin("run", "stop", run,
+                                                           "--json"))["had_ended"])
         self.expect(world.admin("run", "watch", run), DONE, "ended")
-        self.keys("run purge", world.admin("run", "purge", run, "--json"))
+        self.expect(world.admin("run", "stop", run), DONE, f"{run} has ended already")
+        # The models do not go with a word that does not name them.
+        self.expect(world.admin("run", "purge", run), WRONG_USAGE, "its result too",
+                    f"consilium model export {run}", "--with-models")
+        self.assertEqual(world.federation.run_report(run)["phase"], "ended")
+        self.expect(world.call("consilium", "run", "purge", "--help"), DONE, "ALL MODELS",
+                    "Can not be undone")
+        self.keys("run purge", world.admin("run", "purge", run, "--with-models", "--json"))
 
     def test_model(self):
         spec = world.source / "models/zoo/mlp.textproto"
@@ -368,8 +449,16 @@ class Json(Case):
         self.keys("agent init", world.call("consilium-agent", "init", "--store", store, "--json"))
         self.expect(world.admin("site", "add", "newcomer", "--out", join), DONE,
                     "consilium-agent enrol")
-        self.keys("agent enrol", world.call("consilium-agent", "enrol", "--store", store, "--join",
-                                            join, "--json"))
+        enrolled = self.keys("agent enrol", world.call(
+            "consilium-agent", "enrol", "--store", store, "--join", join, "--json"))
+        # What two people compare on the telephone.
+        shown = self.keys("site list sites", world.admin("site", "show", "newcomer", "--json"))
+        for name in ("certificate_sha256", "signing_key_sha256"):
+            self.assertEqual(shown[name], enrolled[name])
+        self.expect(world.admin("site", "show", "newcomer"), DONE,
+                    f"certificate  {enrolled['certificate_sha256']}",
+                    f"signing key  {enrolled['signing_key_sha256']}")
+        self.expect(world.admin("site", "show", "nobody"), FAILED, "consilium site list")
         # Once.
         self.expect(world.call("consilium-agent", "enrol", "--store", store, "--join", join),
                     FAILED, "TOKEN_REFUSED")
@@ -399,6 +488,36 @@ class Import(Case):
         listed = self.expect(world.call("consilium-agent", "data", "list", "--store", store), DONE)
         self.assertIn(f"{rows} rows (0 refused)", listed.stdout)
         self.expect(world.call(*command, bad), DONE, f"{rows} stored, 1 refused", "refused rows")
+
+
+class Text(Case):
+    SCORES = r"log-loss \d\.\d{3}, AUROC [01]\.\d{3} \(n \d+\)"
+
+    def test_how_good_the_model_is(self):
+        done = self.expect(world.admin("run", "status", world.run), DONE,
+                           "versions behind: updates")
+        self.assertRegex(done.stdout,
+                         rf"version \d+: validation {self.SCORES}; test {self.SCORES}\n")
+        self.assertEqual(len(re.findall(r" \d+\.\d% ", done.stdout)), len(SITES))
+        done = self.expect(world.admin("model", "list", world.run), DONE)
+        self.assertEqual(len(re.findall(self.SCORES, done.stdout)), VERSIONS + 1)
+        done = self.expect(world.admin("run", "watch", world.run), DONE)
+        self.assertRegex(done.stdout, rf"^version {VERSIONS}: validation {self.SCORES}")
+
+    def test_submit_tells_what_comes_next(self):
+        config = world.fresh("run.textproto")
+        text = world.run_config.read_text()
+        config.write_text(text + 'participation { sites: "nobody" }\n')
+        done = self.expect(world.admin("run", "submit", config), DONE,
+                           "approves this run by its id")
+        run = done.stdout.splitlines()[0]
+        self.assertIn(f"consilium-agent approve --store STORE --run {run}", done.stdout)
+        self.assertEqual(done.stderr, 'warning: the run waits for "nobody", which was not added: '
+                                      "consilium site add nobody\n")
+        self.expect(world.admin("run", "stop", run), DONE, "is stopping")
+        told = self.keys("run submit", world.admin("run", "submit", config, "--json"))
+        self.assertEqual(len(told["warnings"]), 1)
+        self.expect(world.admin("run", "stop", told["run_id"]), DONE)
 
 
 class Quiet(Case):
@@ -473,6 +592,9 @@ class Validate(Case):
         for old, new, words in [
                 ("learning_rate: 0.01", "learning_rate: -1",
                  "training.optimizer.sgd.learning_rate"),
+                ("stop {", 'participation { sites: "north" sites_min: 5 }\nstop {',
+                 "participation.sites_min"),
+                ("stop {", 'participation { sites: "St Mary" }\nstop {', "participation.sites"),
                 ("batch_examples: 16", "batch_examples: 4000000000", "training.batch_examples"),
                 ("validation: 0.15", "validation: 0.8", "data.split.validation"),
                 (f"versions_max: {VERSIONS}", "versions_max: 4000000000", "stop.versions_max"),
@@ -553,7 +675,7 @@ class Keys(Case):
         shutil.copytree(world.federation.work / "aggregator-key", f"{copy}-key")
         key = pathlib.Path(f"{copy}-key/aggregator.kek")
         world.federation.start_aggregator()
-        world.federation.start_agent(SITES[0])
+        world.start_first_agent()
         key.chmod(0o644)
         self.expect(world.call("consilium-aggregator", "serve", "--data", copy), FAILED,
                     "chmod 600")
@@ -585,7 +707,7 @@ class Audit(Case):
         copy = world.federation.copy_to(world.fresh("federation"))
         spoilt = world.federation.copy_to(world.fresh("federation"))
         world.federation.start_aggregator()
-        world.federation.start_agent(SITES[0])
+        world.start_first_agent()
         copy.start_aggregator()
         try:
             self.assertTrue(copy.admin_json("audit", "verify")["intact"])

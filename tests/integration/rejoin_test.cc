@@ -76,11 +76,11 @@ class Rejoin : public ::testing::Test {
 
   absl::StatusOr<v1::JoinFile> AddSite(const v1::AddSiteRequest& request) {
     grpc::ClientContext context;
-    v1::JoinFile join;
+    v1::AddSiteResponse response;
     const absl::Status status =
-        FromGrpcStatus(aggregator_.admin().AddSite(&context, request, &join));
+        FromGrpcStatus(aggregator_.admin().AddSite(&context, request, &response));
     if (!status.ok()) return status;
-    return join;
+    return response.join_file();
   }
   void Enrol(const v1::JoinFile& join) {
     std::string text;

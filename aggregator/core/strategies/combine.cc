@@ -44,6 +44,23 @@ double ProductOf(const std::vector<WeightFactor>& factors) {
 // 1/total; a total of nothing (weights so small that they are 0) folds nothing.
 double Inverse(double total) { return total > 0 ? 1 / total : 0; }
 
+struct BufferTotals {
+  double weights = 0;
+  double count = 0;
+};
+
+double NormalisationOfBuffer(NormalisationStage stage, const BufferTotals& totals) {
+  switch (stage) {
+    case NormalisationStage::kCount:
+      return Inverse(totals.count);
+    case NormalisationStage::kWeights:
+      return Inverse(totals.weights);
+    case NormalisationStage::kMembersAndCount:
+      break;  // Of a table: no preset has it with a buffer.
+  }
+  return 0;
+}
+
 void AppendLearningRate(const Stages& stages, double learning_rate, Contribution& contribution) {
   if (PlaceOfLearningRate(stages.server) == LearningRatePlace::kInCoefficients) {
     contribution.factors.push_back({Kind::kServerStep, learning_rate});
@@ -94,9 +111,8 @@ std::vector<Contribution> CombineBuffer(const RunState& run, Batch batch, double
     weights += ProductOf(entry.factors);
     out.push_back(std::move(entry));
   }
-  const double normalisation = stages.normalisation == NormalisationStage::kWeights
-                                   ? Inverse(weights)
-                                   : Inverse(static_cast<double>(batch.size()));
+  const double normalisation = NormalisationOfBuffer(
+      stages.normalisation, {.weights = weights, .count = static_cast<double>(batch.size())});
   for (Contribution& entry : out) {
     entry.factors.push_back({Kind::kNormalisation, normalisation});
     AppendLearningRate(stages, learning_rate, entry);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "protocol/core/files.h"
+#include "protocol/rpc/pki.h"
 #include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/journal_export.h"
@@ -50,10 +51,12 @@ class Admin : public ::testing::Test {
     while (reader->Read(&chunk)) file << chunk.data();
     return FromGrpcStatus(reader->Finish());
   }
-  absl::StatusOr<uint64_t> Purge() {
+  enum class Models { kToo, kNotNamed };
+  absl::StatusOr<uint64_t> Purge(Models models = Models::kToo) {
     grpc::ClientContext context;
     v1::PurgeRunRequest request;
     request.set_run_id(run_);
+    request.set_with_models(models == Models::kToo);
     v1::PurgeRunResponse response;
     const absl::Status status =
         FromGrpcStatus(aggregator_.admin().PurgeRun(&context, request, &response));
@@ -108,6 +111,67 @@ TEST_F(Admin, ListsSitesByState) {
   EXPECT_EQ(sites.sites(0).site_id(), "north");
   EXPECT_EQ(sites.sites(0).state(), "attached");
   EXPECT_EQ(sites.sites(1).state(), "invited");
+  // What the site's own enrolment prints.
+  EXPECT_EQ(sites.sites(0).signing_key_sha256(),
+            ToHex(Sha256Of(site_.store().KeyPair().public_key())));
+  const auto certificate = Certificate::FromPem(
+      *ReadFile(site_.store().certificate_folder + "/current/chain.pem", 1 << 16));
+  EXPECT_EQ(sites.sites(0).certificate_sha256(), ToHex(certificate->Fingerprint()));
+  EXPECT_EQ(sites.sites(1).signing_key_sha256(), "");
+}
+
+TEST_F(Admin, SaysThatAJoinFileTakesThePlaceOfAnother) {
+  const auto add = [this] {
+    grpc::ClientContext context;
+    v1::AddSiteRequest request;
+    request.set_site_id("south");
+    v1::AddSiteResponse response;
+    EXPECT_THAT(FromGrpcStatus(aggregator_.admin().AddSite(&context, request, &response)), IsOk());
+    return response;
+  };
+  EXPECT_FALSE(add().earlier_join_file_ended());
+  EXPECT_TRUE(add().earlier_join_file_ended());
+}
+
+TEST_F(Admin, SubmitWarnsOfSitesThatCanNotCome) {
+  ASSERT_THAT(site_.Attach(), IsOk());
+  aggregator_.AddSite("invited");
+  grpc::ClientContext context;
+  v1::SubmitRunRequest request;
+  *request.mutable_plan() = *MakePlan(
+      {.config = R"(participation { sites: "north" sites: "invited" sites: "st-mary" })"});
+  v1::SubmitRunResponse response;
+  ASSERT_THAT(FromGrpcStatus(aggregator_.admin().SubmitRun(&context, request, &response)), IsOk());
+  EXPECT_THAT(
+      response.warnings(),
+      ::testing::ElementsAre(
+          ::testing::HasSubstr("\"invited\", which has not enrolled yet"),
+          ::testing::HasSubstr("\"st-mary\", which was not added: consilium site add st-mary")));
+}
+
+// The report's numbers are those of the sites' sums.
+TEST_F(Admin, ReportTellsHowGoodEachVersionIs) {
+  FakeSite south(aggregator_, "south");
+  ASSERT_THAT(site_.Attach(), IsOk());
+  ASSERT_THAT(south.Attach(), IsOk());
+  run_ = aggregator_.Submit(*MakePlan({.versions_max = 2}));
+  std::thread other([&south] { south.Participate(30); });
+  site_.Participate(10);
+  other.join();
+  const v1::RunReport report =
+      aggregator_.Await(run_, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  double influence = 0;
+  for (const v1::ParticipantReport& site : report.participants()) influence += site.influence();
+  EXPECT_DOUBLE_EQ(influence, 1);
+  ASSERT_EQ(report.result_version(), 2u);
+  const v1::VersionReport& result = report.versions(2);
+  EXPECT_EQ(result.validation_scores().sites(), 2u);
+  EXPECT_EQ(result.validation_scores().examples(), 20u);
+  EXPECT_DOUBLE_EQ(result.validation_scores().log_loss(), 5.0 / 3 / 10);
+  EXPECT_DOUBLE_EQ(result.validation_scores().accuracy(), 0.7);
+  EXPECT_FALSE(result.validation_scores().has_auroc());
+  EXPECT_DOUBLE_EQ(result.test_scores().log_loss(), 5.0 / 3 / 10);
+  EXPECT_FALSE(report.versions(0).has_test_scores());
 }
 
 TEST_F(Admin, RefusesAPlanThatIsNone) {
@@ -168,6 +232,10 @@ TEST_F(Admin, PurgesWhatHasEndedAndNothingElse) {
   EXPECT_THAT(Purge(), IsError(absl::StatusCode::kFailedPrecondition, "not ended"));
   site_.Participate(10);
   aggregator_.Await(run_, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  // The result would go with the rest: only who says so removes it.
+  EXPECT_THAT(Purge(Models::kNotNamed),
+              IsError(absl::StatusCode::kInvalidArgument, "its result too"));
+  EXPECT_THAT(site_.Fetch(run_, 0), IsOk());
   const auto removed = Purge();
   ASSERT_THAT(removed, IsOk());
   EXPECT_GE(*removed, 7);
@@ -197,6 +265,10 @@ TEST_F(Admin, StopEndsARunAndTellsItsSites) {
   const FakeSite::Update late = site_.MakeUpdate(site_.AwaitTask(), model);
   EXPECT_EQ(DetailOf(site_.Upload(late).status()).reason(), v1::RUN_ENDED);
   aggregator_.Await(run_, [](const v1::RunReport& r) { return r.phase() == "ended"; });
+  EXPECT_FALSE(response.had_ended());
+  grpc::ClientContext again;
+  ASSERT_THAT(FromGrpcStatus(aggregator_.admin().StopRun(&again, request, &response)), IsOk());
+  EXPECT_TRUE(response.had_ended());
 }
 
 TEST_F(Admin, StatusCountsWhatLives) {

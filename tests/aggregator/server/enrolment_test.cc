@@ -15,8 +15,10 @@
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/rpc/channels.h"
 #include "protocol/rpc/credentials.h"
+#include "protocol/rpc/join_token.h"
 #include "protocol/rpc/pki.h"
 #include "protocol/rpc/rpc_status.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "tests/aggregator/core/federation_fixture.h"
@@ -26,13 +28,18 @@
 namespace consilium::testing {
 namespace {
 
+void Sign(const SigningKey& key, v1::EnrolRequest& request) {
+  request.set_signing_public_key(ToBytes(key.public_key()));
+  request.set_signature(key.Sign(EnrolmentDigest(request)));
+}
+
 v1::EnrolRequest RequestOf(const v1::JoinFile& join) {
   v1::EnrolRequest request;
   request.set_site_id(join.site_id());
   request.set_token(join.token());
   const auto key = TlsKey::Generate();
   request.set_csr_pem(*key->MakeRequestPem());
-  request.set_signing_public_key(std::string(32, 'k'));
+  Sign(*SigningKey::Generate(), request);
   return request;
 }
 
@@ -78,12 +85,36 @@ TEST(Enrolment, RefusesARequestThatIsNone) {
   const v1::JoinFile join = aggregator.AddSite("north");
   v1::EnrolRequest request = RequestOf(join);
   request.set_csr_pem("no request");
+  Sign(*SigningKey::Generate(), request);
   EXPECT_THAT(Enrol(join, request), IsError(absl::StatusCode::kInvalidArgument, ""));
   request = RequestOf(join);
   request.set_signing_public_key("short");
   EXPECT_EQ(ReasonOf(Enrol(join, request)), v1::MALFORMED);
   // Neither has spent the token.
   EXPECT_THAT(Enrol(join, RequestOf(join)), IsOk());
+}
+
+// The public key of the signature's maker and of nobody else: a token alone does not make its
+// holder another site's double.
+TEST(Enrolment, RefusesAKeyThatTheSenderDoesNotHold) {
+  LiveAggregator aggregator;
+  FakeSite south(aggregator, "south");
+  const v1::JoinFile join = aggregator.AddSite("north");
+  const v1::EnrolRequest good = RequestOf(join);
+  v1::EnrolRequest request = good;
+  request.set_signing_public_key(ToBytes(south.store().KeyPair().public_key()));
+  const auto stolen = Enrol(join, request);
+  EXPECT_EQ(ReasonOf(stolen), v1::MALFORMED);
+  EXPECT_THAT(stolen, IsError(absl::StatusCode::kInvalidArgument, "not signed by the key"));
+  request = good;
+  request.clear_signature();
+  EXPECT_EQ(ReasonOf(Enrol(join, request)), v1::MALFORMED);
+  // The signature is over all of the request.
+  request = good;
+  request.set_csr_pem(*TlsKey::Generate()->MakeRequestPem());
+  EXPECT_EQ(ReasonOf(Enrol(join, request)), v1::MALFORMED);
+  // None of them has spent the token.
+  EXPECT_THAT(Enrol(join, good), IsOk());
 }
 
 // Its certificate has ended, or a copy of its store was first.
@@ -93,15 +124,14 @@ TEST(Enrolment, ASiteThatHasAttachedComesBackWithItsOwnStoreAlone) {
   ASSERT_THAT(site.Attach(), IsOk());
   const v1::JoinFile join = aggregator.AddSite("north", AggregatorAccess::Occasion::kAgain);
   v1::EnrolRequest request = RequestOf(join);
-  request.set_signing_public_key(std::string(32, '2'));
   const auto other_store = Enrol(join, request);
   EXPECT_EQ(ReasonOf(other_store), v1::TOKEN_REFUSED);
   EXPECT_THAT(other_store, IsError(absl::StatusCode::kPermissionDenied, "a new site name"));
 
   // Nothing has happened to the site, and the token is still good.
-  request.set_signing_public_key(site.store().signing_key);
   const TlsKey key = *TlsKey::Generate();
   request.set_csr_pem(*key.MakeRequestPem());
+  Sign(site.store().KeyPair(), request);
   const auto response = Enrol(join, request);
   ASSERT_THAT(response, IsOk());
   EXPECT_EQ(DetailOf(site.AwaitClosed()).reason(), v1::LEASE_FENCED);
@@ -125,12 +155,12 @@ TEST(Enrolment, ARevokedSiteStaysOut) {
   v1::RevokeSiteResponse revoked;
   ASSERT_THAT(FromGrpcStatus(aggregator.admin().RevokeSite(&context, revoke, &revoked)), IsOk());
   v1::EnrolRequest request = RequestOf(join);
-  request.set_signing_public_key(site.store().signing_key);
+  Sign(site.store().KeyPair(), request);
   EXPECT_FALSE(Enrol(join, request).ok());
   grpc::ClientContext again;
   v1::AddSiteRequest add;
   add.set_site_id("north");
-  v1::JoinFile none;
+  v1::AddSiteResponse none;
   EXPECT_THAT(FromGrpcStatus(aggregator.admin().AddSite(&again, add, &none)),
               IsError(absl::StatusCode::kFailedPrecondition, "was revoked, which is for good"));
 }

@@ -16,6 +16,7 @@
 #include "protocol/rpc/certificate_folder.h"
 #include "protocol/rpc/channels.h"
 #include "protocol/rpc/credentials.h"
+#include "protocol/rpc/join_token.h"
 #include "protocol/rpc/pki.h"
 #include "protocol/rpc/rpc_status.h"
 #include "protocol/wire/derived_seed.h"
@@ -36,15 +37,6 @@ T Must(absl::StatusOr<T> value) {
 
 void MustOk(const absl::Status& status) { ASSERT_TRUE(status.ok()) << status; }
 
-void MakePki(const std::string& folder, const std::string& federation) {
-  const CertificateAuthority root = Must(CertificateAuthority::CreateRoot(federation, absl::Now()));
-  const CertificateAuthority intermediate = Must(root.CreateIntermediate(absl::Now()));
-  MustOk(MakeFolders(folder));
-  MustOk(WriteFileDurably(folder + "/root.pem", root.certificate().ToPem()));
-  MustOk(intermediate.key().Write(folder + "/intermediate.key"));
-  MustOk(WriteFileDurably(folder + "/intermediate.pem", intermediate.certificate().ToPem()));
-}
-
 std::string RandomLease() {
   return ToBytes(Sha256Of(Must(SigningKey::Generate()).private_bytes().span()));
 }
@@ -61,6 +53,15 @@ class VectorSink final : public ModelSink {
 };
 
 }  // namespace
+
+void MakePki(const std::string& folder, const std::string& federation) {
+  const CertificateAuthority root = Must(CertificateAuthority::CreateRoot(federation, absl::Now()));
+  const CertificateAuthority intermediate = Must(root.CreateIntermediate(absl::Now()));
+  MustOk(MakeFolders(folder));
+  MustOk(WriteFileDurably(folder + "/root.pem", root.certificate().ToPem()));
+  MustOk(intermediate.key().Write(folder + "/intermediate.key"));
+  MustOk(WriteFileDurably(folder + "/intermediate.pem", intermediate.certificate().ToPem()));
+}
 
 AggregatorAccess::AggregatorAccess() : pki_(folder_.File("pki")), data_(folder_.File("agg")) {}
 
@@ -110,9 +111,9 @@ v1::JoinFile AggregatorAccess::AddSite(const std::string& site, Occasion occasio
   v1::AddSiteRequest request;
   request.set_site_id(site);
   request.set_again(occasion == Occasion::kAgain);
-  v1::JoinFile join;
-  MustOk(FromGrpcStatus(admin_->AddSite(&context, request, &join)));
-  return join;
+  v1::AddSiteResponse response;
+  MustOk(FromGrpcStatus(admin_->AddSite(&context, request, &response)));
+  return response.join_file();
 }
 
 std::string AggregatorAccess::Submit(const v1::RunPlan& plan) {
@@ -161,6 +162,11 @@ size_t AggregatorAccess::BlobFiles(const std::string& run) const {
   return files;
 }
 
+SigningKey SiteStore::KeyPair() const {
+  return Must(SigningKey::FromPrivateBytes(SecretBytes(std::span<const uint8_t>(
+      reinterpret_cast<const uint8_t*>(private_signing_key.data()), private_signing_key.size()))));
+}
+
 FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
     : aggregator_(aggregator), name_(site) {
   const v1::JoinFile join = aggregator.AddSite(site);
@@ -173,6 +179,7 @@ FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
   request.set_csr_pem(Must(key.MakeRequestPem()));
   const SigningKey signing = Must(SigningKey::Generate());
   request.set_signing_public_key(signing.public_key().data(), signing.public_key().size());
+  request.set_signature(signing.Sign(EnrolmentDigest(request)));
   const auto credentials = Must(TlsChannelCredentials(
       {.anchors = Must(TrustAnchors::FromPem(store_.root_pem)), .certificate_folder = ""}));
   const auto stub = v1::Enrolment::NewStub(
@@ -183,7 +190,9 @@ FakeSite::FakeSite(AggregatorAccess& aggregator, const std::string& site)
   MustOk(InstallCertificate(store_.certificate_folder, key, response.certificate_chain_pem()));
   store_.lease = response.initial_lease();
   store_.aggregator_key = response.aggregator_signing_key();
-  store_.signing_key = request.signing_public_key();
+  store_.private_signing_key.assign(
+      signing.private_bytes().data(),
+      signing.private_bytes().data() + signing.private_bytes().size());
   Connect();
 }
 

@@ -40,6 +40,9 @@ namespace consilium::testing {
 // Longer than anything here takes, so that a hang fails instead of hanging.
 inline constexpr absl::Duration kPatience = absl::Seconds(60);
 
+// What `consilium pki init` writes for an aggregator, without the root's key.
+void MakePki(const std::string& folder, const std::string& federation);
+
 // An aggregator of whatever process, known by its folders: what its operator and its sites need of
 // it. The folders go with this object.
 class AggregatorAccess {
@@ -98,9 +101,11 @@ struct SiteStore {
   std::string certificate_folder;
   std::string root_pem;
   std::string aggregator_key;
-  std::string signing_key;  // The public one.
-  std::string lease;        // That both sides last confirmed.
+  std::string private_signing_key;
+  std::string lease;  // That both sides last confirmed.
   uint64_t incarnation = 0;
+
+  SigningKey KeyPair() const;
 };
 
 class FakeSite final : public CoordinationLink::Handler {

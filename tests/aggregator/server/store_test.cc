@@ -63,7 +63,7 @@ TEST_F(StoreTest, TokensEndWithTheirTimeAndWithTheirUse) {
   std::string token;
   {
     const auto directory = SiteDirectory::Load(*store_);
-    token = *(*directory)->Invite(site, kNow, Invitation::Joining::kFirst);
+    token = (*directory)->Invite(site, kNow, Invitation::Joining::kFirst)->token;
     EXPECT_EQ(*(*directory)->CheckToken(token, site, kNow - absl::Seconds(1)),
               Invitation::Joining::kFirst);
     EXPECT_EQ(DetailOf((*directory)->CheckToken(token, site, kNow).status()).reason(),
@@ -90,7 +90,7 @@ TEST_F(StoreTest, ADroppedTokenIsGoneAlsoFromTheDisk) {
   const auto directory = SiteDirectory::Load(*store_);
   const SiteId site("north");
   const std::string token =
-      *(*directory)->Invite(site, kNow + absl::Hours(1), Invitation::Joining::kFirst);
+      (*directory)->Invite(site, kNow + absl::Hours(1), Invitation::Joining::kFirst)->token;
   ASSERT_THAT((*directory)->DropFirstToken(site), IsOk());
   ASSERT_THAT((*directory)->DropFirstToken(site), IsOk());
   EXPECT_FALSE((*directory)->CheckToken(token, site, kNow).ok());
@@ -103,7 +103,7 @@ class RenewalTest : public StoreTest {
     StoreTest::SetUp();
     directory_ = *SiteDirectory::Load(*store_);
     const std::string token =
-        *directory_->Invite(kSite, kNow + absl::Hours(1), Invitation::Joining::kFirst);
+        directory_->Invite(kSite, kNow + absl::Hours(1), Invitation::Joining::kFirst)->token;
     ASSERT_THAT(directory_->Enrol({.token_hash = JoinTokenHash(token),
                                    .site = kSite,
                                    .certificate_fingerprint = PeerOf(0).fingerprint,
@@ -253,10 +253,10 @@ TEST_F(StoreTest, DirectoryAdmitsWhatIsOnRecordOnly) {
   peer.name = {.federation = "f", .kind = PeerKind::kSite, .id = "north"};
   peer.fingerprint[0] = 1;
   EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_UNKNOWN);
-  const auto token = (*directory)->Invite(SiteId("north"), kNow, Invitation::Joining::kFirst);
-  ASSERT_THAT(token, IsOk());
+  const auto invited = (*directory)->Invite(SiteId("north"), kNow, Invitation::Joining::kFirst);
+  ASSERT_THAT(invited, IsOk());
   EXPECT_EQ(DetailOf((*directory)->Admit(peer)).reason(), v1::SITE_REVOKED);
-  EnrolledSite enrolled{.token_hash = JoinTokenHash(*token),
+  EnrolledSite enrolled{.token_hash = JoinTokenHash(invited->token),
                         .site = SiteId("north"),
                         .certificate_fingerprint = peer.fingerprint,
                         .certificate_ends = kNow};
