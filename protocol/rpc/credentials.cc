@@ -4,6 +4,7 @@
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_certificate_verifier.h>
 #include <grpcpp/security/tls_credentials_options.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -100,6 +101,9 @@ void InitRpc() {
     // takes several looks, runs into its time limit again and again.
     setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "200", 1);
     RouteLibraryLogs();
+    // gRPC's threads outlive main(). OpenSSL's cleanup at exit would take from under them what they
+    // may be using, and leave what they free when they end.
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
   });
 }
 
