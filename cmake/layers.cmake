@@ -116,11 +116,8 @@ function(consilium_library name)
   target_link_libraries(${name} ${kind} Threads::Threads)
 endfunction()
 
-# consilium_program(NAME SOURCES files... USES libs...): build/PRESET/bin/NAME. The target `programs`
-# builds all of them, and `cmake --install` copies them, so that they load LibTorch from
-# ../lib/consilium and from nowhere that its builder owns.
-add_custom_target(programs)
-function(consilium_program name)
+# consilium_executable(NAME SOURCES files... USES libs...): build/PRESET/bin/NAME.
+function(consilium_executable name)
   cmake_parse_arguments(P "" "" "SOURCES;USES" ${ARGN})
   consilium_needs_absent_torch(left_out ${P_USES})
   if(left_out)
@@ -129,8 +126,19 @@ function(consilium_program name)
   add_executable(${name} ${P_SOURCES})
   target_link_libraries(${name} PRIVATE ${P_USES} CLI11::CLI11)
   target_compile_definitions(${name} PRIVATE CONSILIUM_VERSION="${PROJECT_VERSION}")
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin
-                        INSTALL_RPATH "$ORIGIN/../lib/consilium")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+# consilium_program: an executable that people get. The target `programs` builds all of them, and
+# `cmake --install` copies them, so that they load LibTorch from ../lib/consilium and from nowhere
+# that its builder owns.
+add_custom_target(programs)
+function(consilium_program name)
+  consilium_executable(${name} ${ARGN})
+  if(NOT TARGET ${name})
+    return()
+  endif()
+  set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib/consilium")
   install(TARGETS ${name} RUNTIME DESTINATION bin COMPONENT programs)
   add_dependencies(programs ${name})
 endfunction()

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
-"""Installs the programs into a folder for the occasion, and looks where they load libraries from.
+"""Installs the programs into a folder for the occasion, and looks which they are and where they load
+libraries from.
 
 usage: check_install.py CMAKE BUILD
 
-A program that looks for libraries in a folder of whoever built it runs whatever is put there. Exits
-with 1 and a line for each such program.
+A program that looks for libraries in a folder of whoever built it runs whatever is put there. A
+build without LibTorch has fewer programs; nothing else than these is installed. Exits with 1 and a
+line for each violation.
 """
 
 import pathlib
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 
+PROGRAMS = {"consilium", "consilium-agent", "consilium-aggregator", "consilium-sim"}
 SEARCHED = re.compile(r"\((?:RPATH|RUNPATH)\).*\[(.*)\]")
 
 
@@ -30,6 +33,8 @@ def main():
         programs = sorted((pathlib.Path(prefix) / "bin").iterdir())
         wrong = [f"{program.name} loads libraries from {folder}" for program in programs
                  for folder in searched_folders(program) if not folder.startswith("$ORIGIN/")]
+    wrong += [f"{program.name} is none of the product's programs" for program in programs
+              if program.name not in PROGRAMS]
     print(f"{len(programs)} programs checked")
     for line in wrong:
         print(f"VIOLATION: {line}")
