@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Installs the programs into a folder for the occasion, and looks which they are and where they load
+"""Installs the programs into a folder for the occasion; looks which they are, and where they load
 libraries from.
 
 usage: check_install.py CMAKE BUILD
