@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "aggregator/core/evaluation.h"
 #include "aggregator/server/directives.h"
 #include "aggregator/server/site_log.h"
 #include "models/metrics/metrics.h"
@@ -21,6 +22,14 @@ namespace consilium {
 namespace {
 
 constexpr size_t kLeaseBytes = 32;
+
+// What one attach may be answered with at once: Welcome, a receipt for each that the site holds,
+// and for each open run its start, the versions to evaluate and its tasks. A shorter queue would
+// end the stream of an honest site at every attempt.
+static_assert(limits::kDirectiveQueueMax >=
+              1 + limits::kHeldReceiptsMax +
+                  limits::kSiteRunsOpenMax *
+                      (1 + federation::kEvaluationsAskedAgainMax + limits::kTasksInFlightMax));
 // Of what a site says about a refusal; longer text is cut.
 constexpr size_t kTextBytesMax = 400;
 constexpr size_t kVersionCharsMax = 64;

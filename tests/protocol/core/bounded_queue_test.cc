@@ -100,5 +100,17 @@ TEST(BoundedQueue, OneProducerKeepsItsOrder) {
   EXPECT_EQ(next, 1000);
 }
 
+TEST(BoundedQueue, PushOverIsTakenThoughItIsFullAndNotOnceItIsClosed) {
+  BoundedQueue<int> queue(1);
+  EXPECT_TRUE(queue.TryPush(1));
+  EXPECT_FALSE(queue.TryPush(2));
+  EXPECT_TRUE(queue.PushOver(3));
+  EXPECT_EQ(queue.size(), 2u);
+  EXPECT_EQ(queue.Pop(), 1);
+  EXPECT_EQ(queue.Pop(), 3);
+  queue.Close();
+  EXPECT_FALSE(queue.PushOver(4));
+}
+
 }  // namespace
 }  // namespace consilium
