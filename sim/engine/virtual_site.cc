@@ -304,8 +304,10 @@ void VirtualSite::Train(const site::Train& action) {
 void VirtualSite::FinishTraining() {
   const Training training = *std::exchange(training_, std::nullopt);
   const site::Train& action = training.action;
-  absl::StatusOr<SiteWork::Update> update =
-      work_.Train(engine_.runs().at(action.run), action, *training.base);
+  SiteWork::TrainOn on;
+  on.payload = *training.base;
+  if (action.kept.has_value()) on.kept = kept_.at(*action.kept);
+  absl::StatusOr<SiteWork::Update> update = work_.Train(engine_.runs().at(action.run), action, on);
   if (absl::IsFailedPrecondition(update.status())) {
     Handle(site::TrainFailed{action.run, action.task, std::string(update.status().message())});
     return;
@@ -316,6 +318,7 @@ void VirtualSite::FinishTraining() {
   }
   update->header->set_incarnation(incarnation_.value());
   const Digest id = UpdateIdOf(*update->header);
+  if (!update->kept.empty()) kept_[id] = std::move(update->kept);
   world_.updates[id] = std::make_shared<const std::vector<float>>(std::move(update->delta));
   Handle(site::TrainDone{action.run, action.task, id, std::move(update->header)});
 }
@@ -408,6 +411,7 @@ void VirtualSite::Execute(const site::Action& action) {
           [&](const site::DropModel& a) {
             models_.erase({a.run, a.version});
           },
+          [&](const site::DropKept& a) { kept_.erase(a.update); },
           [&](const site::SetTimer& a) {
             After(clock_.When(a.at) - world_.now(), site::TimerFired{a.timer});
           },
