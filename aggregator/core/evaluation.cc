@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/run_lifecycle.h"
 #include "aggregator/core/stopping.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "models/metrics/metrics.h"
 
 namespace consilium::federation {
@@ -34,7 +35,7 @@ void Announce(StepContext& step, const RunState& run, const SiteId& site, Versio
   announce.run = run.run;
   announce.version = version;
   announce.model_id = state.model_id;
-  announce.payload_bytes = run.elements * sizeof(float);
+  announce.payload_bytes = PayloadElements(run, version) * sizeof(float);
   const bool wanted = HasPart(run, evaluate) && !ReportsOf(state, evaluate).contains(site);
   announce.evaluate = wanted ? evaluate : v1::SPLIT_UNSPECIFIED;
   step.Emit(std::move(announce));

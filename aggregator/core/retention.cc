@@ -1,8 +1,10 @@
 #include "aggregator/core/retention.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "aggregator/core/evaluation.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "protocol/wire/vector_program.h"
 
 namespace consilium::federation {
@@ -14,6 +16,8 @@ void ForgetModel(StepContext& step, RunState& run, VersionState& version) {
   if (version.stored == VersionState::Stored::kForgotten) return;
   version.stored = VersionState::Stored::kForgotten;
   step.Emit(Forget{run.run, VectorName::Model(version.version)});
+  const std::optional<VectorName> control = ControlOf(run, version.version);
+  if (control.has_value()) step.Emit(Forget{run.run, *control});
 }
 
 // The oldest version that training or folding may still ask for.

@@ -132,7 +132,7 @@ struct VersionState {
   absl::Time committed_at;
   std::vector<Contribution> contributions;  // kNew in order of acceptance, then table entries.
   double server_learning_rate = 0;
-  std::vector<double> scalars;  // Of its program: ‖direction‖², ‖w‖².
+  std::vector<double> scalars;  // Of its program: ‖direction‖², ‖w‖²; with SCAFFOLD ‖c‖².
   std::map<SiteId, std::shared_ptr<const v1::MetricSums>> validation;
   std::map<SiteId, std::shared_ptr<const v1::MetricSums>> test;
   // By stop.select_by over all members, once each has reported; absent before, and where no site

@@ -39,7 +39,7 @@ class MemoryVectorStore::Writer final : public VectorWriter {
   }
 
   absl::Status Finish() override {
-    if (name_.kind == VectorName::Kind::kModel) {
+    if (name_.kind != VectorName::Kind::kState) {
       store_.vectors_[name_] = std::move(values_);
     } else {
       store_.staged_state_[{makes_, name_}] = std::move(values_);
@@ -88,9 +88,9 @@ absl::StatusOr<std::unique_ptr<VectorReader>> MemoryVectorStore::OpenForReading(
 
 absl::StatusOr<std::unique_ptr<VectorWriter>> MemoryVectorStore::OpenForWriting(
     const VectorName& name, Version makes) {
-  const bool is_model = name.kind == VectorName::Kind::kModel && name.number == makes.value();
-  if (!is_model && name.kind != VectorName::Kind::kState) {
-    return absl::InvalidArgumentError("a program writes its new model and state slots only");
+  const bool is_own = name == VectorName::Model(makes) || name == VectorName::Control(makes);
+  if (!is_own && name.kind != VectorName::Kind::kState) {
+    return absl::InvalidArgumentError("a program writes its own version and state slots only");
   }
   return std::make_unique<Writer>(*this, name, makes);
 }

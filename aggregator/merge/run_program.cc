@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -65,7 +66,8 @@ struct Plan {
   std::vector<Written> written;
   std::vector<std::unique_ptr<VectorReader>> readers;
   std::vector<PlannedStep> steps;
-  size_t result = 0;  // Index in `written`; without a writer where it is scratch.
+  size_t result = 0;              // Index in `written`; without a writer where it is scratch.
+  std::optional<size_t> control;  // Index in `written`.
   size_t scalars = 0;
 };
 
@@ -90,7 +92,8 @@ class Planner {
  private:
   absl::Status OpenResults() {
     const bool makes_model = program_.result.kind == Kind::kModel;
-    if (!makes_model && (program_.result.kind != Kind::kScratch || !program_.state_slots.empty())) {
+    const bool keeps_more = !program_.state_slots.empty() || program_.control.has_value();
+    if (!makes_model && (program_.result.kind != Kind::kScratch || keeps_more)) {
       return absl::InvalidArgumentError(
           "a program's result is a model, or scratch where it keeps no state");
     }
@@ -99,6 +102,14 @@ class Planner {
     const Version makes(program_.result.number);
     CONSILIUM_ASSIGN_OR_RETURN(plan_.written[plan_.result].writer,
                                store_.OpenForWriting(program_.result, makes));
+    if (program_.control.has_value()) {
+      if (*program_.control != VectorName::Control(makes)) {
+        return absl::InvalidArgumentError("a control variate is of the version that is made");
+      }
+      plan_.control = AddWritten(*program_.control);
+      CONSILIUM_ASSIGN_OR_RETURN(plan_.written[*plan_.control].writer,
+                                 store_.OpenForWriting(*program_.control, makes));
+    }
     for (const uint64_t slot : program_.state_slots) {
       const VectorName name = VectorName::State(slot);
       if (written_.contains(name)) return absl::InvalidArgumentError("a state slot named twice");
@@ -212,14 +223,20 @@ class Planner {
   std::map<VectorName, Operand> read_;
 };
 
+// The leaves of a shard: of the result, and of the control variate where there is one.
+struct Leaves {
+  Digest result = {};
+  Digest control = {};
+};
+
 // The buffers of one shard in the making: one for each written vector, two for what is read.
 class Workspace {
  public:
   explicit Workspace(const Plan& plan)
       : plan_(plan), capacity_(ShardSize(plan.elements, 0)), buffers_(plan.written.size()) {}
 
-  // All steps on one shard; its scalars go to `scalars`, its leaf of the result to `leaf`.
-  absl::Status Run(size_t shard, std::span<double> scalars, Digest& leaf) {
+  // All steps on one shard; its scalars go to `scalars`, its leaves to `leaves`.
+  absl::Status Run(size_t shard, std::span<double> scalars, Leaves& leaves) {
     shard_ = shard;
     size_ = ShardSize(plan_.elements, shard);
     for (size_t i = 0; i < buffers_.size(); ++i) {
@@ -230,9 +247,10 @@ class Workspace {
       const Written& written = plan_.written[i];
       if (written.writer == nullptr) continue;
       CONSILIUM_ASSIGN_OR_RETURN(std::span<float> values, Touch(i));
-      if (i == plan_.result) {
-        leaf = MerkleLeaf({reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()});
-      }
+      const std::span<const uint8_t> bytes = {reinterpret_cast<const uint8_t*>(values.data()),
+                                              values.size_bytes()};
+      if (i == plan_.result) leaves.result = MerkleLeaf(bytes);
+      if (i == plan_.control) leaves.control = MerkleLeaf(bytes);
       CONSILIUM_RETURN_IF_ERROR(written.writer->Write(shard, values));
     }
     return absl::OkStatus();
@@ -433,7 +451,14 @@ class WorkspacePool {
 // What the shards brought; each shard writes only its own part.
 struct ShardResults {
   std::vector<double> scalars;  // [shard][scalar]
-  std::vector<Digest> leaves;
+  std::vector<Leaves> leaves;
+
+  Digest RootOf(Digest Leaves::*part) const {
+    std::vector<Digest> digests;
+    digests.reserve(leaves.size());
+    for (const Leaves& shard : leaves) digests.push_back(shard.*part);
+    return MerkleRoot(digests);
+  }
 };
 
 absl::Status RunShards(const Plan& plan, Executor* executor, ShardResults& results) {
@@ -480,7 +505,10 @@ absl::StatusOr<ProgramResult> RunProgram(const VectorProgram& program, VectorSto
     result.scalars[i % plan.scalars] += shards.scalars[i];
   }
   if (plan.written[plan.result].writer != nullptr) {
-    result.payload_root = MerkleRoot(shards.leaves);
+    result.payload_root = shards.RootOf(&Leaves::result);
+  }
+  if (plan.control.has_value()) {
+    result.payload_root = MerkleRootOfTwo(result.payload_root, shards.RootOf(&Leaves::control));
   }
   return result;
 }

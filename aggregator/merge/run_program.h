@@ -24,10 +24,10 @@ namespace consilium {
 //
 // NOT_FOUND: a model or update that the store does not have. INVALID_ARGUMENT: a step that writes
 // an update, a model that is not the result, or a slot that is not in `state_slots`; state slots
-// without a model as result; one vector in two roles of an optimizer step, or of a trimmed mean; a
-// step over no vectors, or more than kStepVectorsMax; a trimmed mean that cuts all. Else as the
-// store says.
-// After an error nothing of the program remains visible.
+// or a control variate without a model as result, or a control variate of another version; one
+// vector in two roles of an optimizer step, or of a trimmed mean; a step over no vectors, or more
+// than kStepVectorsMax; a trimmed mean that cuts all. Else as the store says. After an error
+// nothing of the program remains visible.
 absl::StatusOr<ProgramResult> RunProgram(const VectorProgram& program, VectorStore& store,
                                          Executor* executor);
 

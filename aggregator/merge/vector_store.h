@@ -59,13 +59,13 @@ class VectorStore {
   // Floats in every vector of the run.
   virtual uint64_t elements() const = 0;
 
-  // A model, an update, or a state slot as of the last committed version. NOT_FOUND where it was
-  // never written.
+  // A model, a control variate, an update, or a state slot as of the last committed version.
+  // NOT_FOUND where it was never written.
   virtual absl::StatusOr<std::unique_ptr<VectorReader>> OpenForReading(const VectorName& name) = 0;
 
-  // A model (`name.number` == `makes`), or a state slot beside the current one, by the program
-  // that makes version `makes`. Replaces what an earlier run of the same program left.
-  // INVALID_ARGUMENT for another kind.
+  // A model or control variate (`name.number` == `makes`), or a state slot beside the current one,
+  // by the program that makes version `makes`. Replaces what an earlier run of the same program
+  // left. INVALID_ARGUMENT for another kind.
   virtual absl::StatusOr<std::unique_ptr<VectorWriter>> OpenForWriting(const VectorName& name,
                                                                        Version makes) = 0;
 

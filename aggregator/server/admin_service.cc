@@ -346,8 +346,8 @@ grpc::Status AdminService::ExportModel(grpc::ServerContext*, const v1::ExportMod
                                        grpc::ServerWriter<v1::Chunk>* writer) {
   const absl::StatusOr<Version> version = VersionToExport(*request);
   if (!version.ok()) return ToGrpcStatus(version.status());
-  absl::StatusOr<ModelPayload> model =
-      OpenModel(parts_.runs, parts_.vectors, RunId(request->run_id()), *version);
+  absl::StatusOr<ModelPayload> model = OpenModel(
+      parts_.runs, parts_.vectors, RunId(request->run_id()), *version, ModelParts::kWeights);
   if (!model.ok()) return ToGrpcStatus(model.status());
   const uint64_t bytes = model->header.payload_bytes();
   v1::Chunk first;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "aggregator/merge/vector_store.h"
 #include "aggregator/server/journal_head.h"
 #include "privacy/at_rest/hash_chain.h"
@@ -19,6 +20,7 @@ struct NamedBlob {
   RunId run;
   uint64_t elements = 0;
   Digest name = {};
+  std::optional<Digest> control;  // The blob of the control variate that the root covers, too.
   std::optional<Digest> payload_root;
   std::string what;
 };
@@ -29,26 +31,26 @@ std::vector<NamedBlob> BlobsOf(const federation::RunState& run, const EngineLoop
   for (const federation::VersionState& version : run.versions) {
     const VectorName name = VectorName::Model(version.version);
     if (engine.IsForgotten(run.run, name)) continue;
-    blobs.push_back({run.run, run.elements, *vectors.BlobOf(name), version.payload_root,
-                     absl::StrCat("version ", version.version.value())});
+    const std::optional<VectorName> control = federation::ControlOf(run, version.version);
+    blobs.push_back({run.run, run.elements, *vectors.BlobOf(name),
+                     control.has_value() ? vectors.BlobOf(*control) : std::nullopt,
+                     version.payload_root, absl::StrCat("version ", version.version.value())});
   }
   for (const auto& [site, participant] : run.participants) {
     for (const auto& [task, state] : participant.tasks) {
       if (!engine.IsNamed({.run = run.run, .site = site, .task = task, .update = state.update})) {
         continue;
       }
-      blobs.push_back({run.run, run.elements, state.update, std::nullopt,
+      blobs.push_back({run.run, run.elements, state.update, std::nullopt, std::nullopt,
                        absl::StrCat("update of ", site.value(), " for task ", task.value())});
     }
   }
   return blobs;
 }
 
-absl::Status CheckBlob(const NamedBlob& blob, RunVectors& vectors) {
-  CONSILIUM_ASSIGN_OR_RETURN(const std::shared_ptr<SealedVectors> of_run,
-                             vectors.Get(blob.run, blob.elements));
-  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobReader reader, of_run->blobs().Read(blob.name));
-  if (reader.size() != blob.elements * sizeof(float)) {
+absl::StatusOr<Digest> RootOf(BlobStore& blobs, const Digest& name, uint64_t elements) {
+  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobReader reader, blobs.Read(name));
+  if (reader.size() != elements * sizeof(float)) {
     return absl::DataLossError("has another size than the run's model");
   }
   MerkleHasher hash;
@@ -57,7 +59,19 @@ absl::Status CheckBlob(const NamedBlob& blob, RunVectors& vectors) {
     if (!record.has_value()) break;
     hash.Update(*record);
   }
-  if (blob.payload_root.has_value() && hash.Finish() != *blob.payload_root) {
+  return hash.Finish();
+}
+
+absl::Status CheckBlob(const NamedBlob& blob, RunVectors& vectors) {
+  CONSILIUM_ASSIGN_OR_RETURN(const std::shared_ptr<SealedVectors> of_run,
+                             vectors.Get(blob.run, blob.elements));
+  CONSILIUM_ASSIGN_OR_RETURN(Digest root, RootOf(of_run->blobs(), blob.name, blob.elements));
+  if (blob.control.has_value()) {
+    CONSILIUM_ASSIGN_OR_RETURN(const Digest second,
+                               RootOf(of_run->blobs(), *blob.control, blob.elements));
+    root = MerkleRootOfTwo(root, second);
+  }
+  if (blob.payload_root.has_value() && root != *blob.payload_root) {
     return absl::DataLossError("is not what the journal says");
   }
   return absl::OkStatus();

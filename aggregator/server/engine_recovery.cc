@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "aggregator/server/engine_loop.h"
 #include "aggregator/server/journal_head.h"
 #include "consilium/v1/journal.pb.h"
@@ -91,6 +92,8 @@ absl::Status EngineLoop::Sweep(const federation::RunState& run, SealedVectors& v
   };
   for (const federation::VersionState& version : run.versions) {
     keep(VectorName::Model(version.version));
+    const std::optional<VectorName> control = federation::ControlOf(run, version.version);
+    if (control.has_value()) keep(*control);
   }
   for (const auto& [site, participant] : run.participants) {
     for (const auto& [task, state] : participant.tasks) {

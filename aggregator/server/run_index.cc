@@ -1,6 +1,7 @@
 #include "aggregator/server/run_index.h"
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "consilium/v1/errors.pb.h"
 #include "models/spec/run_plan.h"
 #include "protocol/wire/hash.h"
@@ -43,7 +44,8 @@ void RunIndex::Refresh(const federation::RunState& run, const std::set<SiteId>& 
     }
   }
   for (size_t i = entry.models.size(); i < run.versions.size(); ++i) {
-    entry.models.push_back({run.versions[i].model_id, run.versions[i].payload_root});
+    entry.models.push_back({run.versions[i].model_id, run.versions[i].payload_root,
+                            federation::PayloadElements(run, Version(i)) * sizeof(float)});
   }
   entry.facts.versions = entry.models.size();
 }
@@ -89,7 +91,7 @@ absl::StatusOr<v1::ModelHeader> RunIndex::FindModel(const RunId& run, Version ve
   header.set_model_id(ToBytes(model.model_id));
   header.set_layout_hash(ToBytes(entry.facts.layout_hash));
   header.set_encoding(v1::F32);
-  header.set_payload_bytes(entry.facts.payload_bytes);
+  header.set_payload_bytes(model.payload_bytes);
   header.set_payload_root(ToBytes(model.payload_root));
   return header;
 }

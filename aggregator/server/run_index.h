@@ -34,8 +34,8 @@ class RunIndex {
   struct Facts {
     Digest layout_hash = {};
     uint64_t elements = 0;
-    uint64_t payload_bytes = 0;
-    size_t features = 0;  // Of its contract.
+    uint64_t payload_bytes = 0;  // Of an update.
+    size_t features = 0;         // Of its contract.
     Digest plan_hash = {};
     uint64_t versions = 0;
     federation::RunPhase phase = federation::RunPhase::kOffered;
@@ -66,6 +66,7 @@ class RunIndex {
   struct Model {
     Digest model_id = {};
     Digest payload_root = {};
+    uint64_t payload_bytes = 0;
   };
   struct Entry {
     Facts facts;

@@ -139,15 +139,18 @@ Digest SealedVectors::StateBlob(uint64_t slot, Version version) const {
       .Finish();
 }
 
+Digest SealedVectors::VersionBlob(absl::string_view domain, Version version) const {
+  return FieldHasher(domain).Add(absl::string_view(run_.value())).Add(version.value()).Finish();
+}
+
 std::optional<Digest> SealedVectors::BlobOf(const VectorName& name) const {
   switch (name.kind) {
     case VectorName::Kind::kUpdate:
       return name.update;
     case VectorName::Kind::kModel:
-      return FieldHasher("consilium.model_blob.v1")
-          .Add(absl::string_view(run_.value()))
-          .Add(name.number)
-          .Finish();
+      return VersionBlob("consilium.model_blob.v1", Version(name.number));
+    case VectorName::Kind::kControl:
+      return VersionBlob("consilium.control_blob.v1", Version(name.number));
     case VectorName::Kind::kState: {
       absl::MutexLock lock(&mu_);
       const auto it = current_state_.find(name.number);
@@ -194,12 +197,12 @@ absl::StatusOr<std::unique_ptr<VectorReader>> SealedVectors::OpenForReading(
 absl::StatusOr<std::unique_ptr<VectorWriter>> SealedVectors::OpenForWriting(const VectorName& name,
                                                                             Version makes) {
   Writer::Target target{.elements = elements_, .kind = name.kind};
-  if (name.kind == VectorName::Kind::kModel && name.number == makes.value()) {
+  if (name == VectorName::Model(makes) || name == VectorName::Control(makes)) {
     target.name = *BlobOf(name);
   } else if (name.kind == VectorName::Kind::kState) {
     target.name = StateBlob(name.number, makes);
   } else {
-    return absl::InvalidArgumentError("a program writes its own model and state slots only");
+    return absl::InvalidArgumentError("a program writes its own version and state slots only");
   }
   CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter blob, blobs_->NewWriter());
   return std::make_unique<Writer>(target, blobs_, cache_, std::move(blob));

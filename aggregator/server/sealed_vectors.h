@@ -2,6 +2,7 @@
 // A blob is known by a digest that names the vector, and is opened under that name alone:
 //   update    its update id
 //   model     H("consilium.model_blob.v1", run, version)
+//   control   H("consilium.control_blob.v1", run, version)
 //   state     H("consilium.state_blob.v1", run, slot, version whose program wrote it)
 // A program that runs again after a crash writes the same bytes under the same name. Which state
 // slot is current is a function of the journal: the caller says which slots each program writes
@@ -24,6 +25,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "aggregator/merge/vector_store.h"
 #include "aggregator/server/vector_cache.h"
@@ -47,7 +49,8 @@ class SealedVectors final : public VectorStore {
   void NoteProgram(Version makes, const std::vector<uint64_t>& state_slots)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The blob of a model, an update, or a current state slot; nothing for a slot never written.
+  // The blob of a model, a control variate, an update, or a current state slot; nothing for a slot
+  // never written.
   std::optional<Digest> BlobOf(const VectorName& name) const ABSL_LOCKS_EXCLUDED(mu_);
   // Retention: removes the vector's blob, if it is there.
   absl::Status Remove(const VectorName& name);
@@ -61,6 +64,7 @@ class SealedVectors final : public VectorStore {
   class MemoryReader;
   class BlobReader;
   class Writer;
+  Digest VersionBlob(absl::string_view domain, Version version) const;
   Digest StateBlob(uint64_t slot, Version version) const;
 
   const RunId run_;

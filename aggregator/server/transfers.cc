@@ -47,6 +47,23 @@ class VectorPayload final : public PayloadSource {
   const uint64_t elements_;
 };
 
+// Two vectors of one size, one after the other.
+class TwoPayloads final : public PayloadSource {
+ public:
+  TwoPayloads(std::unique_ptr<PayloadSource> first, std::unique_ptr<PayloadSource> second,
+              uint64_t bytes_each)
+      : first_(std::move(first)), second_(std::move(second)), bytes_each_(bytes_each) {}
+
+  absl::StatusOr<SharedBytes> Read(uint64_t offset) override {
+    return offset < bytes_each_ ? first_->Read(offset) : second_->Read(offset - bytes_each_);
+  }
+
+ private:
+  const std::unique_ptr<PayloadSource> first_;
+  const std::unique_ptr<PayloadSource> second_;
+  const uint64_t bytes_each_;
+};
+
 // What an update adds to the journal, generously.
 constexpr size_t kUpdateInputBytes = 512;
 
@@ -144,9 +161,9 @@ absl::StatusOr<Download> OpenDownload(const TransferParts& parts, const PeerIden
                    absl::StrCat("the site takes no part in the run ", request.run_id(),
                                 ", so its models are not for it"));
   }
-  CONSILIUM_ASSIGN_OR_RETURN(
-      ModelPayload model,
-      OpenModel(parts.runs, parts.vectors, RunId(request.run_id()), Version(request.version())));
+  CONSILIUM_ASSIGN_OR_RETURN(ModelPayload model,
+                             OpenModel(parts.runs, parts.vectors, RunId(request.run_id()),
+                                       Version(request.version()), ModelParts::kAll));
   Download download;
   download.header = std::move(model.header);
   download.payload = std::move(model.payload);
@@ -156,22 +173,33 @@ absl::StatusOr<Download> OpenDownload(const TransferParts& parts, const PeerIden
 }  // namespace
 
 absl::StatusOr<ModelPayload> OpenModel(const RunIndex& runs, RunVectors& vectors, const RunId& run,
-                                       Version version) {
+                                       Version version, ModelParts parts) {
   ModelPayload model;
   CONSILIUM_ASSIGN_OR_RETURN(model.header, runs.FindModel(run, version));
   CONSILIUM_ASSIGN_OR_RETURN(const RunIndex::Facts facts, runs.Find(run));
-  auto reader = [&]() -> absl::StatusOr<std::unique_ptr<VectorReader>> {
+  const auto open = [&](const VectorName& name) -> absl::StatusOr<std::unique_ptr<PayloadSource>> {
     CONSILIUM_ASSIGN_OR_RETURN(const std::shared_ptr<SealedVectors> of_run,
                                vectors.Get(run, facts.elements));
-    return of_run->OpenForReading(VectorName::Model(version));
-  }();
-  if (absl::IsNotFound(reader.status())) {
+    CONSILIUM_ASSIGN_OR_RETURN(std::shared_ptr<const VectorReader> reader,
+                               of_run->OpenForReading(name));
+    return std::make_unique<VectorPayload>(std::move(reader), facts.elements);
+  };
+  auto payload = open(VectorName::Model(version));
+  const bool has_control = model.header.payload_bytes() > facts.payload_bytes;
+  if (payload.ok() && has_control && parts == ModelParts::kAll) {
+    auto control = open(VectorName::Control(version));
+    payload = control.ok()
+                  ? absl::StatusOr<std::unique_ptr<PayloadSource>>(std::make_unique<TwoPayloads>(
+                        *std::move(payload), *std::move(control), facts.payload_bytes))
+                  : control.status();
+  }
+  if (absl::IsNotFound(payload.status())) {
     return Refusal(v1::VERSION_UNKNOWN, absl::StrCat("version ", version.value(), " of run ",
                                                      run.value(), " is not kept any more"));
   }
-  if (!reader.ok()) return Refusal(v1::STORAGE, reader.status().message());
-  model.payload = std::make_unique<VectorPayload>(
-      std::shared_ptr<const VectorReader>(*std::move(reader)), facts.elements);
+  if (!payload.ok()) return Refusal(v1::STORAGE, payload.status().message());
+  if (parts == ModelParts::kWeights) model.header.set_payload_bytes(facts.payload_bytes);
+  model.payload = *std::move(payload);
   return model;
 }
 

@@ -5,6 +5,7 @@
 #ifndef CONSILIUM_AGGREGATOR_SERVER_TRANSFERS_H_
 #define CONSILIUM_AGGREGATOR_SERVER_TRANSFERS_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -32,15 +33,18 @@ struct TransferParts {
 
 TransferHandlers MakeTransferHandlers(const TransferParts& parts);
 
+// What of a version: its weights, or also the control variate that sites fetch after them.
+enum class ModelParts : uint8_t { kWeights, kAll };
+
 // A model version's payload, a shard at a time: the cache's one copy for everybody where it is
 // there, else records of the sealed blob. Refusals RUN_UNKNOWN, VERSION_UNKNOWN, RUN_ENDED,
-// STORAGE.
+// STORAGE. The header's root is that of all parts.
 struct ModelPayload {
   v1::ModelHeader header;
   std::unique_ptr<PayloadSource> payload;
 };
 absl::StatusOr<ModelPayload> OpenModel(const RunIndex& runs, RunVectors& vectors, const RunId& run,
-                                       Version version);
+                                       Version version, ModelParts parts);
 
 }  // namespace consilium
 

@@ -57,6 +57,9 @@ void CheckTrigger(const Config& config, const PresetTraits& traits, Complaints& 
     complaints.Add(path, is_bounded ? "must be bounded with STALE_SYNCHRONOUS; without a bound on "
                                       "who is ahead it would be another rule"
                                     : "bounded belongs to STALE_SYNCHRONOUS only");
+  } else if (traits.triggers == PresetTraits::Triggers::kBarrier && !trigger.has_barrier()) {
+    complaints.Add(path, "must be a barrier with " + Config::Preset_Name(config.preset()) +
+                             ", whose sites keep something from round to round; remove it");
   } else if (trigger.has_bounded()) {
     complaints.Require(trigger.bounded().updates_ahead_max() <= kUpdatesAheadLimit,
                        path + ".bounded.updates_ahead_max", "must be from 1 to 1,000,000");
@@ -260,6 +263,12 @@ void CheckTrainingFits(const Config& config, const v1::TrainingConfig& training,
       complaints.Require(plain_sgd && training.proximal_mu() == 0, "training.optimizer",
                          "must be sgd without momentum, and proximal_mu 0, with FEDNOVA: the "
                          "number of steps measures how far a site has gone for plain SGD only");
+      return;
+    case Config::SCAFFOLD:
+      complaints.Require(
+          plain_sgd && training.proximal_mu() == 0, "training.optimizer",
+          "must be sgd without momentum, and proximal_mu 0, with SCAFFOLD: (x − y)/η "
+          "is the sum of a site's gradients for plain SGD only");
       return;
     case Config::DC_ASGD:
       complaints.Require(plain_sgd, "training.optimizer",

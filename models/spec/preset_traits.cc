@@ -56,6 +56,7 @@ constexpr PresetTraits kPresets[] = {
      .servers = Server::kThisOne,
      .rates = Rates::kCorrectable},
     {.preset = Config::FEDPROX, .rates = Rates::kCorrectable},
+    {.preset = Config::SCAFFOLD, .triggers = Triggers::kBarrier},
     {.preset = Config::FEDNOVA},
     {.preset = Config::ACE,
      .trigger = Trigger::kBuffer,
@@ -122,6 +123,11 @@ const PresetTraits* TraitsOf(Config::Preset preset) {
       std::find_if(std::begin(kPresets), std::end(kPresets),
                    [preset](const PresetTraits& traits) { return traits.preset == preset; });
   return row == std::end(kPresets) ? nullptr : row;
+}
+
+SiteKeeps KeptBySites(const v1::RunConfig& config) {
+  return config.aggregation().preset() == Config::SCAFFOLD ? SiteKeeps::kControlVariate
+                                                           : SiteKeeps::kNothing;
 }
 
 }  // namespace consilium

@@ -24,6 +24,7 @@ struct PresetTraits {
     kCounting,     // Buffer, interval: the rule divides by the number of updates.
     kEveryUpdate,  // A buffer of 1.
     kBounded,      // Bounded, and no other.
+    kBarrier,      // A barrier, and no other.
   };
   Triggers triggers = Triggers::kAny;
 
@@ -57,6 +58,13 @@ struct PresetTraits {
 // With the trigger `interval`, the most updates of one site that wait for a version: a site that
 // has so many gets no grant. So what a person approves has a bound (site_agent/core/tasks.h).
 inline constexpr uint32_t kIntervalUpdatesOfSiteMax = 10;
+
+// What a site keeps from task to task and never sends.
+enum class SiteKeeps : uint8_t {
+  kNothing,
+  kControlVariate,  // SCAFFOLD's c_i.
+};
+SiteKeeps KeptBySites(const v1::RunConfig& config);
 
 // Of `preset`; null where it is not built.
 const PresetTraits* TraitsOf(v1::AggregationConfig::Preset preset);

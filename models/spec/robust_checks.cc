@@ -35,7 +35,7 @@ bool MayCombine(Config::Preset preset) {
 
 // Whether the preset adds updates as they come, so that a shorter one counts less.
 bool AddsUpdates(Config::Preset preset) {
-  return preset != Config::FEDASYNC && preset != Config::DC_ASGD &&
+  return preset != Config::FEDASYNC && preset != Config::SCAFFOLD && preset != Config::DC_ASGD &&
          preset != Config::FEDBUFF_APPFL && preset != Config::FEDBUFF_PLATO;
 }
 
@@ -208,8 +208,8 @@ void CheckRobustness(const v1::RunConfig& config, Complaints& complaints) {
   complaints.Require(AddsUpdates(aggregation.preset()) || clip_norm == 0,
                      "aggregation.transform.clip_norm",
                      "has no place with " + Config::Preset_Name(aggregation.preset()) +
-                         ", which mixes models or compensates updates and does not add them as "
-                         "they are");
+                         ", which mixes models, compensates updates or reads a gradient out "
+                         "of them, and does not add them as they are");
   if (!aggregation.has_combine()) return;
   const v1::Combine& combine = aggregation.combine();
   const v1::Combine::KindCase own = CombineOf(aggregation.preset());

@@ -151,6 +151,11 @@ Digest MerkleRootOf(std::span<const uint8_t> bytes) {
   return hasher.Finish();
 }
 
+Digest MerkleRootOfTwo(const Digest& first, const Digest& second) {
+  const Digest roots[] = {first, second};
+  return MerkleRoot(roots);
+}
+
 FieldHasher::FieldHasher(absl::string_view domain) { Add(domain); }
 
 FieldHasher& FieldHasher::Add(uint64_t value) {

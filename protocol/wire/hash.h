@@ -70,6 +70,9 @@ class MerkleHasher {
 
 Digest MerkleRootOf(std::span<const uint8_t> bytes);
 
+// Of a payload of two vectors, one after the other: the node over their roots.
+Digest MerkleRootOfTwo(const Digest& first, const Digest& second);
+
 // A canonical digest of typed fields: each is hashed as its kind, its length where that varies,
 // and its little-endian bytes, so that no two lists of fields collide. `domain` separates uses.
 class FieldHasher {

@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "protocol/core/ids.h"
@@ -23,6 +24,7 @@ struct VectorName {
     kUpdate,   // An accepted update's Δ; `update` is its id. Read-only.
     kState,    // Server optimizer state kept between programs; `number` is the slot.
     kScratch,  // Starts as zeros, gone when the program ends; `number` tells them apart.
+    kControl,  // The server's control variate of a version (SCAFFOLD); `number` is the version.
   };
   Kind kind = Kind::kScratch;
   uint64_t number = 0;
@@ -32,6 +34,7 @@ struct VectorName {
   static VectorName Update(const Digest& id) { return {Kind::kUpdate, 0, id}; }
   static VectorName State(uint64_t slot) { return {Kind::kState, slot, {}}; }
   static VectorName Scratch(uint64_t number) { return {Kind::kScratch, number, {}}; }
+  static VectorName Control(Version v) { return {Kind::kControl, v.value(), {}}; }
   friend auto operator<=>(const VectorName&, const VectorName&) = default;
 };
 
@@ -100,7 +103,10 @@ struct VectorProgram {
   // State slots that become durable with the result. Written beside the old ones and switched
   // when the version commits, so that a program that runs again after a crash starts from the
   // same state.
-  std::vector<uint64_t> state_slots;
+  std::vector<uint64_t> state_slots = {};
+  // The control variate that is made with the result, of the same version: durable with it, and the
+  // second part of what sites fetch. The root is then MerkleRootOfTwo of the two.
+  std::optional<VectorName> control = {};
 };
 
 // What came out: the scalars of the steps, in order.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "aggregator/merge/memory_vector_store.h"
 #include "aggregator/merge/run_program.h"
 #include "models/spec/initial_values.h"
@@ -59,6 +60,7 @@ class Replayer {
   absl::StatusOr<ProgramResult> Run(const fed::DrawInitialModel& task);
   absl::Status TakeUpdate(const fed::UpdateStaged& staged);
   absl::StatusOr<TrainOutput> Retrain(const fed::UpdateStaged& staged);
+  std::span<const float> KeptBefore(const SiteId& site) const;
   absl::StatusOr<const SplitExamples*> ExamplesOf(const SiteId& site);
   MemoryVectorStore& Store();
   const fed::RunState* State() const;
@@ -69,6 +71,8 @@ class Replayer {
   std::unique_ptr<MemoryVectorStore> store_;
   std::map<uint64_t, Task> pending_;
   std::map<SiteId, SplitExamples> examples_;
+  std::map<Digest, std::vector<float>>
+      kept_;  // What was kept with an update that was trained again.
 };
 
 const fed::RunState* Replayer::State() const {
@@ -136,6 +140,15 @@ absl::StatusOr<const SplitExamples*> Replayer::ExamplesOf(const SiteId& site) {
   return &examples_.emplace(site, std::move(encoded)).first->second;
 }
 
+// What the site kept when it trained: that of the last of its updates that a version includes. It
+// trains no task before the ones before it have ended, so that this can be told from here.
+std::span<const float> Replayer::KeptBefore(const SiteId& site) const {
+  const fed::Participant& participant = State()->participants.at(site);
+  if (!participant.latest_folded.has_value()) return {};
+  const auto kept = kept_.find(participant.tasks.at(*participant.latest_folded).update);
+  return kept == kept_.end() ? std::span<const float>() : kept->second;
+}
+
 absl::StatusOr<TrainOutput> Replayer::Retrain(const fed::UpdateStaged& staged) {
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples, ExamplesOf(staged.site));
   CONSILIUM_ASSIGN_OR_RETURN(const auto base, Store().Get(VectorName::Model(staged.base)));
@@ -146,6 +159,13 @@ absl::StatusOr<TrainOutput> Replayer::Retrain(const fed::UpdateStaged& staged) {
   input.base = *base;
   input.local_steps = State()->participants.at(staged.site).tasks.at(staged.task).local_steps;
   input.examples = &examples->train;
+  const std::optional<VectorName> control = fed::ControlOf(*State(), staged.base);
+  std::shared_ptr<const std::vector<float>> control_values;
+  if (control.has_value()) {
+    CONSILIUM_ASSIGN_OR_RETURN(control_values, Store().Get(*control));
+    input.control = *control_values;
+  }
+  input.kept = KeptBefore(staged.site);
   ++result_.updates_retrained;
   return options_.trainer->Train(input);
 }
@@ -164,6 +184,7 @@ absl::Status Replayer::TakeUpdate(const fed::UpdateStaged& staged) {
           absl::StrFormat("%s, task %d: trained again, it is not update %s", staged.site.value(),
                           staged.task.value(), ToHex(staged.update)));
     }
+    if (!output.kept.empty()) kept_[staged.update] = std::move(output.kept);
     return Store().Put(name, std::move(output.delta));
   }
   auto found = recording_.updates.find(staged.update);

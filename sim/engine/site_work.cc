@@ -2,9 +2,11 @@
 
 #include <string>
 
+#include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
+#include "site_agent/core/fetched_model.h"
 #include "site_agent/ingest/encode.h"
 
 namespace consilium {
@@ -84,16 +86,19 @@ absl::StatusOr<std::shared_ptr<const SplitExamples>> SiteWork::ExamplesOf(
 }
 
 absl::StatusOr<SiteWork::Update> SiteWork::Train(const site::RunState& run,
-                                                 const site::Train& action,
-                                                 std::span<const float> base) {
+                                                 const site::Train& action, const TrainOn& on) {
   CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(run));
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel base, PartsOf(on.payload, graph.layout.elements()));
   TrainInput input;
   input.plan = run.plan.get();
   input.site = options_.id;
   input.task = action.task;
-  input.base = base;
+  input.base = base.weights;
   input.local_steps = action.local_steps;
   input.examples = &examples->train;
+  input.control = base.control;
+  input.kept = on.kept;
   CONSILIUM_ASSIGN_OR_RETURN(TrainOutput output, trainer_.Train(input));
   if (options_.attacker.has_value()) options_.attacker->Distort(action.task, output.delta);
   Update update;
@@ -113,19 +118,22 @@ absl::StatusOr<SiteWork::Update> SiteWork::Train(const site::RunState& run,
   header.set_examples(input.examples->count());
   header.set_training_loss(output.mean_loss);
   update.delta = std::move(output.delta);
+  update.kept = std::move(output.kept);
   return update;
 }
 
 absl::StatusOr<v1::MetricSums> SiteWork::Evaluate(const site::RunState& run,
                                                   const site::Evaluate& action,
-                                                  std::span<const float> weights) {
+                                                  std::span<const float> payload) {
   CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(run));
   const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
   // Most of many small sites have nobody in the part.
   if (part.count() == 0) return v1::MetricSums();
   EvaluateInput input;
   input.plan = run.plan.get();
-  input.weights = weights;
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model, PartsOf(payload, graph.layout.elements()));
+  input.weights = model.weights;
   input.examples = &part;
   CONSILIUM_ASSIGN_OR_RETURN(v1::MetricSums sums, trainer_.Evaluate(input));
   site::WithholdSmallCounts(options_.minimum_count, part, sums);

@@ -73,13 +73,19 @@ class SiteWork {
 
   struct Update {
     std::vector<float> delta;
+    std::vector<float> kept;                   // As TrainOutput says.
     std::shared_ptr<v1::UpdateHeader> header;  // Without incarnation.
   };
+  // `payload`: what was fetched of the base; `kept`: of the update that the action names.
   // FAILED_PRECONDITION: training failed as a Trainer says. Other errors are the simulation's.
+  struct TrainOn {
+    std::span<const float> payload;
+    std::span<const float> kept;
+  };
   absl::StatusOr<Update> Train(const site::RunState& run, const site::Train& action,
-                               std::span<const float> base);
+                               const TrainOn& on);
   absl::StatusOr<v1::MetricSums> Evaluate(const site::RunState& run, const site::Evaluate& action,
-                                          std::span<const float> weights);
+                                          std::span<const float> payload);
 
  private:
   absl::StatusOr<std::shared_ptr<const SplitExamples>> ExamplesOf(const site::RunState& run);

@@ -1,13 +1,16 @@
 #include "sim/engine/virtual_aggregator.h"
 
+#include <optional>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "aggregator/merge/run_program.h"
 #include "models/spec/initial_values.h"
 #include "models/spec/run_plan.h"
+#include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "sim/engine/overloaded.h"
 #include "spdlog/spdlog.h"
@@ -35,7 +38,13 @@ void VirtualAggregator::Handle(const fed::Event& event) {
 absl::StatusOr<Weights> VirtualAggregator::ModelOf(const RunId& run, Version version) const {
   auto found = stores_.find(run);
   if (found == stores_.end()) return absl::NotFoundError("no such run");
-  return found->second->Get(VectorName::Model(version));
+  CONSILIUM_ASSIGN_OR_RETURN(Weights weights, found->second->Get(VectorName::Model(version)));
+  const std::optional<VectorName> name = fed::ControlOf(engine_.runs().at(run), version);
+  if (!name.has_value()) return weights;
+  CONSILIUM_ASSIGN_OR_RETURN(const Weights control, found->second->Get(*name));
+  auto both = std::make_shared<std::vector<float>>(*weights);
+  both->insert(both->end(), control->begin(), control->end());
+  return both;
 }
 
 MemoryVectorStore* VirtualAggregator::StoreOf(const RunId& run) {

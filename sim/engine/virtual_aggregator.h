@@ -28,7 +28,8 @@ class VirtualAggregator {
   void Handle(const federation::Event& event);
 
   const federation::FederationEngine& engine() const { return engine_; }
-  // A version's weights. NOT_FOUND where there is no such version, or it was forgotten.
+  // What sites fetch of a version (site_agent/core/fetched_model.h). NOT_FOUND where there is no
+  // such version, or it was forgotten.
   absl::StatusOr<Weights> ModelOf(const RunId& run, Version version) const;
 
  private:

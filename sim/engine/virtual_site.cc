@@ -315,8 +315,10 @@ void VirtualSite::FinishTraining() {
   world_.activity.Add({options_.index, Activity::Kind::kTrain, training.began,
                        std::max(world_.now(), training.began + options_.task_duration_min)});
   const site::Train& action = training.action;
-  absl::StatusOr<SiteWork::Update> update =
-      work_.Train(engine_.runs().at(action.run), action, *training.base);
+  SiteWork::TrainOn on;
+  on.payload = *training.base;
+  if (action.kept.has_value()) on.kept = kept_.at(*action.kept);
+  absl::StatusOr<SiteWork::Update> update = work_.Train(engine_.runs().at(action.run), action, on);
   if (absl::IsFailedPrecondition(update.status())) {
     Handle(site::TrainFailed{action.run, action.task, std::string(update.status().message())});
     return;
@@ -327,6 +329,7 @@ void VirtualSite::FinishTraining() {
   }
   update->header->set_incarnation(incarnation_.value());
   const Digest id = UpdateIdOf(*update->header);
+  if (!update->kept.empty()) kept_[id] = std::move(update->kept);
   world_.updates[id] = std::make_shared<const std::vector<float>>(std::move(update->delta));
   Handle(site::TrainDone{action.run, action.task, id, std::move(update->header)});
 }
@@ -420,6 +423,7 @@ void VirtualSite::Execute(const site::Action& action) {
           [&](const site::DropModel& a) {
             models_.erase({a.run, a.version});
           },
+          [&](const site::DropKept& a) { kept_.erase(a.update); },
           [&](const site::SetTimer& a) {
             After(clock_.When(a.at) - world_.now(), site::TimerFired{a.timer});
           },

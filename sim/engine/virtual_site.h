@@ -109,6 +109,7 @@ class VirtualSite {
   CommitBarrier<site::Action> barrier_;
   std::vector<Journalled> journal_;  // Kept where the scenario has crashes.
   std::map<std::pair<RunId, Version>, Weights> models_;
+  std::map<Digest, std::vector<float>> kept_;  // By the update that it was made with.
   std::optional<Training> training_;
   uint64_t trainings_ = 0;
   Incarnation incarnation_;

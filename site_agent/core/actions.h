@@ -7,6 +7,7 @@
 #define CONSILIUM_SITE_AGENT_CORE_ACTIONS_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -33,13 +34,15 @@ struct Fetch {
   Digest model_id = {};
   uint64_t payload_bytes = 0;
 };
-// Train, seal the update into the outbox, sync; answer with TrainDone or TrainFailed.
+// Train, seal the update into the outbox, sync; answer with TrainDone or TrainFailed. What the site
+// keeps with the update is sealed and synced before it, under KeptBlobOf(update).
 struct Train {
   RunId run;
   TaskId task;
   Version base;
   Digest base_model_id = {};
   uint32_t local_steps = 0;
+  std::optional<Digest> kept = {};  // The update that what the site keeps was made with.
 };
 // The task is given up; a Train that follows runs after it. No answer is awaited, and one that
 // still comes is ignored.
@@ -78,6 +81,10 @@ struct DropModel {
   RunId run;
   Version version;
 };
+// What was kept with the update (KeptBlobOf).
+struct DropKept {
+  Digest update = {};
+};
 struct SetTimer {
   Timer timer;
   absl::Time at;
@@ -89,9 +96,13 @@ struct Alarm {
   std::string message;
 };
 
+// The blob of what a site keeps with an update. Of the update's id alone: the update, with those
+// included before it, says what is in it.
+Digest KeptBlobOf(const Digest& update);
+
 using Action = std::variant<CheckPlan, ComputeStatistics, Fetch, Train, StopTraining, Evaluate,
                             Send, ReportDecision, ReportStatistics, ReportEvaluation, DropUpdate,
-                            DropModel, SetTimer, Alarm>;
+                            DropModel, DropKept, SetTimer, Alarm>;
 
 }  // namespace consilium::site
 

@@ -20,7 +20,7 @@ void SettleRun(StepContext& step, const RunId& id, RunState& run) {
   ReleaseTrained(step, id, run);
   SendReady(step, id, run);
   SettleModels(step, id, run);
-  SettlePlan(run);
+  SettlePlan(step, run);
 }
 
 void SettleAll(StepContext& step) {
@@ -92,6 +92,16 @@ struct Visitor {
   }
 };
 
+bool NeedsUpdateOf(const RunState& run, const Digest& update) {
+  for (const std::set<TaskId>* tasks : {&run.open, &run.held}) {
+    for (const TaskId task : *tasks) {
+      const TaskState& state = run.tasks.find(task)->second;
+      if (state.blob == TaskState::Blob::kInOutbox && state.update == update) return true;
+    }
+  }
+  return false;
+}
+
 // A journal keeps nanoseconds.
 absl::Time InNanoseconds(absl::Time time) { return absl::FromUnixNanos(absl::ToUnixNanos(time)); }
 
@@ -132,12 +142,17 @@ const std::map<RunId, RunState>& SiteEngine::runs() const { return impl_->state.
 
 bool SiteEngine::NeedsUpdate(const Digest& update) const {
   for (const auto& [id, run] : impl_->state.runs) {
-    for (const std::set<TaskId>* tasks : {&run.open, &run.held}) {
-      for (const TaskId task : *tasks) {
-        const TaskState& state = run.tasks.find(task)->second;
-        if (state.blob == TaskState::Blob::kInOutbox && state.update == update) return true;
-      }
+    if (NeedsUpdateOf(run, update)) return true;
+  }
+  return false;
+}
+
+bool SiteEngine::NeedsKept(const Digest& update) const {
+  for (const auto& [id, run] : impl_->state.runs) {
+    for (const auto& [version, kept] : run.kept) {
+      if (kept == update) return true;
     }
+    if (run.keeps != SiteKeeps::kNothing && NeedsUpdateOf(run, update)) return true;
   }
   return false;
 }

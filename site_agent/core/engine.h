@@ -49,6 +49,8 @@ class SiteEngine {
   // and a crash kept from being dropped, the shell removes after a restart.
   bool NeedsUpdate(const Digest& update) const;
   bool NeedsModel(const RunId& run, Version version) const;
+  // Whether what was kept with the update will be named again.
+  bool NeedsKept(const Digest& update) const;
 
   // What the next Hello tells besides incarnation and leases; at most limits::kHeldReceiptsMax,
   // oldest first.

@@ -18,6 +18,7 @@
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/transfer.pb.h"
+#include "models/spec/preset_traits.h"
 #include "protocol/core/ids.h"
 
 namespace consilium::site {
@@ -89,9 +90,13 @@ struct RunState {
   std::optional<Version> tested;         // The one version that test patients are asked about.
   std::map<Version, ModelState> models;  // Here, or to be fetched.
   std::map<TaskId, TaskState> tasks;
-  std::set<TaskId> open;          // kGranted to kSending.
-  std::set<TaskId> held;          // kAccepted.
-  std::optional<Version> result;  // Set when the run has ended.
+  std::set<TaskId> open;                  // kGranted to kSending.
+  std::set<TaskId> held;                  // kAccepted.
+  std::optional<Version> result;          // Set when the run has ended.
+  SiteKeeps keeps = SiteKeeps::kNothing;  // Of the plan.
+  // Versions that include an update of this site, and the update that what it keeps was made with:
+  // the newest alone.
+  std::map<Version, Digest> kept;
 
   bool approved() const { return decision != nullptr && decision->approved(); }
   bool ended() const { return result.has_value(); }

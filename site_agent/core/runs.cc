@@ -58,6 +58,7 @@ void Refuse(StepContext& step, RunState& run, const PlanChecked& why) {
   run.refusal = why.message;
   run.missing_data.clear();
   run.plan = std::make_shared<const v1::RunPlan>();
+  DropAllKept(step, run);
   step.Emit(ReportDecision{run.decision});
 }
 
@@ -122,6 +123,7 @@ void OnRunOffered(StepContext& step, const RunOffered& event) {
   ++step.site.runs_open;
   run.plan = event.plan;
   run.plan_hash = event.plan_hash;
+  run.keeps = KeptBySites(run.plan->config());
   step.site.plan_bytes_taken += run.plan->ByteSizeLong();
   step.Emit(CheckPlan{event.run, run.plan, run.plan_hash});
 }
@@ -164,12 +166,13 @@ void RepeatRefusal(StepContext& step, RunState& run) {
   }
 }
 
-void SettlePlan(RunState& run) {
+void SettlePlan(StepContext& step, RunState& run) {
   if (!run.ended() || !run.plan->has_config()) return;
   const auto result = run.announced.find(*run.result);
   const bool tested = result != run.announced.end() && result->second.reports.contains(v1::TEST);
   if (run.approved() && !tested) return;
   run.plan = std::make_shared<const v1::RunPlan>();
+  DropAllKept(step, run);
 }
 
 void OnStatisticsComputed(StepContext& step, const StatisticsComputed& event) {

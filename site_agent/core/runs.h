@@ -30,7 +30,7 @@ void OnRunWithdrawn(StepContext& step, const RunWithdrawn& event);
 void RepeatRefusal(StepContext& step, RunState& run);
 
 // Lets go of the plan of a run that is over.
-void SettlePlan(RunState& run);
+void SettlePlan(StepContext& step, RunState& run);
 
 // The process started: asks again for what no answer to was recorded.
 void ResumeRun(StepContext& step, const RunId& id, RunState& run);

@@ -1,8 +1,14 @@
 #include "site_agent/core/site_state.h"
 
 #include "absl/strings/str_cat.h"
+#include "protocol/wire/hash.h"
 
 namespace consilium::site {
+
+Digest KeptBlobOf(const Digest& update) {
+  return FieldHasher("consilium.kept_blob.v1").Add(update).Finish();
+}
+
 namespace {
 
 bool IsOpen(TaskPhase phase) { return phase <= TaskPhase::kSending; }
@@ -49,6 +55,18 @@ void EnterPhase(SiteState& site, const TaskRef& ref) {
   }
 }
 
+// What the site keeps becomes what the update left where a version includes it, and not before: the
+// server, too, counts it from then on.
+void SettleKept(StepContext& step, const TaskRef& ref) {
+  if (ref.run.keeps == SiteKeeps::kNothing) return;
+  if (ref.task.phase != TaskPhase::kIncluded || !ref.run.plan->has_config()) {
+    step.Emit(DropKept{ref.task.update});
+    return;
+  }
+  DropAllKept(step, ref.run);
+  ref.run.kept[Version(ref.task.ending->version())] = ref.task.update;
+}
+
 }  // namespace
 
 RunState* StepContext::FindRun(const RunId& run) {
@@ -91,7 +109,13 @@ void SetPhase(StepContext& step, const TaskRef& ref, TaskPhase phase) {
   if (IsTerminal(phase) && ref.task.blob == TaskState::Blob::kInOutbox) {
     ref.task.blob = TaskState::Blob::kDropped;
     step.Emit(DropUpdate{ref.task.update});
+    SettleKept(step, ref);
   }
+}
+
+void DropAllKept(StepContext& step, RunState& run) {
+  for (const auto& [version, update] : run.kept) step.Emit(DropKept{update});
+  run.kept.clear();
 }
 
 }  // namespace consilium::site

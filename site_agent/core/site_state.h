@@ -81,6 +81,9 @@ struct StepContext {
 // The only way a task's phase changes. Emits DropUpdate when the outbox need not hold it any more.
 void SetPhase(StepContext& step, const TaskRef& ref, TaskPhase phase);
 
+// Nothing of what the site keeps for the run is needed any more.
+void DropAllKept(StepContext& step, RunState& run);
+
 inline bool IsTerminal(TaskPhase phase) { return phase >= TaskPhase::kIncluded; }
 inline bool IsInOutbox(TaskPhase phase) {
   return phase >= TaskPhase::kTrained && phase <= TaskPhase::kSending;

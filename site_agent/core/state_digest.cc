@@ -78,6 +78,8 @@ void AddRun(FieldHasher& hash, const RunState& run) {
     hash.Add(version.value());
     AddModel(hash, model);
   }
+  hash.Add(uint64_t{run.kept.size()});
+  for (const auto& [version, update] : run.kept) hash.Add(version.value()).Add(update);
   hash.Add(uint64_t{run.tasks.size()});
   for (const auto& [id, task] : run.tasks) {
     hash.Add(id.value());

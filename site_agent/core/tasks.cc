@@ -64,10 +64,25 @@ void GiveBack(StepContext& step, const TaskRef& ref, absl::string_view why) {
             absl::StrCat("training of task ", ref.id.value(), " failed: ", why));
 }
 
+// What the site keeps is what its included updates left. A task that has it as its input waits for
+// the end of those before it, so that the journal of the aggregator alone says what it was.
+bool KnowsWhatItKeeps(const RunState& run) {
+  if (run.keeps == SiteKeeps::kNothing) return true;
+  return run.held.empty() && std::none_of(run.open.begin(), run.open.end(), [&run](TaskId task) {
+           return IsInOutbox(run.tasks.find(task)->second.phase);
+         });
+}
+
 bool MayStart(const StepContext& step, const RunState& run, const TaskState& task) {
+  if (!KnowsWhatItKeeps(run)) return false;
   if (run.ended() || run.standardisation == nullptr || task.retry_at > step.now()) return false;
   const std::optional<Version> base = NewestHere(run);
   return base.has_value() && *base >= task.base_min;
+}
+
+std::optional<Digest> KeptFor(const RunState& run) {
+  if (run.kept.empty()) return std::nullopt;
+  return run.kept.rbegin()->second;
 }
 
 void Start(StepContext& step, const TaskRef& ref) {
@@ -75,7 +90,8 @@ void Start(StepContext& step, const TaskRef& ref) {
   ref.task.training_started = step.now();
   SetPhase(step, ref, TaskPhase::kTraining);
   step.Emit(Train{ref.run_id, ref.id, ref.task.base,
-                  ref.run.models.find(ref.task.base)->second.model_id, ref.task.local_steps});
+                  ref.run.models.find(ref.task.base)->second.model_id, ref.task.local_steps,
+                  KeptFor(ref.run)});
 }
 
 }  // namespace
@@ -122,7 +138,9 @@ void OnTrainDone(StepContext& step, const TrainDone& event) {
     const bool is_kept = run != nullptr && task != run->tasks.end() &&
                          task->second.blob == TaskState::Blob::kInOutbox &&
                          task->second.update == event.update;
-    if (!is_kept) step.Emit(DropUpdate{event.update});
+    if (is_kept) return;
+    step.Emit(DropUpdate{event.update});
+    if (run != nullptr && run->keeps != SiteKeeps::kNothing) step.Emit(DropKept{event.update});
     return;
   }
   if (event.header == nullptr) {

@@ -27,6 +27,11 @@ struct TrainInput {
   std::span<const float> base;  // Weights of the base version, in the layout's order.
   uint32_t local_steps = 0;
   const Examples* examples = nullptr;  // The training part.
+  // SCAFFOLD: the server's control variate of the base version; empty for version 0, which has
+  // none.
+  std::span<const float> control = {};
+  // TrainOutput::kept of the last of this site's updates that a version includes; empty before.
+  std::span<const float> kept = {};
 };
 
 struct TrainOutput {
@@ -34,6 +39,9 @@ struct TrainOutput {
   uint32_t steps = 0;
   double mean_loss = 0;   // Over the task's steps.
   uint64_t patients = 0;  // Whose rows a step has seen: each counts once.
+  // What the site keeps for its next task, once a version includes the update; never sent. Empty
+  // where the plan has sites keep nothing (KeptBySites, models/spec/preset_traits.h).
+  std::vector<float> kept;
 };
 
 struct EvaluateInput {

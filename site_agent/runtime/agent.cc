@@ -81,8 +81,11 @@ absl::Status Agent::RemoveOrphanBlobs(const SiteEngine& engine) {
       models_[{id, version}] = model.model_id;
     }
     for (const auto& [task_id, task] : run.tasks) {
-      if (HoldsUpdate(task)) named.insert(task.update);
+      if (!HoldsUpdate(task)) continue;
+      named.insert(task.update);
+      if (run.keeps != SiteKeeps::kNothing) named.insert(KeptBlobOf(task.update));
     }
+    for (const auto& [version, update] : run.kept) named.insert(KeptBlobOf(update));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Digest> there, store_->blobs().List());
   for (const Digest& digest : there) {
@@ -199,6 +202,11 @@ void Agent::Do(const SiteEngine&, const DropModel& action) {
   const absl::Status removed = store_->blobs().Remove(model->second);
   if (!removed.ok()) spdlog::warn("a model stays: {}", std::string(removed.message()));
   models_.erase(model);
+}
+
+void Agent::Do(const SiteEngine&, const DropKept& action) {
+  const absl::Status removed = store_->blobs().Remove(KeptBlobOf(action.update));
+  if (!removed.ok()) spdlog::warn("what was kept stays: {}", std::string(removed.message()));
 }
 
 // The loop keeps its own timers.

@@ -95,6 +95,7 @@ class Agent final : public ActionSink {
   void Do(const SiteEngine& engine, const ReportEvaluation& action);
   void Do(const SiteEngine& engine, const DropUpdate& action);
   void Do(const SiteEngine& engine, const DropModel& action);
+  void Do(const SiteEngine& engine, const DropKept& action);
   void Do(const SiteEngine& engine, const SetTimer& action);
   void Do(const SiteEngine& engine, const Alarm& action);
 

@@ -17,6 +17,7 @@
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "protocol/wire/signing_key.h"
+#include "site_agent/core/fetched_model.h"
 #include "site_agent/runtime/certificate_renewal.h"
 #include "site_agent/runtime/journal_codec.h"
 #include "site_agent/runtime/link_errors.h"
@@ -28,11 +29,12 @@ constexpr size_t kReportsWaitingMax = 1024;
 constexpr size_t kTransfersWaitingMax = 1024;
 constexpr size_t kSmallDirectiveBytes = 16 << 10;
 
-// Takes a model as it comes in, and holds it against what was announced.
+// Takes a model as it comes in, and holds it against what was announced: one vector of
+// `vector_bytes`, or two.
 class ModelReceiver final : public ModelSink {
  public:
-  ModelReceiver(const WantedModel& wanted, SealedBlobWriter* writer)
-      : wanted_(wanted), writer_(writer) {}
+  ModelReceiver(const WantedModel& wanted, uint64_t vector_bytes, SealedBlobWriter* writer)
+      : wanted_(wanted), first_left_(vector_bytes), writer_(writer) {}
 
   absl::Status OnHeader(const v1::ModelHeader& header) override {
     root_ = *DigestFromBytes(header.payload_root());
@@ -49,21 +51,30 @@ class ModelReceiver final : public ModelSink {
 
   absl::Status OnData(ByteSpans data) override {
     for (const std::span<const uint8_t> bytes : data) {
-      hasher_.Update(bytes);
+      const size_t first = std::min<uint64_t>(bytes.size(), first_left_);
+      hasher_.Update(bytes.first(first));
+      second_hasher_.Update(bytes.subspan(first));
+      first_left_ -= first;
+      has_second_ = has_second_ || first < bytes.size();
       CONSILIUM_RETURN_IF_ERROR(writer_->Append(bytes));
     }
     return absl::OkStatus();
   }
 
   absl::Status CheckWhole() {
-    if (hasher_.Finish() == root_) return absl::OkStatus();
+    Digest root = hasher_.Finish();
+    if (has_second_) root = MerkleRootOfTwo(root, second_hasher_.Finish());
+    if (root == root_) return absl::OkStatus();
     return Refusal(v1::HASH_MISMATCH, "the model's bytes are not those that its hash names");
   }
 
  private:
   const WantedModel& wanted_;
+  uint64_t first_left_;
   SealedBlobWriter* const writer_;
   MerkleHasher hasher_;
+  MerkleHasher second_hasher_;
+  bool has_second_ = false;
   Digest root_ = {};
 };
 
@@ -312,12 +323,14 @@ absl::Status Link::DownloadNow(const WantedModel& wanted) {
   // Fetched before a crash that the journal has not heard of.
   if (blobs.Has(wanted.model_id)) return absl::OkStatus();
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*wanted.plan));
-  if (graph.layout.Hash() != wanted.layout_hash ||
-      graph.layout.payload_bytes() != wanted.payload_bytes) {
+  const uint64_t fetched_bytes =
+      FetchedElements(wanted.plan->config(), wanted.version, graph.layout.elements()) *
+      sizeof(float);
+  if (graph.layout.Hash() != wanted.layout_hash || fetched_bytes != wanted.payload_bytes) {
     return Refusal(v1::LAYOUT_MISMATCH, "the run's layout is not that of its approved plan");
   }
   CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter writer, blobs.NewWriter());
-  ModelReceiver receiver(wanted, &writer);
+  ModelReceiver receiver(wanted, graph.layout.payload_bytes(), &writer);
   v1::FetchRequest request;
   request.set_run_id(wanted.run.value());
   request.set_version(wanted.version.value());

@@ -19,6 +19,7 @@
 #include "protocol/wire/identity.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
+#include "site_agent/core/fetched_model.h"
 #include "site_agent/core/release_rules.h"
 
 namespace consilium::site {
@@ -188,10 +189,10 @@ void SiteWork::Compute(const ComputeStatistics& action, RunContext run) {
 
 // --- training -----------------------------------------------------------------------------------
 
-absl::StatusOr<std::vector<float>> SiteWork::ReadModel(const Digest& model_id) {
-  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobReader reader, store_->blobs().Read(model_id));
+absl::StatusOr<std::vector<float>> SiteWork::ReadVector(const Digest& name) {
+  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobReader reader, store_->blobs().Read(name));
   if (reader.size() % sizeof(float) != 0 || reader.size() > limits::kPayloadBytesMax) {
-    return absl::DataLossError("a stored model has an impossible size");
+    return absl::DataLossError("a stored vector has an impossible size");
   }
   std::vector<float> weights(reader.size() / sizeof(float));
   auto* out = reinterpret_cast<uint8_t*>(weights.data());
@@ -204,22 +205,22 @@ absl::StatusOr<std::vector<float>> SiteWork::ReadModel(const Digest& model_id) {
   return weights;
 }
 
-absl::Status SiteWork::StoreUpdate(const Digest& update, std::span<const uint8_t> payload) {
+absl::Status SiteWork::StoreVector(const Digest& name, std::span<const uint8_t> payload) {
   BlobStore& blobs = store_->blobs();
   CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter writer, blobs.NewWriter());
   CONSILIUM_RETURN_IF_ERROR(writer.Append(payload));
-  CONSILIUM_RETURN_IF_ERROR(blobs.Seal(writer, update));
+  CONSILIUM_RETURN_IF_ERROR(blobs.Seal(writer, name));
   CONSILIUM_RETURN_IF_ERROR(writer.Sync());
-  CONSILIUM_RETURN_IF_ERROR(blobs.Commit(std::move(writer)));
-  Failpoint("agent.outbox_blob_synced");
-  return absl::OkStatus();
+  return blobs.Commit(std::move(writer));
 }
 
 absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunContext& run) {
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> base, ReadModel(action.base_model_id));
-  if (base.size() != graph.layout.elements()) {
-    return absl::DataLossError("the base model has not the size of the run's layout");
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload, ReadVector(action.base_model_id));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel base, PartsOf(payload, graph.layout.elements()));
+  std::vector<float> kept;
+  if (action.kept.has_value()) {
+    CONSILIUM_ASSIGN_OR_RETURN(kept, ReadVector(KeptBlobOf(*action.kept)));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
                              data_.Encoded(*run.plan, *run.standardisation));
@@ -227,15 +228,17 @@ absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunConte
                              trainer_->Train({.plan = run.plan.get(),
                                               .site = options_.site,
                                               .task = action.task,
-                                              .base = base,
+                                              .base = base.weights,
                                               .local_steps = action.local_steps,
-                                              .examples = &examples->train}));
+                                              .examples = &examples->train,
+                                              .control = base.control,
+                                              .kept = kept}));
   // Nothing of the update is kept, so nothing of it can leave.
   if (output.patients < options_.minimum_count) {
     return absl::FailedPreconditionError(absl::StrCat(
         "its steps have seen fewer patients than this site's minimum of ", options_.minimum_count));
   }
-  const std::span<const uint8_t> payload = BytesOf(output.delta);
+  const std::span<const uint8_t> delta = BytesOf(output.delta);
   auto header = std::make_shared<v1::UpdateHeader>();
   header->set_wire_version(limits::kWireVersion);
   header->set_run_id(action.run.value());
@@ -246,14 +249,18 @@ absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunConte
   header->set_base_model_id(ToBytes(action.base_model_id));
   header->set_layout_hash(ToBytes(graph.layout.Hash()));
   header->set_encoding(v1::F32);
-  header->set_payload_bytes(payload.size());
-  header->set_payload_root(ToBytes(MerkleRootOf(payload)));
+  header->set_payload_bytes(delta.size());
+  header->set_payload_root(ToBytes(MerkleRootOf(delta)));
   header->set_steps(output.steps);
   header->set_examples(examples->train.count());
   header->set_training_loss(output.mean_loss);
   CONSILIUM_RETURN_IF_ERROR(CheckUpdateHeader(*header));
   const Digest update = UpdateIdOf(*header);
-  CONSILIUM_RETURN_IF_ERROR(StoreUpdate(update, payload));
+  if (!output.kept.empty()) {
+    CONSILIUM_RETURN_IF_ERROR(StoreVector(KeptBlobOf(update), BytesOf(output.kept)));
+  }
+  CONSILIUM_RETURN_IF_ERROR(StoreVector(update, delta));
+  Failpoint("agent.outbox_blob_synced");
   return TrainDone{action.run, action.task, update, std::move(header)};
 }
 
@@ -281,14 +288,16 @@ void SiteWork::Cancel(const StopTraining& action) {
 
 absl::StatusOr<v1::MetricSums> SiteWork::EvaluateNow(const Evaluate& action, const Digest& model_id,
                                                      const RunContext& run) {
-  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> weights, ReadModel(model_id));
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload, ReadVector(model_id));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model, PartsOf(payload, graph.layout.elements()));
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
                              data_.Encoded(*run.plan, *run.standardisation));
   const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
   if (part.count() < options_.minimum_count) return v1::MetricSums();
   CONSILIUM_ASSIGN_OR_RETURN(
       v1::MetricSums metrics,
-      trainer_->Evaluate({.plan = run.plan.get(), .weights = weights, .examples = &part}));
+      trainer_->Evaluate({.plan = run.plan.get(), .weights = model.weights, .examples = &part}));
   WithholdSmallCounts(options_.minimum_count, part, metrics);
   return metrics;
 }

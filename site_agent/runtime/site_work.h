@@ -64,7 +64,8 @@ class SiteWork {
   // can not be computed or must not leave.
   void Compute(const ComputeStatistics& action, RunContext run);
   // TrainDone or TrainFailed follows. The update is sealed and synced in the outbox before
-  // TrainDone; passes the failpoint agent.outbox_blob_synced.
+  // TrainDone, and what is kept with it before that; passes the failpoint
+  // agent.outbox_blob_synced.
   void Run(const Train& action, RunContext run);
   // Forgets a training that has not begun; one that runs is finished, and its end reported.
   void Cancel(const StopTraining& action);
@@ -91,8 +92,8 @@ class SiteWork {
   absl::StatusOr<TrainDone> TrainNow(const Train& action, const RunContext& run);
   absl::StatusOr<v1::MetricSums> EvaluateNow(const Evaluate& action, const Digest& model_id,
                                              const RunContext& run);
-  absl::StatusOr<std::vector<float>> ReadModel(const Digest& model_id);
-  absl::Status StoreUpdate(const Digest& update, std::span<const uint8_t> payload);
+  absl::StatusOr<std::vector<float>> ReadVector(const Digest& name);
+  absl::Status StoreVector(const Digest& name, std::span<const uint8_t> payload);
 
   SiteStore* const store_;
   Trainer* const trainer_;

@@ -15,6 +15,7 @@
 #include "protocol/wire/derived_seed.h"
 #include "protocol/wire/identity.h"
 #include "site_agent/train/batch_order.h"
+#include "site_agent/train/control_variates.h"
 #include "site_agent/train/local_optimizer.h"
 
 namespace consilium {
@@ -115,6 +116,7 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   RandomStream dropout(dropout_path);
   BatchOrder order({input.examples->count(), training.batch_examples()}, RandomStream(path));
   const float mu = static_cast<float>(training.proximal_mu());
+  CONSILIUM_ASSIGN_OR_RETURN(const ControlVariates control, ControlVariates::Create(input));
 
   BatchBuffer buffer;
   PatientsSeen patients(*input.examples);
@@ -127,6 +129,7 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
     if (!std::isfinite(loss)) return NotFinite("loss", step);
     loss_sum += loss;
     AddProximal(mu, input.base, *model);
+    control.Correct(model->gradient());
     optimizer.Step(model->gradient(), model->weights());
   }
 
@@ -139,6 +142,7 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
     output.delta.push_back(model->weights()[i] - input.base[i]);
     if (!std::isfinite(output.delta.back())) return NotFinite("update", input.local_steps);
   }
+  output.kept = control.After(output.delta);
   return output;
 }
 

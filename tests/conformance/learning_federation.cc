@@ -43,8 +43,8 @@ void LearningFederation::Compute(const std::vector<Action>& actions) {
   }
 }
 
-Weights LearningFederation::produced(Version version) const {
-  const auto values = store_.Get(VectorName::Model(version));
+Weights LearningFederation::produced(const VectorName& name) const {
+  const auto values = store_.Get(name);
   if (!values.ok()) return {};
   return Weights((*values)->begin(), (*values)->end());
 }

@@ -32,8 +32,10 @@ class LearningFederation {
   // delivered as number `index` (from 0) among its new ones.
   const Weights& weights() { return vectors_[VectorName::Model(federation_.run().current())]; }
   const Weights& weights(Version version) { return vectors_[VectorName::Model(version)]; }
+  const Weights& vector(const VectorName& name) { return vectors_[name]; }
   // The same as RunProgram made them.
-  Weights produced(Version version) const;
+  Weights produced(Version version) const { return produced(VectorName::Model(version)); }
+  Weights produced(const VectorName& name) const;
   const VersionState& version() const { return federation_.run().versions.back(); }
   double coefficient(size_t index) const { return version().contributions.at(index).coefficient; }
   TestFederation& federation() { return federation_; }

@@ -1,7 +1,9 @@
 """kill -9 of aggregator and agent at every failpoint: after the restart the federation goes on, the
 final model equals that of an undisturbed run bit for bit, and every receipt has its one end.
 
-usage: kill_anywhere.py --bin DIR --source DIR [--failpoint NAME]...
+usage: kill_anywhere.py --bin DIR --source DIR [--failpoint NAME]... [--preset NAME]
+
+With --preset SCAFFOLD the sites go in rounds, and each keeps something from round to round.
 """
 
 import argparse
@@ -44,6 +46,12 @@ def check_receipts(federation, report, run):
                 included.add(receipt["update_sha256"])
     if included != set(named):
         raise Failed(f"sites hold {len(included)} inclusion receipts, versions name {len(named)}")
+
+
+def in_rounds(run_config, preset):
+    text = run_config.read_text()
+    text = re.sub(r"momentum: \S+", "", text)
+    run_config.write_text(re.sub(r"preset: \w+\s+trigger {.*}", f"preset: {preset}", text))
 
 
 def trial(template, folder, failpoint):
@@ -114,12 +122,17 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--source", type=pathlib.Path, required=True)
     parser.add_argument("--failpoint", action="append")
+    parser.add_argument("--preset")
     arguments = parser.parse_args()
     failures = 0
     with tempfile.TemporaryDirectory(prefix="consilium-faults-") as name:
         folder = pathlib.Path(name)
         template, _ = wdbc_federation(arguments.bin, arguments.source, folder, SITES, VERSIONS)
-        (folder / "order").write_text("\n".join(ORDER) + "\n")
+        order = ORDER
+        if arguments.preset:
+            in_rounds(folder / "run.textproto", arguments.preset)
+            order = SITES * VERSIONS
+        (folder / "order").write_text("\n".join(order) + "\n")
         expected = trial(template, folder, None)
         if len(expected) != VERSIONS + 1:
             sys.exit(f"the undisturbed run made {len(expected)} versions")

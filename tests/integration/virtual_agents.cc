@@ -74,7 +74,8 @@ void VirtualFederation::AgentDoes(Agent& agent, const site::Action& action) {
     agent.outbox.erase(drop->update);
   } else if (const auto* alarm = std::get_if<site::Alarm>(&action)) {
     Complain(absl::StrCat(agent.id.value(), " raises an alarm: ", alarm->message));
-  } else if (std::get_if<site::DropModel>(&action) == nullptr) {
+  } else if (std::get_if<site::DropModel>(&action) == nullptr &&
+             std::get_if<site::DropKept>(&action) == nullptr) {
     agent.work.push_back(action);
   }
 }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "aggregator/core/strategies/contributions.h"
+#include "aggregator/core/strategies/control_variates.h"
 #include "aggregator/core/strategies/measures.h"
 #include "aggregator/core/strategies/robust_combine.h"
 #include "aggregator/core/strategies/stages.h"
@@ -328,6 +329,7 @@ VectorProgram ProgramOf(const RunState& run, const PendingProgram& pending) {
                    program);
   // Of the result as well: a direction that is finite may still carry the weights beyond f32.
   program.steps.push_back(NormSquared(next));
+  AppendControl(run, pending, program);
   program.result = next;
   return program;
 }

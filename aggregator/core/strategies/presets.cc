@@ -68,6 +68,10 @@ constexpr PresetRow kPresets[] = {
     {v1::AggregationConfig::FEDPROX, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
      NormalisationStage::kWeights},
+    // FedAvg's stages, with control variates beside them.
+    {v1::AggregationConfig::SCAFFOLD, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
+     NormalisationStage::kWeights},
     {v1::AggregationConfig::FEDNOVA, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
      NormalisationStage::kLocalSteps},
@@ -220,6 +224,14 @@ absl::Status FillOwnNumbers(const v1::AggregationConfig& config, Stages& stages)
   if (config.preset() == v1::AggregationConfig::ACED) {
     const uint32_t given = config.entry_age_versions_max();
     stages.entry_age_max = given == 0 ? kEntryAgeVersionsMax : given;
+  }
+  if (config.preset() == v1::AggregationConfig::SCAFFOLD) {
+    stages.control = ControlStage::kVariates;
+    if (stages.trigger != TriggerStage::kBarrier || stages.robust.has_value() ||
+        stages.clip_norm > 0) {
+      return absl::InvalidArgumentError(
+          "aggregation.preset: SCAFFOLD has a barrier, and takes updates as they are");
+    }
   }
   if (stages.direction == DirectionStage::kCompensated) {
     const double given = config.transform().delay_compensation();

@@ -67,6 +67,12 @@ enum class NormalisationStage : uint8_t {
   kLocalSteps,
 };
 
+// What the server keeps beside the weights.
+enum class ControlStage : uint8_t {
+  kNone,
+  kVariates,  // SCAFFOLD's c (control_variates.h).
+};
+
 struct Stages {
   TriggerStage trigger = TriggerStage::kBuffer;
   uint32_t buffer_updates = 1;                           // K
@@ -88,6 +94,7 @@ struct Stages {
   double delay_compensation = 0;  // λ of DC-ASGD.
   // ACED: entries of the table that are older do not count.
   std::optional<uint64_t> entry_age_max;
+  ControlStage control = ControlStage::kNone;
   ServerRule server;
 };
 
@@ -100,7 +107,8 @@ inline constexpr size_t kIntervalUpdatesMax = 10'000;
 // Whether the rule counts the local steps that a site says it took.
 inline bool UsesLocalSteps(const Stages& stages) {
   return stages.normalisation == NormalisationStage::kLocalSteps ||
-         stages.direction == DirectionStage::kCompensated;
+         stages.direction == DirectionStage::kCompensated ||
+         stages.control == ControlStage::kVariates;
 }
 
 // Whether the rule keeps the latest update of each site.

@@ -209,6 +209,35 @@ TEST(RunProgram, ARunAgainStartsFromTheSameState) {
   EXPECT_EQ((**store.Get(Model(2)))[3], 2 * (**store.Get(Update(1)))[3]);
 }
 
+TEST(RunProgram, AControlVariateIsMadeAndHashedWithItsModel) {
+  constexpr uint64_t kElements = kShardElements + 17;
+  MemoryVectorStore store = StoreOf(kElements);
+  VectorProgram program;
+  program.result = Model(1);
+  program.control = VectorName::Control(Version(1));
+  program.steps = {Step(Op::kCopy, Model(1), Model(0)),
+                   Step(Op::kAxpy, *program.control, Update(1), -2)};
+  const auto result = RunProgram(program, store, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const auto control = store.Get(*program.control);
+  ASSERT_TRUE(control.ok());
+  EXPECT_EQ((**control)[kElements - 1], -2 * (**store.Get(Update(1)))[kElements - 1]);
+  const auto root = [&store](const VectorName& name) {
+    const std::vector<float>& values = **store.Get(name);
+    return MerkleRootOf({reinterpret_cast<const uint8_t*>(values.data()), values.size() * 4});
+  };
+  const Digest model_root = root(Model(1));
+  EXPECT_EQ(result->payload_root, MerkleRootOfTwo(model_root, root(*program.control)));
+  EXPECT_NE(result->payload_root, model_root);
+  // The next version reads it.
+  VectorProgram next;
+  next.result = Model(2);
+  next.control = VectorName::Control(Version(2));
+  next.steps = {Step(Op::kAxpy, *next.control, *program.control, 0.5)};
+  ASSERT_TRUE(RunProgram(next, store, nullptr).ok());
+  EXPECT_EQ((**store.Get(*next.control))[0], 0.5F * (**control)[0]);
+}
+
 TEST(RunProgram, AProgramForScalarsAloneLeavesNothing) {
   MemoryVectorStore store = StoreOf(10);
   VectorProgram program;
@@ -250,6 +279,15 @@ std::vector<BadProgram> BadPrograms() {
       {"both moments in one slot", {{adam}, Model(1), {0}}, invalid},
       {"state without a version", {{}, VectorName::Scratch(0), {1}}, invalid},
       {"an update as result", {{}, Update(1), {}}, invalid},
+      {"another version's control variate",
+       {{}, Model(1), {}, VectorName::Control(Version(2))},
+       invalid},
+      {"a control variate without a version",
+       {{}, VectorName::Scratch(0), {}, VectorName::Control(Version(1))},
+       invalid},
+      {"a control variate that is not made",
+       {{Step(Op::kScale, VectorName::Control(Version(1)), {}, 2)}, Model(1), {}},
+       invalid},
   };
 }
 

@@ -66,6 +66,19 @@ TEST_P(SealedVectorsTest, GivesBackWhatWasWritten) {
               IsError(absl::StatusCode::kInvalidArgument, ""));
 }
 
+TEST_P(SealedVectorsTest, AVersionsControlVariateIsAVectorOfItsOwn) {
+  const Version three(3);
+  Write(VectorName::Model(three), three, 1.5F);
+  Write(VectorName::Control(three), three, 2.5F);
+  EXPECT_EQ(Read(VectorName::Model(three)), 1.5F);
+  EXPECT_EQ(Read(VectorName::Control(three)), 2.5F);
+  EXPECT_THAT(vectors_->OpenForWriting(VectorName::Control(Version(4)), three),
+              IsError(absl::StatusCode::kInvalidArgument, ""));
+  ASSERT_EQ(*vectors_->Sweep({VectorName::Model(three)}), 1u);
+  EXPECT_THAT(vectors_->OpenForReading(VectorName::Control(three)),
+              IsError(absl::StatusCode::kNotFound, ""));
+}
+
 TEST_P(SealedVectorsTest, StateShowsWithItsVersionOnly) {
   const VectorName slot = VectorName::State(2);
   EXPECT_THAT(vectors_->OpenForReading(slot), IsError(absl::StatusCode::kNotFound, ""));

@@ -285,7 +285,14 @@ TEST(Complaints, OfAggregation) {
        "aggregation.rate_correction.cap: times mixing_alpha"},
       {"preset: FEDASYNC mixing_alpha: 1.5", "aggregation.mixing_alpha: must be above 0"},
       {"mixing_alpha: 0.5", "aggregation.mixing_alpha: belongs to FEDASYNC and FEDBUFF_APPFL"},
-      {"preset: SCAFFOLD", "aggregation.preset: is not built yet"},
+      {"preset: SCAFFOLD trigger { buffer { updates: 2 } }",
+       "aggregation.trigger: must be a barrier with SCAFFOLD"},
+      {"preset: SCAFFOLD trigger { interval { interval_ms: 5 } }",
+       "aggregation.trigger: must be a barrier with SCAFFOLD"},
+      {"preset: SCAFFOLD combine { krum {} }", "aggregation.combine: replaces a mean"},
+      {"preset: SCAFFOLD transform { clip_norm: 1 }",
+       "aggregation.transform.clip_norm: has no place with SCAFFOLD"},
+      {"preset: SCAFFOLD rate_correction {}", "aggregation.rate_correction: "},
       {"preset: ZENO", "aggregation.preset: is not built yet"},
       {"preset: FEDBUFF_PLATO trigger { barrier {} }",
        "aggregation.trigger.barrier: FEDBUFF_PLATO divides"},
@@ -382,7 +389,7 @@ TEST(Complaints, OfAggregation) {
   plan.mutable_config()->mutable_training()->set_tasks_in_flight_max(2);
   EXPECT_THAT(std::string(ResolvePlan(plan).status().message()),
               StartsWith("training.tasks_in_flight_max: must be 1 with a barrier"));
-  for (const char* preset : {"preset: FEDNOVA", "preset: DC_ASGD"}) {
+  for (const char* preset : {"preset: FEDNOVA", "preset: DC_ASGD", "preset: SCAFFOLD"}) {
     plan = WithAggregation(preset);
     EXPECT_TRUE(ResolvePlan(plan).ok()) << preset;
     plan.mutable_config()->mutable_training()->mutable_optimizer()->mutable_sgd()->set_momentum(.5);

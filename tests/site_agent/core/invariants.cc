@@ -44,14 +44,14 @@ bool MayFollow(Phase from, Phase to) {
 std::string Invariants::Check(const SiteEngine& engine, const Event& event,
                               const std::vector<Action>& actions) {
   broken_.clear();
-  See(event);
+  See(engine, event);
   for (const Action& action : actions) See(engine, action);
   CheckPhases(engine);
   CheckBounds(engine);
   return broken_;
 }
 
-void Invariants::See(const Event& event) {
+void Invariants::See(const SiteEngine& engine, const Event& event) {
   if (std::get_if<Started>(&event) != nullptr) training_.reset();
   if (const auto* done = std::get_if<TrainDone>(&event)) {
     const Task task = {done->run, done->task};
@@ -59,6 +59,18 @@ void Invariants::See(const Event& event) {
       training_.reset();
       trained_.insert(task);
       sealed_[done->update] = task;
+      if (engine.runs().at(done->run).keeps != SiteKeeps::kNothing) kept_[done->update] = task;
+    }
+  }
+  if (const auto* received = std::get_if<ReceiptReceived>(&event);
+      received != nullptr && received->receipt->kind() == v1::Receipt::INCLUDED) {
+    const Task task(received->receipt->run_id(), received->receipt->task_id());
+    const Digest update = DigestFromBytes(received->receipt->update_id()).value_or(Digest{});
+    const auto kept = kept_.find(update);
+    // Its first end, of a run that goes on.
+    if (kept != kept_.end() && kept->second == task && sealed_.contains(update) &&
+        engine.runs().at(task.first).plan->has_config()) {
+      left_[task.first] = update;
     }
   }
   if (const auto* failed = std::get_if<TrainFailed>(&event)) {
@@ -86,6 +98,13 @@ void Invariants::See(const SiteEngine& engine, const Action& action) {
     const TaskState& state = engine.runs().at(train->run).tasks.at(train->task);
     if (train->base < state.base_min) Break(Text(task) + " trains on too old a base");
     if (!here_.contains({train->run, train->base})) Break(Text(task) + " has no base");
+    const auto left = left_.find(train->run);
+    if (train->kept != (left == left_.end() ? std::nullopt : std::optional(left->second))) {
+      Break(Text(task) + " does not train with what the last included update left");
+    }
+    if (train->kept.has_value() && !kept_.contains(*train->kept)) {
+      Break(Text(task) + " trains with what is not here");
+    }
     const auto newer = here_.upper_bound({train->run, train->base});
     if (newer != here_.end() && newer->first == train->run) {
       Break(Text(task) + " trains on a model that is not the newest");
@@ -115,6 +134,11 @@ void Invariants::See(const SiteEngine& engine, const Action& action) {
           engine.runs().at(sealed->second.first).tasks.at(sealed->second.second);
       if (state.phase < Phase::kIncluded) Break(Text(sealed->second) + " is dropped too early");
       sealed_.erase(sealed);
+    }
+  }
+  if (const auto* drop = std::get_if<DropKept>(&action)) {
+    if (kept_.erase(drop->update) == 0 && sealed_.contains(drop->update)) {
+      Break("what is not kept is dropped");
     }
   }
   if (const auto* drop = std::get_if<DropModel>(&action)) {
@@ -201,6 +225,9 @@ void Invariants::CheckBounds(const SiteEngine& engine) {
   if (outbox > limits::kTasksInFlightMax) Break("the outbox is too full");
   for (const auto& [digest, task] : sealed_) {
     if (!engine.NeedsUpdate(digest)) Break(Text(task) + " lies in the outbox for nobody");
+  }
+  for (const auto& [digest, task] : kept_) {
+    if (!engine.NeedsKept(digest)) Break(Text(task) + " left something for nobody");
   }
   for (const auto& [run, version] : here_) {
     if (!engine.NeedsModel(run, version)) Break("a model lies here for nobody");

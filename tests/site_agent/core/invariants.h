@@ -25,7 +25,7 @@ class Invariants {
   using Task = std::pair<RunId, TaskId>;
   using Model = std::pair<RunId, Version>;
 
-  void See(const Event& event);
+  void See(const SiteEngine& engine, const Event& event);
   void See(const SiteEngine& engine, const Action& action);
   void CheckPhases(const SiteEngine& engine);
   void CheckBounds(const SiteEngine& engine);
@@ -36,6 +36,8 @@ class Invariants {
   std::optional<Task> training_;
   std::set<Task> trained_;         // TrainDone came for it while it was in training.
   std::map<Digest, Task> sealed_;  // What lies in the outbox.
+  std::map<Digest, Task> kept_;    // What was kept with an update, and not dropped.
+  std::map<RunId, Digest> left_;   // The update that left what the run's next training begins with.
   std::set<Model> here_;
   std::set<Model> evaluation_asked_;
   std::map<RunId, Version> tested_;

@@ -21,6 +21,7 @@ struct PlanInput {
   uint32_t task_duration_min_ms = 0;
   uint32_t versions_max = 10000;
   enum class Trigger : uint8_t { kBuffer, kBarrier } trigger = Trigger::kBuffer;
+  v1::AggregationConfig::Preset preset = v1::AggregationConfig::PRESET_UNSPECIFIED;
   v1::DataConfig::Standardise standardise = v1::DataConfig::FEDERATED;
 };
 
@@ -32,6 +33,7 @@ inline std::shared_ptr<const v1::RunPlan> PlanOf(const PlanInput& input) {
   config.mutable_training()->set_local_steps(kLocalSteps);
   config.mutable_stop()->set_versions_max(input.versions_max);
   config.mutable_training()->set_task_duration_min_ms(input.task_duration_min_ms);
+  config.mutable_aggregation()->set_preset(input.preset);
   v1::Trigger& trigger = *config.mutable_aggregation()->mutable_trigger();
   if (input.trigger == PlanInput::Trigger::kBarrier) {
     trigger.mutable_barrier();

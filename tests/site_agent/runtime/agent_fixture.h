@@ -12,7 +12,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/files.h"
@@ -138,36 +140,51 @@ class AgentTest : public ::testing::Test {
     aggregator_.Tell(directive);
   }
 
-  // Version 0 with zeros, to be evaluated on validation patients.
-  void AnnounceModel() {
+  // Zeros; with SCAFFOLD as many ones after them from version 1 on. To be evaluated on validation
+  // patients.
+  void AnnounceModel(uint64_t version = 0) {
     const Layout layout = Must(GraphOf(plan_)).layout;
-    const std::string payload(layout.payload_bytes(), '\0');
+    std::vector<float> values(layout.elements());
+    Digest root = RootOf(values);
+    if (version > 0 && KeptBySites(plan_.config()) == SiteKeeps::kControlVariate) {
+      const std::vector<float> control(layout.elements(), 1);
+      root = MerkleRootOfTwo(root, RootOf(control));
+      values.insert(values.end(), control.begin(), control.end());
+    }
+    const std::string payload(reinterpret_cast<const char*>(values.data()),
+                              values.size() * sizeof(float));
     v1::ModelHeader header;
     header.set_run_id(kRun);
+    header.set_version(version);
     header.set_layout_hash(ToBytes(layout.Hash()));
     header.set_encoding(v1::F32);
     header.set_payload_bytes(payload.size());
-    const Digest root = MerkleRootOf(
-        std::span<const uint8_t>(reinterpret_cast<const uint8_t*>(payload.data()), payload.size()));
     header.set_payload_root(ToBytes(root));
-    header.set_model_id(ToBytes(ModelIdOf(
-        {RunId(kRun), Version(0), layout.Hash(), root, StandardisationHash(standardisation_)})));
+    header.set_model_id(ToBytes(ModelIdOf({RunId(kRun), Version(version), layout.Hash(), root,
+                                           StandardisationHash(standardisation_)})));
     aggregator_.AddModel(header, payload);
     v1::Directive directive;
     v1::ModelAvailable& available = *directive.mutable_model_available();
     available.set_run_id(kRun);
+    available.set_version(version);
     available.set_model_id(header.model_id());
     available.set_payload_bytes(payload.size());
     available.set_evaluate(v1::VALIDATION);
     aggregator_.Tell(directive);
   }
 
-  void GrantTask(uint64_t task) {
+  void GrantTask(uint64_t task, uint64_t base_version_min = 0) {
     v1::Directive directive;
     directive.mutable_task_offer()->set_run_id(kRun);
+    directive.mutable_task_offer()->set_base_version_min(base_version_min);
     directive.mutable_task_offer()->set_task_id(task);
     directive.mutable_task_offer()->set_local_steps(3);
     aggregator_.Tell(directive);
+  }
+
+  static Digest RootOf(const std::vector<float>& values) {
+    return MerkleRootOf(
+        {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)});
   }
 
   // From an enrolled site with data to a run with its first model.

@@ -1,11 +1,13 @@
-// A trainer without LibTorch: its delta depends on base and task alone, so that a retraining gives
-// the same update, and it counts how often it was asked.
+// A trainer without LibTorch: its delta depends on base and task alone, and on what the site keeps
+// where the plan has it keep something, so that a retraining gives the same update; and it counts
+// how often it was asked.
 
 #ifndef CONSILIUM_TESTS_SITE_AGENT_RUNTIME_FAKE_TRAINER_H_
 #define CONSILIUM_TESTS_SITE_AGENT_RUNTIME_FAKE_TRAINER_H_
 
 #include <atomic>
 
+#include "models/spec/preset_traits.h"
 #include "site_agent/core/trainer.h"
 
 namespace consilium::site {
@@ -20,6 +22,13 @@ class FakeTrainer final : public Trainer {
     output.patients = patients_seen;
     for (const float weight : input.base) {
       output.delta.push_back(weight + static_cast<float>(input.task.value()));
+    }
+    if (KeptBySites(input.plan->config()) == SiteKeeps::kNothing) return output;
+    // Whose number was kept shows in the hundreds, the control variate in the thousands.
+    for (size_t i = 0; i < output.delta.size(); ++i) {
+      if (!input.kept.empty()) output.delta[i] += 100 * input.kept[i];
+      if (!input.control.empty()) output.delta[i] += 1000 * input.control[i];
+      output.kept.push_back(static_cast<float>(input.task.value()));
     }
     return output;
   }

@@ -97,6 +97,54 @@ TEST(CpuTrainer, ThreeStepsOfTheReference) {
       {-0.148521033, 0.092674479, 0.147247295, -0.147360232}, 0.6984049908302489);
 }
 
+constexpr char kScaffold[] =
+    "batch_examples: 8 optimizer { sgd { learning_rate: 0.5 weight_decay: 0.1 } }";
+
+absl::StatusOr<TrainOutput> TrainScaffold(const std::vector<float>& control,
+                                          const std::vector<float>& kept) {
+  CpuTrainer trainer;
+  const Examples examples = ReferenceExamples();
+  v1::RunPlan plan = Plan(kLogisticRegression, kScaffold);
+  plan.mutable_config()->mutable_aggregation()->set_preset(v1::AggregationConfig::SCAFFOLD);
+  TrainInput input;
+  input.plan = &plan;
+  input.site = SiteId("north");
+  input.task = TaskId(1);
+  input.base = kBase;
+  input.local_steps = 3;
+  input.examples = &examples;
+  input.control = control;
+  input.kept = kept;
+  return trainer.Train(input);
+}
+
+void ExpectNear(const std::vector<float>& values, const std::vector<double>& expected) {
+  ASSERT_EQ(values.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(values[i], expected[i], 1e-6) << i;
+}
+
+TEST(CpuTrainer, ScaffoldStepsByTheCorrectedGradient) {
+  const auto first = TrainScaffold({}, {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  ExpectNear(first->delta, {-0.257324196, 0.017979007, 0.158726283, -0.163336141});
+  ExpectNear(first->kept, {0.171549464, -0.011986004, -0.105817522, 0.108890761});
+  const auto later = TrainScaffold({0.1f, -0.2f, 0.3f, -0.4f}, {-0.3f, 0.2f, 0.1f, 0.25f});
+  ASSERT_TRUE(later.ok()) << later.status();
+  ExpectNear(later->delta, {-0.819883869, 0.571427405, -0.143586648, 0.670848479});
+  ExpectNear(later->kept, {0.146589233, 0.019048403, -0.104275578, 0.202767687});
+  for (const auto& [control, kept] :
+       {std::pair<std::vector<float>, std::vector<float>>{{1, 2}, {}}, {{}, {1, 2, 3, 4, 5}}}) {
+    EXPECT_EQ(TrainScaffold(control, kept).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(CpuTrainer, OtherPlansKeepNothing) {
+  CpuTrainer trainer;
+  const auto output = Train(trainer, {.plan = Plan(kLogisticRegression, kScaffold)});
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_TRUE(output->kept.empty());
+}
+
 // Everything random in one model: small batches, dropout, momentum.
 Task RandomTask() {
   Task task;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Reference values for cpu_trainer_test.cc: three full-batch steps of logistic regression by SGD
-and by Adam, from the equations in plain Python (float64). Prints what the test holds."""
+"""Reference values for cpu_trainer_test.cc: three full-batch steps of logistic regression by SGD,
+by Adam and by SCAFFOLD, from the equations in plain Python (float64). Prints what the test has."""
 
 import math
 import struct
@@ -64,6 +64,24 @@ def adam(rate, beta1, beta2, epsilon, decay):
     return step
 
 
+def scaffold(rate, decay, c, c_i):  # arXiv:1910.06378, option II; weight decay is part of the loss.
+    w, of_steps = list(BASE), []
+    for _ in range(3):
+        _, g = loss_and_gradient(w)
+        g = [a + decay * v for a, v in zip(g, w)]
+        of_steps.append(g)
+        w = [v - rate * (a - own + all_) for v, a, own, all_ in zip(w, g, c_i, c)]
+    after = [own - all_ + (b - v) / (3 * rate) for own, all_, b, v in zip(c_i, c, BASE, w)]
+    mean = [sum(g[j] for g in of_steps) / 3 for j in range(4)]
+    assert all(abs(a - m) < 1e-12 for a, m in zip(after, mean))  # What it is an estimate of.
+    print("  delta", ", ".join(f"{v - b:.9f}" for v, b in zip(w, BASE)))
+    print("  c_i after", ", ".join(f"{v:.9f}" for v in after))
+
+
+print("scaffold 0.5, decay 0.1, at first, then with c and c_i")
+scaffold(0.5, 0.1, [0.0] * 4, [0.0] * 4)
+scaffold(0.5, 0.1, [f32(v) for v in (0.1, -0.2, 0.3, -0.4)],
+         [f32(v) for v in (-0.3, 0.2, 0.1, 0.25)])
 print("sgd 0.5")
 run(sgd(0.5, 0, 0), 0)
 print("sgd 0.5, momentum 0.9, decay 0.1, mu 0.2")
