@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "aggregator/core/events.h"
@@ -79,6 +80,17 @@ struct AnnounceModel {
   uint64_t payload_bytes = 0;
   v1::Split evaluate = v1::SPLIT_UNSPECIFIED;
 };
+// The same to every member that has a live stream, in the order of `members`: one action however
+// many they are.
+struct AnnounceToMembers {
+  std::shared_ptr<const std::vector<SiteId>> members;
+  AnnounceModel model;  // Its site is empty.
+};
+inline AnnounceModel AnnouncementTo(const SiteId& member, const AnnounceToMembers& announcement) {
+  AnnounceModel model = announcement.model;
+  model.site = member;
+  return model;
+}
 // ACCEPTED answers the upload; INCLUDED and NOT_INCLUDED go over the control stream.
 struct SendReceipt {
   SiteId site;
@@ -129,8 +141,8 @@ struct Alarm {
 };
 
 using Action = std::variant<Compute, DrawInitialModel, Welcome, RefuseAttach, Detach, OfferRun,
-                            StartRun, OfferTask, AnnounceModel, SendReceipt, RefuseUpdate, EndRun,
-                            SetTimer, Forget, PurgeRun, Alarm>;
+                            StartRun, OfferTask, AnnounceModel, AnnounceToMembers, SendReceipt,
+                            RefuseUpdate, EndRun, SetTimer, Forget, PurgeRun, Alarm>;
 
 }  // namespace consilium::federation
 

@@ -60,9 +60,7 @@ std::vector<Action> FederationEngine::Step(absl::Time now, const Event& event) {
 
 Sequence FederationEngine::sequence() const { return impl_->federation.sequence; }
 
-const std::map<SiteId, SiteState>& FederationEngine::sites() const {
-  return impl_->federation.sites;
-}
+const SiteMap<SiteState>& FederationEngine::sites() const { return impl_->federation.sites; }
 
 const std::map<RunId, RunState>& FederationEngine::runs() const { return impl_->federation.runs; }
 

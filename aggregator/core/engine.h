@@ -40,7 +40,7 @@ class FederationEngine {
   Sequence sequence() const;
 
   // Views for receipts, status, reports and tests. Valid until the next Step.
-  const std::map<SiteId, SiteState>& sites() const;
+  const SiteMap<SiteState>& sites() const;
   const std::map<RunId, RunState>& runs() const;
 
   // Canonical digest of the whole state: equal engines have equal digests.

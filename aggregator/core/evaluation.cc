@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -27,15 +28,21 @@ const MetricReports& ReportsOf(const VersionState& version, v1::Split split) {
   return split == v1::TEST ? version.test : version.validation;
 }
 
-void Announce(StepContext& step, const RunState& run, const SiteId& site, Version version,
-              v1::Split evaluate) {
+AnnounceModel AnnouncementOf(const RunState& run, Version version) {
   const VersionState& state = run.versions[version.value()];
   AnnounceModel announce;
-  announce.site = site;
   announce.run = run.run;
   announce.version = version;
   announce.model_id = state.model_id;
   announce.payload_bytes = PayloadElements(run, version) * sizeof(float);
+  return announce;
+}
+
+void Announce(StepContext& step, const RunState& run, const SiteId& site, Version version,
+              v1::Split evaluate) {
+  const VersionState& state = run.versions[version.value()];
+  AnnounceModel announce = AnnouncementOf(run, version);
+  announce.site = site;
   const bool wanted = HasPart(run, evaluate) && !ReportsOf(state, evaluate).contains(site);
   announce.evaluate = wanted ? evaluate : v1::SPLIT_UNSPECIFIED;
   step.Emit(std::move(announce));
@@ -140,10 +147,21 @@ void OnEvaluationReported(StepContext& step, const EvaluationReported& event) {
   AdvanceClosing(step, *run);
 }
 
-void AnnounceToAll(StepContext& step, const RunState& run, Version version, v1::Split evaluate) {
-  for (const SiteId& site : run.members) {
-    if (step.IsAttached(site)) Announce(step, run, site, version, evaluate);
+void AnnounceToAll(StepContext& step, RunState& run, Version version, v1::Split evaluate) {
+  if (!ReportsOf(run.versions[version.value()], evaluate).empty()) {
+    // Who has reported is not asked again.
+    for (const SiteId& site : run.members) {
+      if (step.IsAttached(site)) Announce(step, run, site, version, evaluate);
+    }
+    return;
   }
+  std::shared_ptr<const std::vector<SiteId>>& members = run.members_memo.list;
+  if (members == nullptr) {
+    members = std::make_shared<const std::vector<SiteId>>(run.members.begin(), run.members.end());
+  }
+  AnnounceModel model = AnnouncementOf(run, version);
+  model.evaluate = HasPart(run, evaluate) ? evaluate : v1::SPLIT_UNSPECIFIED;
+  step.Emit(AnnounceToMembers{members, std::move(model)});
 }
 
 void AnnounceMissed(StepContext& step, const RunState& run, const SiteId& site) {

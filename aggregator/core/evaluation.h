@@ -22,7 +22,7 @@ void OnEvaluationReported(StepContext& step, const EvaluationReported& event);
 
 // Tells all attached members of a version and asks for its evaluation, where the plan has such a
 // part.
-void AnnounceToAll(StepContext& step, const RunState& run, Version version, v1::Split evaluate);
+void AnnounceToAll(StepContext& step, RunState& run, Version version, v1::Split evaluate);
 // At attach: the versions that the site has not evaluated and the run still needs. Those are the
 // current one, a few before it, and the result when closing; the current one comes last.
 void AnnounceMissed(StepContext& step, const RunState& run, const SiteId& site);

@@ -15,13 +15,14 @@
 #include "absl/time/time.h"
 #include "aggregator/core/actions.h"
 #include "aggregator/core/run_state.h"
+#include "aggregator/core/site_map.h"
 #include "aggregator/core/site_state.h"
 #include "protocol/core/ids.h"
 
 namespace consilium::federation {
 
 struct Federation {
-  std::map<SiteId, SiteState> sites;
+  SiteMap<SiteState> sites;
   std::map<RunId, RunState> runs;
   Sequence sequence;  // Of the last input taken.
   absl::Time now = absl::UnixEpoch();

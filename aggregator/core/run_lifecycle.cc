@@ -141,23 +141,40 @@ void BeginDrawing(StepContext& step, RunState& run) {
   run.pending = std::move(draw);
 }
 
+// Whether the beginning waits for that participant, as long as there is no deadline that is over.
+bool IsWaitedFor(const RunState& run, const Participant& participant) {
+  return !IsReady(run, participant) && participant.decision != Participant::Decision::kRefused;
+}
+
+// Whether the beginning waits for any participant. Looks on from the one for whom it waited last,
+// so that all the decisions together cost one look at each; then from the first, because one before
+// may have changed its mind.
+bool WaitsForAny(RunState& run) {
+  const auto is_waited_for = [&run](const auto& entry) { return IsWaitedFor(run, entry.second); };
+  const auto end = run.participants.end();
+  const auto last = run.participants.lower_bound(run.begin_waits_for);
+  auto next = std::find_if(last, end, is_waited_for);
+  if (next == end) {
+    next = std::find_if(run.participants.begin(), last, is_waited_for);
+    if (next == last) return false;
+  }
+  run.begin_waits_for = next->first;
+  return true;
+}
+
 // Begins when every expected site has refused, or is ready; after the deadline with those that
 // are ready, if they are enough.
 void TryBegin(StepContext& step, RunState& run) {
   if (run.phase != RunPhase::kOffered) return;
-  uint32_t ready = 0;
-  bool all = true;
-  for (const auto& [id, participant] : run.participants) {
-    if (IsReady(run, participant)) {
-      ++ready;
-    } else {
-      all = all && participant.decision == Participant::Decision::kRefused;
-    }
-  }
   const v1::ParticipationConfig& config = run.plan->config().participation();
-  const bool enough = ready >= std::max<uint32_t>(config.sites_min(), 1);
   const bool too_late =
       config.start_deadline_ms() > 0 && !run.timers.contains(StartDeadlineOf(run));
+  const bool all = !WaitsForAny(run);
+  if (!all && !too_late) return;
+  const auto ready = static_cast<uint32_t>(
+      std::count_if(run.participants.begin(), run.participants.end(),
+                    [&run](const auto& entry) { return IsReady(run, entry.second); }));
+  const bool enough = ready >= std::max<uint32_t>(config.sites_min(), 1);
   if (enough && (all || too_late)) {
     BeginDrawing(step, run);
   } else if (all) {
@@ -204,6 +221,7 @@ void Approves(StepContext& step, RunState& run, const RunDecided& event) {
   participant.refusal_reason = v1::REASON_UNSPECIFIED;
   participant.train_examples = event.train_examples;
   run.members.insert(event.site);
+  run.members_memo = MembersMemo();
   if (run.phase == RunPhase::kRunning) {
     JoinRound(run, event.site);
     BeginTraining(step, run, event.site);
@@ -375,6 +393,7 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
     found->second.refusal_reason = reason;
   }
   const bool was_member = run.members.erase(site) > 0;
+  run.members_memo = MembersMemo();
   TryBegin(step, run);
   if (!was_member) return;
   WithdrawTasks(step, run, site, v1::RUN_ENDED);

@@ -18,6 +18,7 @@
 
 #include "absl/time/time.h"
 #include "aggregator/core/events.h"
+#include "aggregator/core/site_map.h"
 #include "aggregator/core/strategies/stages.h"
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/run_config.pb.h"
@@ -153,6 +154,12 @@ struct PendingProgram {
   uint32_t empty_buckets = 0;  // Of those that count, where the rule has buckets.
 };
 
+// What follows from the members, until they change; in no digest.
+struct MembersMemo {
+  std::shared_ptr<const std::vector<SiteId>> list;  // Null: not made since.
+  std::optional<double> examples;                   // Σ n_i
+};
+
 struct RunState {
   RunId run;
   std::shared_ptr<const v1::RunPlan> plan;
@@ -166,9 +173,13 @@ struct RunState {
   std::string why_ended;
   std::shared_ptr<const v1::Standardisation> standardisation;
   Digest standardisation_hash = {};
-  std::map<SiteId, Participant> participants;
+  SiteMap<Participant> participants;
+  // One for whom the beginning waited when it was last looked, so that not every participant is
+  // looked at whenever one of them is ready. Follows from the events, so it is in no digest.
+  SiteId begin_waits_for;
   // Participants that have approved and are not removed: who trains, counts and is waited for.
   std::set<SiteId> members;
+  MembersMemo members_memo;
   std::vector<VersionState> versions;  // Index = version number.
   // Accepted and in no version nor in `pending`, in order of acceptance.
   std::vector<std::pair<SiteId, TaskId>> buffer;

@@ -61,8 +61,11 @@ bool MayHaveMore(const RunState& run, const SiteId& site, const Participant& par
 }
 
 void GrantUpTo(StepContext& step, RunState& run, const SiteId& site, uint64_t slowest) {
-  if (run.phase != RunPhase::kRunning || !run.members.contains(site)) return;
-  Participant& participant = run.participants.find(site)->second;
+  if (run.phase != RunPhase::kRunning) return;
+  const auto found = run.participants.find(site);
+  if (found == run.participants.end()) return;
+  Participant& participant = found->second;
+  if (participant.decision != Participant::Decision::kApproved) return;  // No member.
   while (MayHaveMore(run, site, participant, slowest)) {
     participant.newest_task = participant.newest_task.next();
     TaskState task;

@@ -178,6 +178,7 @@ void TryFold(StepContext& step, RunState& run) {
   pending.program = ++run.programs;
   pending.makes = run.current().next();
   const auto batch = std::span(std::as_const(run.buffer)).first(size);
+  run.members_memo.examples = ExamplesOfMembers(run);
   pending.server_learning_rate = LearningRateFor(run, batch);
   pending.contributions = Combine(run, batch, pending.server_learning_rate);
   pending.empty_buckets = EmptyBuckets(run, pending.contributions);

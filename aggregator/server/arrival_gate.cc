@@ -34,6 +34,25 @@ bool IsOpenGrant(const FederationEngine& engine, const std::tuple<RunId, SiteId,
   return task != participant->second.tasks.end() && task->second.phase == TaskPhase::kGranted;
 }
 
+// Each member's own announcement in place of one for all: each has a ceiling of its own.
+void TakeApart(const FederationEngine& engine, std::vector<federation::Action>& actions) {
+  std::vector<federation::Action> apart;
+  for (federation::Action& action : actions) {
+    const auto* all = std::get_if<federation::AnnounceToMembers>(&action);
+    if (all == nullptr) {
+      apart.push_back(std::move(action));
+      continue;
+    }
+    for (const SiteId& site : *all->members) {
+      const auto known = engine.sites().find(site);
+      const bool is_attached = known != engine.sites().end() &&
+                               known->second.link == federation::SiteState::Link::kAttached;
+      if (is_attached) apart.emplace_back(AnnouncementTo(site, *all));
+    }
+  }
+  actions = std::move(apart);
+}
+
 }  // namespace
 
 absl::StatusOr<ArrivalGate> ArrivalGate::FromFile(const std::string& path) {
@@ -87,6 +106,7 @@ void ArrivalGate::AfterStep(const FederationEngine& engine,
         least_bases_.try_emplace(Grant(offer->run, offer->site, offer->task), run->current())
             .first->second;
   }
+  TakeApart(engine, actions);
   std::vector<federation::Action> passed;
   std::vector<AnnounceModel> waiting;
   for (AnnounceModel& announcement : withheld_) {

@@ -116,6 +116,14 @@ void Effects::Do(const federation::AnnounceModel& announcement, EngineInput&) {
   Failpoint("aggregator.notice_sent");
 }
 
+void Effects::Do(const federation::AnnounceToMembers& announcement, EngineInput&) {
+  const v1::Directive directive = DirectiveOf(announcement.model);
+  for (const SiteId& site : *announcement.members) {
+    Send(site, directive);
+    Failpoint("aggregator.notice_sent");
+  }
+}
+
 void Effects::Do(const federation::SendReceipt& receipt, EngineInput& cause) {
   v1::Receipt signed_receipt = parts_.receipts.Sign(receipt);
   if (receipt.kind == v1::Receipt::ACCEPTED && Answers(receipt, cause)) {

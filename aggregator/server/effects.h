@@ -54,6 +54,7 @@ class Effects {
   void Do(const federation::StartRun& start, EngineInput& cause);
   void Do(const federation::OfferTask& offer, EngineInput& cause);
   void Do(const federation::AnnounceModel& announcement, EngineInput& cause);
+  void Do(const federation::AnnounceToMembers& announcement, EngineInput& cause);
   void Do(const federation::SendReceipt& receipt, EngineInput& cause);
   void Do(const federation::RefuseUpdate& refusal, EngineInput& cause);
   void Do(const federation::EndRun& end, EngineInput& cause);

@@ -140,6 +140,20 @@ void VirtualAggregator::SendRefusal(const fed::RefuseUpdate& action) {
                     site::UpdateRefused{action.run, action.task, action.reason, action.message}});
 }
 
+// Virtual links say who has a live stream; that the engine has welcomed it is the engine's word.
+void VirtualAggregator::Announce(const fed::AnnounceToMembers& action) {
+  const fed::AnnounceModel& a = action.model;
+  for (const SiteId& site : *action.members) {
+    const auto known = engine_.sites().find(site);
+    const bool is_attached =
+        known != engine_.sites().end() && known->second.link == fed::SiteState::Link::kAttached;
+    if (!is_attached) continue;
+    world_.SendToSite(
+        site, MessageOrder::kAny,
+        site::ModelAvailable{a.run, a.version, a.model_id, a.payload_bytes, a.evaluate});
+  }
+}
+
 void VirtualAggregator::Execute(const fed::Action& action) {
   std::visit(Overloaded{
                  [&](const fed::Compute& a) { Compute(a); },
@@ -170,6 +184,7 @@ void VirtualAggregator::Execute(const fed::Action& action) {
                                      site::ModelAvailable{a.run, a.version, a.model_id,
                                                           a.payload_bytes, a.evaluate});
                  },
+                 [&](const fed::AnnounceToMembers& a) { Announce(a); },
                  [&](const fed::SendReceipt& a) { SendReceipt(a); },
                  [&](const fed::RefuseUpdate& a) { SendRefusal(a); },
                  [&](const fed::EndRun& a) {

@@ -39,6 +39,7 @@ class VirtualAggregator {
   void Compute(const federation::Compute& action);
   void Draw(const federation::DrawInitialModel& action);
   void Execute(const federation::Action& action);
+  void Announce(const federation::AnnounceToMembers& action);
   void SendReceipt(const federation::SendReceipt& action);
   void SendRefusal(const federation::RefuseUpdate& action);
   MemoryVectorStore* StoreOf(const RunId& run);

@@ -148,6 +148,12 @@ void VirtualFederation::AggregatorDoes(const fed::Action& action) {
   } else if (const auto* model = std::get_if<fed::AnnounceModel>(&action)) {
     Tell(model->site, site::ModelAvailable{model->run, model->version, model->model_id,
                                            model->payload_bytes, model->evaluate});
+  } else if (const auto* all = std::get_if<fed::AnnounceToMembers>(&action)) {
+    const fed::AnnounceModel& said = all->model;
+    for (const SiteId& site : *all->members) {
+      Tell(site, site::ModelAvailable{said.run, said.version, said.model_id, said.payload_bytes,
+                                      said.evaluate});
+    }
   } else if (const auto* end = std::get_if<fed::EndRun>(&action)) {
     Tell(end->site, site::RunEnded{end->run, end->last, end->result, end->why});
   } else if (const auto* receipt = std::get_if<fed::SendReceipt>(&action)) {

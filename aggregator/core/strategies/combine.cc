@@ -335,6 +335,7 @@ VectorProgram ProgramOf(const RunState& run, const PendingProgram& pending) {
 }
 
 double ExamplesOfMembers(const RunState& run) {
+  if (run.members_memo.examples.has_value()) return *run.members_memo.examples;
   double sum = 0;
   for (const SiteId& site : run.members) {
     sum += static_cast<double>(ParticipantOf(run, site).train_examples);

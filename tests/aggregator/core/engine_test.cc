@@ -104,6 +104,29 @@ TEST(Run, WaitsForStatisticsAndFoldsThem) {
   EXPECT_DOUBLE_EQ(f.run().standardisation->deviations(0), std::sqrt(0.24));
 }
 
+TEST(Run, WaitsForOneThatRefusedAndHasChangedItsMind) {
+  TestFederation f({10, 20, 30});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.config = "data { standardise: FEDERATED }"})});
+  const auto report_of = [&f](const SiteId& site) {
+    auto report = std::make_shared<v1::StatisticsReport>();
+    report->set_run_id(f.run_id.value());
+    for (int i = 0; i < 3; ++i) {
+      report->add_counts(10);
+      report->add_sums(5);
+      report->add_sums_of_squares(5);
+    }
+    return StatisticsReported{site, report};
+  };
+  f.Decide(kA, RunDecided::Answer::kRefused);
+  for (const SiteId& site : {kB, kC}) f.Decide(site, RunDecided::Answer::kApproved);
+  f.Step(report_of(kB));
+  f.Decide(kA, RunDecided::Answer::kApproved);
+  f.Step(report_of(kC));
+  EXPECT_EQ(f.run().phase, RunPhase::kOffered);  // a is expected again, and has not reported.
+  f.Step(report_of(kA));
+  EXPECT_EQ(f.run().phase, RunPhase::kDrawing);
+}
+
 TEST(Run, TakesStatisticsThatCanNotBeAsARefusal) {
   TestFederation f({10, 30});
   f.Step(RunSubmitted{f.run_id, MakePlan({.config = "data { standardise: FEDERATED }"})});
@@ -385,6 +408,36 @@ TEST(Update, ThatIsTooStaleIsRefusedAndItsSiteGoesOn) {
   EXPECT_EQ(Of<OfferTask>(actions)[0].base_min, Version(1));
   EXPECT_THAT(Receipts(f.Deliver(kA, Version(1)), v1::Receipt::ACCEPTED), SizeIs(1));
   EXPECT_THAT(f.run().refusals, ElementsAre(std::pair(v1::TOO_STALE, 1u)));
+}
+
+// What a version costs must not grow with those who hear of it: the shell has their links.
+TEST(Version, IsAnnouncedByOneActionToThoseWhoAreMembersThen) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({}));
+  const auto announcement = [&f] {
+    f.Deliver(kB);
+    f.Deliver(kB);
+    const std::vector<Action> made = f.Answer();
+    int announcements = 0;
+    AnnounceToMembers last;
+    for (const Action& action : made) {
+      EXPECT_FALSE(std::holds_alternative<AnnounceModel>(action));
+      const auto* all = std::get_if<AnnounceToMembers>(&action);
+      if (all == nullptr) continue;
+      ++announcements;
+      last = *all;
+    }
+    EXPECT_EQ(announcements, 1);
+    return last;
+  };
+  const AnnounceToMembers first = announcement();
+  EXPECT_THAT(*first.members, ElementsAre(kA, kB, kC));
+  EXPECT_EQ(first.model.version, Version(1));
+  EXPECT_EQ(first.model.evaluate, v1::VALIDATION);
+  EXPECT_EQ(announcement().members, first.members);  // Nobody came or went.
+  f.Step(SiteRemoved{kA});
+  EXPECT_THAT(*announcement().members, ElementsAre(kB, kC));
+  EXPECT_THAT(*first.members, ElementsAre(kA, kB, kC));
 }
 
 TEST(Update, ArrivingWhileAProgramRunsWaitsForTheNextVersion) {

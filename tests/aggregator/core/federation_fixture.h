@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -70,12 +71,17 @@ class TestFederation {
   std::map<SiteId, uint64_t> attaches;   // Also the incarnation and the number of the lease.
 };
 
-// Those of one kind, in order.
+// Those of one kind, in order. An announcement to all members is one to each.
 template <typename A>
 std::vector<A> Of(const std::vector<Action>& actions) {
   std::vector<A> out;
   for (const Action& action : actions) {
     if (const A* a = std::get_if<A>(&action)) out.push_back(*a);
+    if constexpr (std::is_same_v<A, AnnounceModel>) {
+      if (const auto* all = std::get_if<AnnounceToMembers>(&action)) {
+        for (const SiteId& site : *all->members) out.push_back(AnnouncementTo(site, *all));
+      }
+    }
   }
   return out;
 }

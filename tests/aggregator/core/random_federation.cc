@@ -158,6 +158,10 @@ void RandomFederation::Execute(const Action& action) {
     }
   } else if (const auto* a = std::get_if<AnnounceModel>(&action)) {
     if (FakeSite* site = Attached(a->site)) OnAnnounce(*site, *a);
+  } else if (const auto* a = std::get_if<AnnounceToMembers>(&action)) {
+    for (const SiteId& id : *a->members) {
+      if (FakeSite* site = Attached(id)) OnAnnounce(*site, AnnouncementTo(id, *a));
+    }
   } else if (const auto* a = std::get_if<EndRun>(&action)) {
     if (FakeSite* site = Attached(a->site)) site->run_over = true;
   }
