@@ -124,6 +124,7 @@ struct Timer {
     kBarrierDeadline = 2,  // `number` is the round's version.
     kClosingDeadline = 3,  // `number`: 1 validation, 2 test.
     kInterval = 4,         // `number` is the version that it began with.
+    kRest = 5,             // `number`: the how manieth of the run (fair_shares.h).
   };
   RunId run;
   Kind kind = Kind::kStartDeadline;

@@ -292,6 +292,7 @@ absl::StatusOr<Event> Decode(const v1::TimerFired& in) {
     case static_cast<uint32_t>(Timer::Kind::kBarrierDeadline):
     case static_cast<uint32_t>(Timer::Kind::kClosingDeadline):
     case static_cast<uint32_t>(Timer::Kind::kInterval):
+    case static_cast<uint32_t>(Timer::Kind::kRest):
       break;
     default:
       return absl::InvalidArgumentError("timer_fired.kind: there is no such timer");

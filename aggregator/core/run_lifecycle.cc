@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/evaluation.h"
+#include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/update_intake.h"
@@ -318,6 +319,11 @@ void OnTimerFired(StepContext& step, const TimerFired& event) {
     case Timer::Kind::kInterval:
       TryFold(step, *run);
       break;
+    case Timer::Kind::kRest:
+      if (const SiteId site = EndRest(*run, event.timer.number); !site.empty()) {
+        GrantTasks(step, *run, site);
+      }
+      break;
     case Timer::Kind::kClosingDeadline:
       AdvanceClosing(step, *run);
       break;
@@ -396,6 +402,7 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
   run.members_memo = MembersMemo();
   TryBegin(step, run);
   if (!was_member) return;
+  ForgetShare(run, found->second);
   WithdrawTasks(step, run, site, v1::RUN_ENDED);
   DropBuffered(step, run, site);
   run.awaited.erase(site);

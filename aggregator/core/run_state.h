@@ -62,6 +62,9 @@ struct WeightFactor {
     kClip,        // min(1, clip_norm/‖Δ‖)
     kBandClip,    // The same by the batch's median norm (strategies/robust_combine.h).
     kRobust,      // Its share by a robust rule, 0 where it is not believed; or nominal.
+    // The plan's local steps over its task's, where a fairness contract made the task shorter: what
+    // makes a whole update of it. No influence.
+    kShorterTask,
   };
   Kind kind = Kind::kSize;
   double value = 1;
@@ -89,6 +92,24 @@ struct TaskState {
   v1::Reason reason = v1::REASON_UNSPECIFIED;
 };
 
+// A participant before the fairness contract (fair_shares.h).
+struct FairShare {
+  Version since;         // It has been a member of the versions after this one.
+  double influence = 0;  // In the versions of the window.
+  uint64_t updates = 0;  // Of it that were folded in the window.
+  double deviation = 0;  // Its part over what its patients are worth, less one; −1: no part.
+  // What was due to it in the window, less its influence; and what is due of a mean version.
+  double lacking = 0;
+  double of_a_version = 0;
+  // Whether more of the folded updates are of it than of the patients.
+  enum class Rate : uint8_t { kUsual, kOften } rate = Rate::kUsual;
+  absl::Time granted_at;                 // The newest grant.
+  std::optional<absl::Duration> worked;  // From the newest grant to the last answer.
+  std::optional<uint64_t> rest;          // The number of its timer, while it rests.
+  std::optional<Version> broken_since;   // In each version since.
+  std::optional<Version> told;           // The last alarm.
+};
+
 // A site in this run.
 struct Participant {
   enum class Decision : uint8_t { kPending, kApproved, kRefused } decision = Decision::kPending;
@@ -106,7 +127,8 @@ struct Participant {
   // Tasks answered, accepted or refused. With a bound on who is ahead, one who joins late begins
   // with the number of the slowest.
   uint64_t answered = 0;
-  double influence = 0;  // Sum of this site's coefficients over all versions.
+  double influence = 0;  // InfluenceOf its contributions (strategies/contributions.h), summed.
+  FairShare fair;
 };
 
 // One update's part in a version.
@@ -189,6 +211,9 @@ struct RunState {
   std::set<SiteId> awaited;
   // Set and not fired; a deadline that the plan has and this has not is over.
   std::map<Timer, absl::Time> timers;
+  // Who rests, by the number of the timer; rests begun so far.
+  std::map<uint64_t, SiteId> resting;
+  uint64_t rests = 0;
   uint64_t optimizer_steps = 0;
   std::optional<Version> best;    // Of those with a validation_score; the earliest of equals.
   std::optional<Version> scored;  // The newest with a validation_score.

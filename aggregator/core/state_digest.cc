@@ -55,6 +55,18 @@ void Add(FieldHasher& hash, const TaskState& task) {
       .Add(Number(task.reason));
 }
 
+void Add(FieldHasher& hash, const FairShare& fair) {
+  hash.Add(fair.since.value()).Add(fair.influence).Add(fair.updates).Add(fair.deviation);
+  hash.Add(fair.lacking).Add(fair.of_a_version).Add(Number(fair.rate));
+  Add(hash, fair.granted_at);
+  hash.Add(uint64_t{fair.worked.has_value()})
+      .Add(static_cast<uint64_t>(absl::ToInt64Nanoseconds(fair.worked.value_or(absl::Duration()))))
+      .Add(uint64_t{fair.rest.has_value()})
+      .Add(fair.rest.value_or(0));
+  Add(hash, fair.broken_since);
+  Add(hash, fair.told);
+}
+
 void Add(FieldHasher& hash, const Participant& participant) {
   hash.Add(Number(participant.decision))
       .Add(Number(participant.refusal_reason))
@@ -73,6 +85,7 @@ void Add(FieldHasher& hash, const Participant& participant) {
       .Add(uint64_t{participant.replaced_ages.size()});
   for (const uint64_t age : participant.replaced_ages) hash.Add(age);
   hash.Add(participant.folded_decayed).Add(participant.answered).Add(participant.influence);
+  Add(hash, participant.fair);
 }
 
 void Add(FieldHasher& hash, const std::vector<Contribution>& contributions) {
@@ -144,6 +157,10 @@ void Add(FieldHasher& hash, const RunState& run) {
   for (const auto& [timer, at] : run.timers) {
     hash.Add(Number(timer.kind)).Add(timer.number);
     Add(hash, at);
+  }
+  hash.Add(run.rests).Add(uint64_t{run.resting.size()});
+  for (const auto& [number, site] : run.resting) {
+    hash.Add(number).Add(absl::string_view(site.value()));
   }
   hash.Add(run.optimizer_steps);
   Add(hash, run.best);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aggregator/core/admission.h"
+#include "aggregator/core/fair_shares.h"
 #include "models/spec/preset_traits.h"
 #include "protocol/wire/limits.h"
 
@@ -45,7 +46,7 @@ size_t WaitingOf(const RunState& run, const SiteId& site) {
 
 bool MayHaveMore(const RunState& run, const SiteId& site, const Participant& participant,
                  uint64_t slowest) {
-  if (participant.open.size() >= OpenTasksMax(run)) return false;
+  if (participant.open.size() >= OpenTasksNow(run, participant, OpenTasksMax(run))) return false;
   switch (run.stages.trigger) {
     case TriggerStage::kBuffer:
       return true;
@@ -70,11 +71,12 @@ void GrantUpTo(StepContext& step, RunState& run, const SiteId& site, uint64_t sl
     participant.newest_task = participant.newest_task.next();
     TaskState task;
     task.base_min = BaseMin(run);
-    task.local_steps = run.plan->config().training().local_steps();
+    task.local_steps = LocalStepsFor(run, participant);
     step.Emit(OfferTask{site, run.run, participant.newest_task, task.base_min, task.local_steps});
     participant.tasks.emplace_hint(participant.tasks.end(), participant.newest_task,
                                    std::move(task));
     participant.open.push_back(participant.newest_task);
+    participant.fair.granted_at = step.now();
   }
 }
 
@@ -138,6 +140,7 @@ void BeginRound(StepContext& step, RunState& run) {
 }
 
 void JoinRound(RunState& run, const SiteId& site) {
+  ForgetShare(run, run.participants.find(site)->second);
   const bool open = run.stages.trigger == TriggerStage::kBarrier && !run.pending.has_value();
   if (open) run.awaited.insert(site);
   if (run.stages.trigger != TriggerStage::kBounded) return;

@@ -5,7 +5,7 @@
 // granted in its place, on which least base, must not hang on that. With a bound on who is ahead
 // (stale-synchronous) a member waits while it is that many answers ahead of the slowest; so one
 // that is gone holds up the others until it is removed. Who is gone hears of its open grants when
-// it attaches.
+// it attaches. A fairness contract makes tasks shorter and has sites rest (fair_shares.h).
 //
 // Threads: the engine's.
 
@@ -36,7 +36,8 @@ void WithdrawTasks(StepContext& step, RunState& run, const SiteId& site, v1::Rea
 // set.
 void BeginRound(StepContext& step, RunState& run);
 // Barrier: a new member is awaited in the round that is open. Bounded: it begins level with the
-// slowest of the others, so that nobody waits for what it has missed.
+// slowest of the others, so that nobody waits for what it has missed. With a fairness contract its
+// part is measured from now on.
 void JoinRound(RunState& run, const SiteId& site);
 // Interval: whether the time since the current version is over.
 bool IsIntervalOver(const RunState& run);

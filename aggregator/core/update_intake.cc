@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "aggregator/core/admission.h"
+#include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/version_folding.h"
@@ -71,6 +72,7 @@ void Decide(StepContext& step, RunState& run, Participant& participant, TaskStat
     task.ended = step.sequence();
     Refuse(step, update, reason, &run, &task);
   }
+  RestAfterAnswer(step, run, update.site);
   GrantAfterAnswer(step, run, update.site);
   TryFold(step, run);
 }

@@ -8,9 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/evaluation.h"
+#include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/run_lifecycle.h"
 #include "aggregator/core/strategies/combine.h"
+#include "aggregator/core/strategies/contributions.h"
 #include "aggregator/core/strategies/measures.h"
 #include "aggregator/core/strategies/robust_combine.h"
 #include "aggregator/core/task_grants.h"
@@ -89,9 +91,9 @@ void CountFolded(RunState& run, const VersionState& version) {
   }
   for (const Contribution& entry : version.contributions) {
     Participant& participant = run.participants.find(entry.site)->second;
-    participant.influence += entry.coefficient;
+    participant.influence += InfluenceOf(entry);
     if (entry.role == Contribution::Role::kNew && run.stages.rate_correction.has_value()) {
-      participant.folded_decayed += 1;
+      participant.folded_decayed += FoldedAs(run, entry);
     }
   }
 }
@@ -116,8 +118,10 @@ void GoOn(StepContext& step, RunState& run) {
   BeginRound(step, run);
   AnnounceToAll(step, run, run.current(), v1::VALIDATION);
   ForgetOldModels(step, run);
-  // Without a barrier each member has had its next grant with its last answer.
-  if (run.stages.trigger == TriggerStage::kBarrier) GrantToAll(step, run);
+  // Without a barrier each member has had its next grant with its last answer, unless it rested.
+  if (run.stages.trigger == TriggerStage::kBarrier || run.stages.fairness.has_value()) {
+    GrantToAll(step, run);
+  }
   TryFold(step, run);
 }
 
@@ -135,6 +139,7 @@ void CommitVersion(StepContext& step, RunState& run, const ComputeDone& event) {
   Include(step, run, committed);
   EnterTable(step, run, committed);
   CountFolded(run, committed);
+  MeasureShares(step, run);
   if (run.current().value() >= std::max<uint32_t>(run.plan->config().stop().versions_max(), 1)) {
     AnnounceToAll(step, run, run.current(), v1::VALIDATION);
     StopRun(step, run, absl::StrCat("version ", run.current().value(), " was to be the last"));

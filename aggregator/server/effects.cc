@@ -174,10 +174,11 @@ void Effects::Do(const federation::PurgeRun& purge, EngineInput&) {
 }
 
 void Effects::Do(const federation::Alarm& alarm, EngineInput&) {
-  LogOfSite(SiteLine::kAlarm, alarm.site,
-            absl::StrCat(v1::Reason_Name(alarm.reason), ": ",
-                         alarm.run.empty() ? "" : absl::StrCat("run ", alarm.run.value(), ": "),
-                         alarm.message));
+  LogOfSite(
+      SiteLine::kAlarm, alarm.site,
+      absl::StrCat(alarm.reason == v1::REASON_UNSPECIFIED ? "RULE" : v1::Reason_Name(alarm.reason),
+                   ": ", alarm.run.empty() ? "" : absl::StrCat("run ", alarm.run.value(), ": "),
+                   alarm.message));
 }
 
 }  // namespace consilium

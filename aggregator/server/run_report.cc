@@ -54,6 +54,8 @@ absl::string_view NameOf(WeightFactor::Kind kind) {
       return "band_clip";
     case WeightFactor::Kind::kRobust:
       return "robust";
+    case WeightFactor::Kind::kShorterTask:
+      return "shorter_task";
   }
   return "";
 }

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "models/spec/fairness_checks.h"
 #include "models/spec/preset_traits.h"
 #include "models/spec/robust_checks.h"
 #include "protocol/wire/limits.h"
@@ -23,7 +24,6 @@ void CheckBuilt(const Config& config, Complaints& complaints) {
       TraitsOf(config.preset()) != nullptr || !Config::Preset_IsValid(config.preset()),
       "aggregation.preset", "is not built yet");
   complaints.Require(!config.transform().has_zeno(), "aggregation.transform.zeno", kNotBuilt);
-  complaints.Require(!config.has_fairness(), "aggregation.fairness", kNotBuilt);
   complaints.Require(!config.trigger().has_groups(), "aggregation.trigger.groups", kNotBuilt);
 }
 
@@ -199,8 +199,9 @@ void CheckRateCorrection(const Config& config, const PresetTraits& traits, Compl
                          "'s rule; remove it or take FEDBUFF");
   complaints.Require(!config.trigger().has_barrier(), path,
                      "with a barrier all sites deliver equally often; remove it");
-  complaints.Require(std::isfinite(correction.cap()) && correction.cap() >= 1, path + ".cap",
-                     "must be 1 or more");
+  const bool of_contract = config.has_fairness() && correction.cap() == 0;
+  complaints.Require(of_contract || (std::isfinite(correction.cap()) && correction.cap() >= 1),
+                     path + ".cap", "must be 1 or more");
   complaints.Require(IsPositive(correction.kappa_per_site()), path + ".kappa_per_site",
                      "must be above 0");
   complaints.Require(correction.decay() > 0 && correction.decay() <= 1, path + ".decay",
@@ -248,6 +249,7 @@ void CheckAggregation(const Config& config, Complaints& complaints) {
   CheckServer(config, *traits, complaints);
   CheckRateCorrection(config, *traits, complaints);
   CheckOwnNumbers(config, *traits, complaints);
+  CheckFairness(config, complaints);
 }
 
 void CheckTrainingFits(const Config& config, const v1::TrainingConfig& training,

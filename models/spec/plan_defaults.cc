@@ -1,5 +1,6 @@
 #include "models/spec/plan_defaults.h"
 
+#include "models/spec/fairness_checks.h"
 #include "models/spec/preset_traits.h"
 #include "models/spec/robust_checks.h"
 #include "models/spec/run_plan.h"
@@ -147,9 +148,11 @@ void FillAggregation(Config& config) {
   FillStaleness(traits, config.trigger(), *config.mutable_staleness());
   FillServer(traits, *config.mutable_server());
   FillOwnNumbers(traits, config);
+  FillFairness(config);
   if (config.has_rate_correction()) {
     v1::RateCorrection& correction = *config.mutable_rate_correction();
-    if (correction.cap() == 0) correction.set_cap(10);
+    // With a contract, 0: the cap follows from it.
+    if (correction.cap() == 0 && !config.has_fairness()) correction.set_cap(10);
     if (correction.kappa_per_site() == 0) correction.set_kappa_per_site(2);
     if (correction.decay() == 0) correction.set_decay(0.98);
   }

@@ -51,6 +51,10 @@ struct PresetTraits {
   };
   Rates rates = Rates::kAsTheyAre;
 
+  // Whether each site counts by its patients, so that a fairness contract has a measure: p_i or n_i
+  // in the weight, and no preset's own division by local steps or norms.
+  bool gives_shares = false;
+
   // α where the config has none; 0: the rule has no α.
   double mixing_alpha = 0;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "models/spec/local_steps.h"
 #include "models/spec/preset_traits.h"
 #include "protocol/wire/limits.h"
 #include "site_agent/core/models.h"
@@ -17,8 +18,10 @@ namespace {
 // What stands against a task that was not known before.
 v1::Reason ReasonAgainst(const RunState& run, const TaskOffered& event) {
   if (event.task == TaskId()) return v1::MALFORMED;
-  // What a person approved is the plan: neither shorter nor longer tasks, nor more of them.
-  if (event.local_steps != run.plan->config().training().local_steps()) return v1::NOT_APPROVED;
+  // What a person approved is the plan: neither shorter nor longer tasks than it says, nor more of
+  // them.
+  const LocalStepsRange steps = LocalStepsOf(run.plan->config());
+  if (event.local_steps < steps.min || event.local_steps > steps.max) return v1::NOT_APPROVED;
   if (run.open.size() >= limits::kSiteGrantsOpenMax) return v1::BUSY;
   if (run.tasks.size() >= TasksMax(*run.plan)) return v1::NOT_APPROVED;
   return v1::REASON_UNSPECIFIED;

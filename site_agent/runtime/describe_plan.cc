@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "models/spec/local_steps.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/printable_text.h"
 #include "protocol/wire/hash.h"
@@ -16,6 +17,11 @@ namespace {
 
 // An answer on the control socket has room for it (control_socket.h).
 constexpr size_t kPlanTextBytesMax = size_t{2} << 20;
+
+std::string StepsText(LocalStepsRange steps) {
+  return steps.min == steps.max ? absl::StrCat(steps.max)
+                                : absl::StrCat(steps.min, " to ", steps.max);
+}
 
 std::string ReadsOf(const v1::DataContract& contract) {
   std::vector<std::string> columns;
@@ -51,10 +57,10 @@ std::vector<std::string> DescribeReleases(const v1::RunPlan& resolved, uint64_t 
         " columns of numbers, the count, the exact sum and the exact sum of squares over the "
         "training patients."));
   }
-  sentences.push_back(
-      absl::StrCat("Up to ", TasksMax(resolved), " times: an update of ", WeightsOf(resolved),
-                   ", after ", training.local_steps(), " steps of ", training.batch_examples(),
-                   " rows each; with it the mean loss and the number of training rows."));
+  sentences.push_back(absl::StrCat(
+      "Up to ", TasksMax(resolved), " times: an update of ", WeightsOf(resolved), ", after ",
+      StepsText(LocalStepsOf(config)), " steps of ", training.batch_examples(),
+      " rows each; with it the mean loss and the number of training rows."));
   sentences.push_back(absl::StrCat("For up to ", uint64_t{config.stop().versions_max()} + 1,
                                    " versions of the model: sums of its errors on the validation "
                                    "patients; for one of them the same on the test patients."));

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "models/spec/local_steps.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
@@ -79,8 +80,8 @@ absl::StatusOr<TrainingPart> LocalData::Training(const v1::RunPlan& plan) {
   for (const auto& [patient, rows] : rows_of) most_first.push_back(rows);
   std::sort(most_first.begin(), most_first.end(), std::greater<>());
   const v1::TrainingConfig& training = plan.config().training();
-  uint64_t left =
-      std::min(part.examples, uint64_t{training.batch_examples()} * training.local_steps());
+  const uint64_t steps_min = LocalStepsOf(plan.config()).min;
+  uint64_t left = std::min(part.examples, training.batch_examples() * steps_min);
   for (const uint64_t rows : most_first) {
     if (left == 0) break;
     left -= std::min(left, rows);

@@ -27,8 +27,9 @@ namespace consilium::site {
 struct TrainingPart {
   uint64_t examples = 0;  // Rows.
   uint64_t patients = 0;
-  // Of so many patients an update is at the least, whichever rows its batches draw: with the plan's
-  // batch_examples · local_steps rows, drawn without replacement, from those who have the most.
+  // Of so many patients an update is at the least, whichever rows its batches draw: with
+  // batch_examples · steps rows, of the fewest steps that the plan may ask for, drawn without
+  // replacement, from those who have the most.
   uint64_t patients_per_update_min = 0;
 };
 

@@ -56,7 +56,9 @@ constexpr const char* kRobust[] = {"",
                                    "combine { krum { hostile_max: 2 } } ",
                                    "combine { geometric_median {} } transform { clip_norm: 1 } ",
                                    "combine { buckets { buckets: 3 } } ",
-                                   "transform { clip_norm: 1 } "};
+                                   "transform { clip_norm: 1 } ",
+                                   "fairness {} ",
+                                   "fairness { epsilon: 0.1 } transform { clip_norm: 1 } "};
 
 template <typename Body>
 void ForEachAggregation(const Body& body) {

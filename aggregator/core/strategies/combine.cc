@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "aggregator/core/fair_shares.h"
 #include "aggregator/core/strategies/contributions.h"
 #include "aggregator/core/strategies/control_variates.h"
 #include "aggregator/core/strategies/measures.h"
@@ -68,6 +72,12 @@ double StalenessFactor(const Stages& stages, double versions) {
   }
 }
 
+// η where it is a factor of the coefficients.
+double LinearStep(const Stages& stages, double learning_rate) {
+  return PlaceOfLearningRate(stages.server) == LearningRatePlace::kInCoefficients ? learning_rate
+                                                                                  : 1;
+}
+
 double FoldedOfMembers(const RunState& run) {
   double sum = 0;
   for (const SiteId& site : run.members) sum += ParticipantOf(run, site).folded_decayed;
@@ -77,6 +87,10 @@ double FoldedOfMembers(const RunState& run) {
 struct MemberTotals {
   double examples = 0;
   double folded = 0;
+  std::optional<RateCorrectionRule> rule = {};  // With the cap of this version.
+  // With a fairness contract: of the batch; η/K.
+  std::map<SiteId, double> updates_of = {};
+  double per_weight = 1;
 };
 
 // Size and rate correction.
@@ -95,15 +109,40 @@ void AppendSizeFactors(const RunState& run, const MemberTotals& members, Contrib
                            .folded_decayed = participant.folded_decayed,
                            .folded_decayed_sum = members.folded,
                            .sites = run.members.size()};
-  entry.factors.push_back(
-      {Kind::kRateCorrection, RateCorrectionWeight(*stages.rate_correction, rate)});
+  double weight = RateCorrectionWeight(*members.rule, rate);
+  if (stages.fairness.has_value() && run.current() > Version(0)) {
+    const double staleness = StalenessFactor(stages, static_cast<double>(entry.staleness));
+    RateCorrectionRule uncapped = *members.rule;
+    uncapped.cap = std::numeric_limits<double>::infinity();
+    weight = FairWeight({.by_rate = share * RateCorrectionWeight(uncapped, rate),
+                         .lacking = participant.fair.lacking,
+                         .of_a_version = participant.fair.of_a_version,
+                         .updates = members.updates_of.find(entry.site)->second,
+                         .per_weight = members.per_weight * staleness,
+                         .cap = members.rule->cap}) /
+             share;
+  }
+  entry.factors.push_back({Kind::kRateCorrection, weight});
+}
+
+// What the contract needs may be less than the plan's cap, and what is bearable less than that.
+std::optional<RateCorrectionRule> CorrectionNow(const RunState& run, Batch batch) {
+  std::optional<RateCorrectionRule> rule = run.stages.rate_correction;
+  if (!rule.has_value() || !run.stages.fairness.has_value()) return rule;
+  const FairCap cap = FairCapOfRun(run, batch);
+  rule->cap = std::min({rule->cap, cap.needed, cap.bearable});
+  return rule;
 }
 
 std::vector<Contribution> CombineBuffer(const RunState& run, Batch batch, double learning_rate) {
   const Stages& stages = run.stages;
-  const MemberTotals members = {
-      .examples = stages.size == SizeStage::kShare ? ExamplesOfMembers(run) : 0,
-      .folded = stages.rate_correction.has_value() ? FoldedOfMembers(run) : 0};
+  MemberTotals members = {.examples = stages.size == SizeStage::kShare ? ExamplesOfMembers(run) : 0,
+                          .folded = stages.rate_correction.has_value() ? FoldedOfMembers(run) : 0,
+                          .rule = CorrectionNow(run, batch)};
+  if (stages.fairness.has_value()) {
+    for (const auto& [site, task] : batch) ++members.updates_of[site];
+    members.per_weight = LinearStep(stages, learning_rate) / static_cast<double>(batch.size());
+  }
   std::vector<Contribution> out;
   out.reserve(batch.size());
   BufferTotals totals = {.count = static_cast<double>(batch.size()),
@@ -130,6 +169,7 @@ std::vector<Contribution> CombineBuffer(const RunState& run, Batch batch, double
   const double normalisation = NormalisationOfBuffer(stages.normalisation, totals);
   for (Contribution& entry : out) {
     entry.factors.push_back({Kind::kNormalisation, normalisation});
+    AppendShorterTask(run, entry);
     AppendLearningRate(stages, learning_rate, entry);
     SetCoefficient(entry);
   }
@@ -158,6 +198,12 @@ double BeyondUsual(const RunState& run, const Participant& participant, const Co
   const double usual = UsualAge(std::span<const uint64_t>(ages.data() + skipped, count - skipped),
                                 participant.tasks.find(entry.task)->second.staleness);
   return std::max(0.0, static_cast<double>(entry.staleness) - usual);
+}
+
+// With a fairness contract a site that is below its part is let off its s(τ), the more the further.
+double LetOff(const RunState& run, const Participant& participant, double staleness) {
+  if (!run.stages.fairness.has_value() || participant.fair.deviation >= 0) return staleness;
+  return std::pow(staleness, 1 - StrengthAgainst(*run.stages.fairness, participant.fair.deviation));
 }
 
 bool IsExpired(const Stages& stages, const Contribution& entry) {
@@ -199,12 +245,14 @@ std::vector<Contribution> CombineTable(const RunState& run, Batch batch, double 
     if (stages.staleness_of == StalenessStage::kBeyondUsual) {
       entry.factors.push_back(
           {Kind::kStaleness,
-           StalenessWeight(stages.staleness, BeyondUsual(run, participant, entry))});
+           LetOff(run, participant,
+                  StalenessWeight(stages.staleness, BeyondUsual(run, participant, entry)))});
     }
     weights += ProductOf(entry.factors);  // 1 each for a plain mean.
   }
   for (Contribution& entry : out) {
     entry.factors.push_back({Kind::kNormalisation, Inverse(weights)});
+    AppendShorterTask(run, entry);
     AppendLearningRate(stages, learning_rate, entry);
     SetCoefficient(entry);
   }
@@ -332,6 +380,31 @@ VectorProgram ProgramOf(const RunState& run, const PendingProgram& pending) {
   AppendControl(run, pending, program);
   program.result = next;
   return program;
+}
+
+FairCap FairCapOfRun(const RunState& run, Batch batch) {
+  std::set<SiteId> arrived;
+  for (const auto& [site, task] : batch) arrived.insert(site);
+  const RateCorrectionRule& rule = *run.stages.rate_correction;
+  const double kappa = rule.kappa_per_site * static_cast<double>(run.members.size());
+  const double examples = ExamplesOfMembers(run);
+  std::vector<RateShare> sites;
+  double shares = 0;
+  double rates = 0;
+  for (const SiteId& site : run.members) {
+    const Participant& participant = ParticipantOf(run, site);
+    if (!IsLive(run, participant) && !arrived.contains(site)) continue;
+    const double share = static_cast<double>(participant.train_examples) / examples;
+    // r̂_i times Σc + κ.
+    sites.push_back({.share = share, .rate = participant.folded_decayed + kappa * share});
+    shares += share;
+    rates += sites.back().rate;
+  }
+  for (RateShare& site : sites) {
+    site.share /= shares;
+    site.rate /= rates;
+  }
+  return FairCapOf(*run.stages.fairness, sites);
 }
 
 double ExamplesOfMembers(const RunState& run) {

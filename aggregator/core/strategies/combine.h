@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "aggregator/core/run_state.h"
+#include "aggregator/core/strategies/fairness.h"
 #include "protocol/core/ids.h"
 #include "protocol/wire/vector_program.h"
 
@@ -39,6 +40,9 @@ std::vector<Contribution> Combine(const RunState& run,
 
 // The program of a pending version: a function of the state alone, so it can be asked for again.
 VectorProgram ProgramOf(const RunState& run, const PendingProgram& pending);
+
+// Of the live members and those of `batch`, with rate correction and a fairness contract.
+FairCap FairCapOfRun(const RunState& run, std::span<const std::pair<SiteId, TaskId>> batch);
 
 // p_i over the members: their share of all training examples.
 double ExamplesOfMembers(const RunState& run);

@@ -37,6 +37,33 @@ void AppendClip(const RunState& run, Contribution& contribution) {
   SetCoefficient(contribution);
 }
 
+void AppendShorterTask(const RunState& run, Contribution& contribution) {
+  if (!run.stages.fairness.has_value()) return;
+  const uint32_t steps = run.plan->config().training().local_steps();
+  const TaskState& task =
+      run.participants.find(contribution.site)->second.tasks.find(contribution.task)->second;
+  if (task.local_steps == steps) return;
+  contribution.factors.push_back(
+      {WeightFactor::Kind::kShorterTask, static_cast<double>(steps) / task.local_steps});
+}
+
+double InfluenceOf(const Contribution& contribution) {
+  double product = 1;
+  for (const WeightFactor& factor : contribution.factors) {
+    if (factor.kind != WeightFactor::Kind::kShorterTask) product *= factor.value;
+  }
+  return product;
+}
+
+double FoldedAs(const RunState& run, const Contribution& contribution) {
+  if (!run.stages.fairness.has_value()) return 1;
+  double product = 1;
+  for (const WeightFactor& factor : contribution.factors) {
+    if (factor.kind == WeightFactor::Kind::kStaleness) product *= factor.value;
+  }
+  return product;
+}
+
 double ShorteningTo(double longest, double norm) { return norm > longest ? longest / norm : 1; }
 
 }  // namespace consilium::federation

@@ -26,6 +26,17 @@ void AppendLearningRate(const Stages& stages, double learning_rate, Contribution
 // that is there already. Nothing where the run has no clip.
 void AppendClip(const RunState& run, Contribution& contribution);
 
+// The plan's local steps over the task's, where the task was shorter; nothing elsewhere.
+void AppendShorterTask(const RunState& run, Contribution& contribution);
+
+// What the update counts in the version, as that of a whole task: the product of its factors but
+// kShorterTask.
+double InfluenceOf(const Contribution& contribution);
+
+// As how many updates rate correction counts it: 1; with a fairness contract its s(τ), so that who
+// is always late is corrected for that too.
+double FoldedAs(const RunState& run, const Contribution& contribution);
+
 // min(1, longest/norm); 1 for a norm of 0.
 double ShorteningTo(double longest, double norm);
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 
 #include "aggregator/core/strategies/functional_staleness.h"
 #include "aggregator/core/strategies/stages.h"
@@ -262,6 +263,26 @@ absl::Status OverrideRateCorrection(const v1::AggregationConfig& config, Stages&
   return absl::OkStatus();
 }
 
+// Last: it must know what it has to work with.
+absl::Status OverrideFairness(const v1::AggregationConfig& config, Stages& stages) {
+  if (!config.has_fairness()) return absl::OkStatus();
+  const bool waits = stages.trigger == TriggerStage::kBarrier;
+  const bool has_shares = KeepsTable(stages) ? stages.size == SizeStage::kShare
+                          : waits            ? stages.size == SizeStage::kExamples
+                                             : stages.rate_correction.has_value() &&
+                                        stages.normalisation == NormalisationStage::kCount &&
+                                        stages.direction == DirectionStage::kOwnBase;
+  if (!has_shares || stages.robust.has_value() || stages.clip_norm > 0 || UsesLocalSteps(stages) ||
+      stages.trigger == TriggerStage::kBounded) {
+    return absl::InvalidArgumentError("aggregation.fairness: this rule can not keep a contract");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(stages.fairness, FairnessRuleOf(config.fairness()));
+  if (stages.rate_correction.has_value() && config.rate_correction().cap() == 0) {
+    stages.rate_correction->cap = std::numeric_limits<double>::infinity();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
@@ -289,6 +310,7 @@ absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
   CONSILIUM_RETURN_IF_ERROR(OverrideMixing(config, row->mixing, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideRateCorrection(config, stages));
   CONSILIUM_RETURN_IF_ERROR(FillOwnNumbers(config, stages));
+  CONSILIUM_RETURN_IF_ERROR(OverrideFairness(config, stages));
   CONSILIUM_ASSIGN_OR_RETURN(stages.server, ServerRuleOf(config.server()));
   return stages;
 }

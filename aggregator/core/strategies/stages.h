@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "aggregator/core/strategies/fairness.h"
 #include "aggregator/core/strategies/rate_correction.h"
 #include "aggregator/core/strategies/robust_rule.h"
 #include "aggregator/core/strategies/server_optimizer.h"
@@ -86,6 +87,7 @@ struct Stages {
   StalenessStage staleness_of = StalenessStage::kNone;
   StalenessFunction staleness;
   std::optional<RateCorrectionRule> rate_correction;
+  std::optional<FairnessRule> fairness;
   NormalisationStage normalisation = NormalisationStage::kCount;
   double clip_norm = 0;              // Largest ‖Δ‖₂; 0: none.
   std::optional<RobustRule> robust;  // In the place of the mean; with kBuffer only.

@@ -67,6 +67,10 @@ std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
       "preset: NORM_BOUND transform { clip_norm: 0.5 }",
       "preset: BASGD combine { buckets { buckets: 3 } }",
       "preset: ASYNCFEDED",
+      "preset: FEDBUFF trigger { buffer { updates: 2 } } fairness { window_versions: 3 }",
+      "preset: FEDBUFF trigger { interval { interval_ms: 20 } } fairness { window_versions: 5 }",
+      "preset: STALENESS_WEIGHTED_TABLE fairness { epsilon: 0.1 window_versions: 2 }",
+      "preset: FEDAVG trigger { barrier { deadline_ms: 30 } } fairness { window_versions: 2 }",
       "preset: FEDBUFF trigger { buffer { updates: 3 } } combine { krum {} } "
       "server { adam {} }",
   };

@@ -89,7 +89,7 @@ class RandomEvents {
         return EvaluationReported{Site(), Run(), Version(Number()), v1::TEST, sums};
       }
       case 12:
-        return TimerFired{{Run(), Timer::Kind::kClosingDeadline, Number()}};
+        return TimerFired{{Run(), Timer::Kind::kRest, Number()}};
       case 13:
         return StopRequested{Run(), "an operator"};
       default:

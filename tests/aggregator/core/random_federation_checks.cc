@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/fair_shares.h"
+#include "aggregator/core/strategies/contributions.h"
 #include "aggregator/core/task_grants.h"
 #include "models/spec/preset_traits.h"
 #include "tests/aggregator/core/random_federation.h"
@@ -21,6 +23,9 @@ bool WasAccepted(TaskPhase phase) {
 // Whether the member has as many open grants as its trigger allows.
 bool HasItsGrants(const RunState& run, const SiteId& site) {
   const Participant& participant = run.participants.at(site);
+  // Who rests, or is above its share, keeps what it was granted before.
+  const size_t now = OpenTasksNow(run, participant, OpenTasksMax(run));
+  if (now < OpenTasksMax(run)) return participant.open.size() >= now;
   switch (run.stages.trigger) {
     case TriggerStage::kBuffer:
       return participant.open.size() == OpenTasksMax(run);
@@ -89,7 +94,7 @@ void RandomFederation::CheckVersion(const VersionState& version) {
     for (const WeightFactor& factor : entry.factors) product *= factor.value;
     if (product != entry.coefficient) Complain("a coefficient is not the product of its factors");
     if (!std::isfinite(entry.coefficient)) Complain("a coefficient is not finite");
-    sum += entry.coefficient;
+    sum += InfluenceOf(entry);
   }
   const Stages& stages = run().stages;
   const bool normalised =
@@ -134,7 +139,7 @@ void RandomFederation::CheckEnd() {
     CheckVersion(version);
     CheckShares(version);
     for (const Contribution& entry : version.contributions) {
-      influence[entry.site] += entry.coefficient;
+      influence[entry.site] += InfluenceOf(entry);
       if (entry.role != Contribution::Role::kNew) continue;
       if (!folded.emplace(entry.site, entry.task).second) Complain("an update is folded twice");
       const TaskState& task = state.participants.at(entry.site).tasks.at(entry.task);

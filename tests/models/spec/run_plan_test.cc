@@ -12,6 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "models/spec/field_checks.h"
+#include "models/spec/local_steps.h"
 #include "protocol/wire/text_format.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/models/spec/plan_text.h"
@@ -22,6 +23,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 v1::RunPlan Parse(absl::string_view text) {
@@ -151,6 +153,27 @@ TEST(ResolvePlan, AStageReplacesThePresets) {
               AllOf(HasSubstr("barrier { deadline_ms: 5 sites_min: 1 } } staleness { constant")));
   EXPECT_THAT(AggregationText("preset: FEDBUFF rate_correction { cap: 3 }"),
               HasSubstr("rate_correction { cap: 3 kappa_per_site: 2 decay: 0.98 }"));
+}
+
+TEST(ResolvePlan, AFairnessContractBringsItsCorrection) {
+  EXPECT_THAT(AggregationText("preset: FEDBUFF fairness {}"),
+              AllOf(HasSubstr("rate_correction { kappa_per_site: 0.5 decay: 0.98 }"),
+                    HasSubstr("fairness { epsilon: 0.25 window_versions: 50 "
+                              "local_steps_share_min: 0.25 }")));
+  EXPECT_THAT(AggregationText("preset: FEDBUFF fairness {} rate_correction { cap: 3 }"),
+              HasSubstr("rate_correction { cap: 3 kappa_per_site: 0.5 decay: 0.98 }"));
+  EXPECT_THAT(AggregationText("fairness {}"), Not(HasSubstr("rate_correction")));
+}
+
+TEST(LocalSteps, AreThePlansUnlessAContractLetsThemBeFewer) {
+  v1::RunConfig config = Resolved(WithAggregation("preset: FEDBUFF")).config();
+  config.mutable_training()->set_local_steps(30);
+  EXPECT_EQ(LocalStepsOf(config).min, 30u);
+  config = Resolved(WithAggregation("fairness { local_steps_share_min: 0.25 }")).config();
+  config.mutable_training()->set_local_steps(30);
+  EXPECT_EQ(LocalStepsOf(config).min, 8u);  // 7.5, rounded up.
+  EXPECT_EQ(LocalStepsOf(config).max, 30u);
+  EXPECT_EQ(StepsAtShare(30, 0), 1u);
 }
 
 TEST(ResolvePlan, ABarrierGrantsOneTask) {
@@ -331,6 +354,18 @@ TEST(Complaints, OfAggregation) {
        "aggregation.transform.delay_compensation: belongs to DC_ASGD only"},
       {"preset: DC_ASGD transform { delay_compensation: -1 }",
        "aggregation.transform.delay_compensation: must be above 0"},
+      {"fairness { epsilon: 1.5 }", "aggregation.fairness.epsilon: "},
+      {"fairness { window_versions: 10001 }", "aggregation.fairness.window_versions: "},
+      {"fairness { local_steps_share_min: -1 }", "aggregation.fairness.local_steps_share_min: "},
+      {"preset: CA2FL fairness {}", "aggregation.fairness: has no place in CA2FL"},
+      {"preset: FEDASYNC fairness {}", "aggregation.fairness: has no place in FEDASYNC"},
+      {"preset: FEDNOVA fairness {}", "aggregation.fairness: has no place in FEDNOVA"},
+      {"preset: FEDAVG trigger { buffer { updates: 3 } } fairness {}",
+       "aggregation.fairness: can not be kept by FEDAVG without a barrier"},
+      {"preset: FEDBUFF fairness {} transform { clip_norm: 1 }",
+       "aggregation.fairness: would undo what transform.clip_norm"},
+      {"preset: FEDBUFF fairness {} rate_correction { cap: 0.5 }",
+       "aggregation.rate_correction.cap: must be 1"},
       {"preset: FEDPROX", "training.proximal_mu: must be above 0 with FEDPROX"},
       {"limits { update_norm_max: -1 }", "aggregation.limits.update_norm_max: "},
       {"preset: ASYNCFEDED trigger { barrier {} } staleness { functional {} }",

@@ -114,6 +114,17 @@ TEST_F(HostileAggregator, GrantsTasksOfAnotherLengthThanThePlans) {
   EXPECT_THAT(Run().tasks, IsEmpty());
 }
 
+TEST_F(HostileAggregator, GrantsShorterTasksThanTheContractSays) {
+  StartRun(kRun, {.local_steps_share_min = 0.25});
+  for (const uint32_t steps : {0U, 4U, kLocalSteps + 1}) {
+    ExpectOnlyAlarm(TaskOffered{kRun, TaskId(1), Version(0), steps}, v1::NOT_APPROVED);
+  }
+  for (const uint32_t steps : {5U, kLocalSteps}) {
+    Step(TaskOffered{kRun, TaskId(steps), Version(0), steps});
+    EXPECT_EQ(Run().tasks.at(TaskId(steps)).local_steps, steps);
+  }
+}
+
 TEST_F(HostileAggregator, GrantsMoreTasksThanThePlanHasUseFor) {
   StartRun(kRun, {.versions_max = 3});
   HaveModel(kRun, {});

@@ -23,6 +23,7 @@ struct PlanInput {
   enum class Trigger : uint8_t { kBuffer, kBarrier } trigger = Trigger::kBuffer;
   v1::AggregationConfig::Preset preset = v1::AggregationConfig::PRESET_UNSPECIFIED;
   v1::DataConfig::Standardise standardise = v1::DataConfig::FEDERATED;
+  double local_steps_share_min = 0;  // Of a fairness contract; 0: there is none.
 };
 
 inline std::shared_ptr<const v1::RunPlan> PlanOf(const PlanInput& input) {
@@ -39,6 +40,10 @@ inline std::shared_ptr<const v1::RunPlan> PlanOf(const PlanInput& input) {
     trigger.mutable_barrier();
   } else {
     trigger.mutable_buffer()->set_updates(2);
+  }
+  if (input.local_steps_share_min > 0) {
+    config.mutable_aggregation()->mutable_fairness()->set_local_steps_share_min(
+        input.local_steps_share_min);
   }
   return plan;
 }

@@ -115,6 +115,26 @@ TEST_F(AgentDataTest, APlanWhoseUpdatesMayComeFromTooFewPatientsIsRefused) {
   EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
 }
 
+// The plan's 8 steps would do; the 2 that a fairness contract may ask for do not.
+TEST_F(AgentDataTest, APlanIsJudgedByTheShortestTaskThatItAllows) {
+  Enrol();
+  ImportPatients(60);
+  EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+  StartAgent();
+  plan_.mutable_config()->mutable_training()->set_batch_examples(1);
+  plan_.mutable_config()->mutable_training()->set_local_steps(8);
+  v1::AggregationConfig& aggregation = *plan_.mutable_config()->mutable_aggregation();
+  aggregation.Clear();
+  aggregation.mutable_fairness()->set_local_steps_share_min(0.25);
+  plan_ = *ResolvePlan(plan_);
+  OfferRun("few");
+  EXPECT_EQ(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().reason(),
+            v1::TOO_FEW_EXAMPLES);
+  plan_.mutable_config()->mutable_aggregation()->mutable_fairness()->set_local_steps_share_min(1);
+  OfferRun("enough");
+  EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+}
+
 // Ten rows of three patients, of whom two fall into the training part, say.
 TEST_F(AgentDataTest, RowsOfFewPatientsAreFew) {
   Enrol();
