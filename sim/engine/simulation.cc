@@ -1,7 +1,9 @@
 #include "sim/engine/simulation.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -9,6 +11,7 @@
 #include "sim/engine/attacks.h"
 #include "sim/engine/overloaded.h"
 #include "sim/engine/scenario_checks.h"
+#include "site_agent/core/fetched_model.h"
 
 namespace consilium {
 namespace {
@@ -143,7 +146,10 @@ const federation::RunState& Simulation::run() const {
 }
 
 absl::StatusOr<Weights> Simulation::ModelOf(Version version) const {
-  return aggregator_.ModelOf(run_id_, version);
+  CONSILIUM_ASSIGN_OR_RETURN(Weights fetched, aggregator_.ModelOf(run_id_, version));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model, PartsOf(*fetched, run().elements));
+  if (model.control.empty()) return fetched;
+  return std::make_shared<const std::vector<float>>(model.weights.begin(), model.weights.end());
 }
 
 }  // namespace consilium

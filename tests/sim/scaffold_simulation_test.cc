@@ -66,7 +66,7 @@ TEST(ScaffoldSimulation, ReplayAndRetrainingGiveTheSameBits) { ExpectSameAgain(O
 TEST(ScaffoldSimulation, TheSameBitsUnderFaults) {
   ExpectSameAgain(Options(R"(
       sites {
-        speed { pareto { shape: 1.5 } }
+        speed { pareto_shape: 1.5 }
         faults {
           upload_loss_rate: 0.1 duplicate_rate: 0.2 link_drop_rate: 0.1 link_down_ms: 900
           reorder_rate: 0.3 reorder_ms: 300 message_duplicate_rate: 0.2 crash_rate: 0.1
@@ -89,6 +89,10 @@ TEST(ScaffoldSimulation, DepartsFromFedAvgWithTheSecondRound) {
   EXPECT_NE(norm(*scaffold, 2), norm(*fedavg, 2));
   EXPECT_EQ(scaffold->run().versions[2].scalars.size(), 3u);  // And ‖c‖².
   EXPECT_GT(scaffold->run().versions[2].scalars[2], 0);
+  // What is scored and saved are the weights alone.
+  const auto model = scaffold->ModelOf(Version(2));
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->size(), scaffold->run().elements);
 }
 
 }  // namespace

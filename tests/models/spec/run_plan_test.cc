@@ -315,7 +315,6 @@ TEST(Complaints, OfAggregation) {
       {"preset: SCAFFOLD combine { krum {} }", "aggregation.combine: replaces a mean"},
       {"preset: SCAFFOLD transform { clip_norm: 1 }",
        "aggregation.transform.clip_norm: has no place with SCAFFOLD"},
-      {"preset: SCAFFOLD rate_correction {}", "aggregation.rate_correction: "},
       {"preset: ZENO", "aggregation.preset: is not built yet"},
       {"preset: FEDBUFF_PLATO trigger { barrier {} }",
        "aggregation.trigger.barrier: FEDBUFF_PLATO divides"},

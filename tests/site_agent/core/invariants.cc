@@ -63,7 +63,8 @@ void Invariants::See(const SiteEngine& engine, const Event& event) {
     }
   }
   if (const auto* received = std::get_if<ReceiptReceived>(&event);
-      received != nullptr && received->receipt->kind() == v1::Receipt::INCLUDED) {
+      received != nullptr && received->receipt != nullptr &&
+      received->receipt->kind() == v1::Receipt::INCLUDED) {
     const Task task(received->receipt->run_id(), received->receipt->task_id());
     const Digest update = DigestFromBytes(received->receipt->update_id()).value_or(Digest{});
     const auto kept = kept_.find(update);
