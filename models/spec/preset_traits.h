@@ -24,6 +24,7 @@ struct PresetTraits {
     kCounting,     // Buffer, interval: the rule divides by the number of updates.
     kEveryUpdate,  // A buffer of 1.
     kBounded,      // Bounded, and no other.
+    kGroups,       // Arrival groups, and no other.
   };
   Triggers triggers = Triggers::kAny;
 
