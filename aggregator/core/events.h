@@ -125,6 +125,7 @@ struct Timer {
     kClosingDeadline = 3,  // `number`: 1 validation, 2 test.
     kInterval = 4,         // `number` is the version that it began with.
     kRest = 5,             // `number`: the how manieth of the run (fair_shares.h).
+    kGroupLatest = 6,      // `number` is the group's (arrival_groups.h).
   };
   RunId run;
   Kind kind = Kind::kStartDeadline;

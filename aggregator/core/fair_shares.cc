@@ -220,7 +220,7 @@ void RestAfterAnswer(StepContext& step, RunState& run, const SiteId& site) {
   Participant& participant = run.participants.find(site)->second;
   FairShare& fair = participant.fair;
   // It may have been away for most of the time since; then it did not work for as long.
-  const absl::Duration now = step.now() - fair.granted_at;
+  const absl::Duration now = step.now() - participant.granted_at;
   const absl::Duration worked = fair.worked.has_value() ? std::min(now, *fair.worked) : now;
   fair.worked = now;
   if (!IsAbove(run, participant) || fair.rest.has_value() || run.phase != RunPhase::kRunning) {

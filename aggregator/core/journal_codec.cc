@@ -293,6 +293,7 @@ absl::StatusOr<Event> Decode(const v1::TimerFired& in) {
     case static_cast<uint32_t>(Timer::Kind::kClosingDeadline):
     case static_cast<uint32_t>(Timer::Kind::kInterval):
     case static_cast<uint32_t>(Timer::Kind::kRest):
+    case static_cast<uint32_t>(Timer::Kind::kGroupLatest):
       break;
     default:
       return absl::InvalidArgumentError("timer_fired.kind: there is no such timer");

@@ -29,9 +29,13 @@ Version OldestInUse(const RunState& run) {
       oldest = std::min(oldest, participant.tasks.find(task)->second.base_min);
     }
   }
-  for (const auto& [site, task] : run.buffer) {
-    oldest = std::min(oldest, run.participants.find(site)->second.tasks.find(task)->second.base);
-  }
+  const auto count = [&](const std::vector<std::pair<SiteId, TaskId>>& updates) {
+    for (const auto& [site, task] : updates) {
+      oldest = std::min(oldest, run.participants.find(site)->second.tasks.find(task)->second.base);
+    }
+  };
+  count(run.buffer);
+  for (const auto& [number, group] : run.groups) count(group.arrived);
   return oldest;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/evaluation.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
@@ -319,6 +320,10 @@ void OnTimerFired(StepContext& step, const TimerFired& event) {
     case Timer::Kind::kInterval:
       TryFold(step, *run);
       break;
+    case Timer::Kind::kGroupLatest:
+      CloseGroup(*run, event.timer.number);
+      TryFold(step, *run);
+      break;
     case Timer::Kind::kRest:
       if (const SiteId site = EndRest(*run, event.timer.number); !site.empty()) {
         GrantTasks(step, *run, site);
@@ -403,6 +408,7 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
   TryBegin(step, run);
   if (!was_member) return;
   ForgetShare(run, found->second);
+  MissGroup(run, site);
   WithdrawTasks(step, run, site, v1::RUN_ENDED);
   DropBuffered(step, run, site);
   run.awaited.erase(site);

@@ -103,7 +103,6 @@ struct FairShare {
   double of_a_version = 0;
   // Whether more of the folded updates are of it than of the patients.
   enum class Rate : uint8_t { kUsual, kOften } rate = Rate::kUsual;
-  absl::Time granted_at;                 // The newest grant.
   std::optional<absl::Duration> worked;  // From the newest grant to the last answer.
   std::optional<uint64_t> rest;          // The number of its timer, while it rests.
   std::optional<Version> broken_since;   // In each version since.
@@ -129,6 +128,11 @@ struct Participant {
   uint64_t answered = 0;
   double influence = 0;  // InfluenceOf its contributions (strategies/contributions.h), summed.
   FairShare fair;
+  absl::Time granted_at;  // The newest grant.
+  // Of FedCompass (arrival_groups.h): mean over its tasks, from grant to arrival; and the group
+  // that waits for its open task.
+  std::optional<double> seconds_per_step;
+  std::optional<uint64_t> group;
 };
 
 // One update's part in a version.
@@ -182,6 +186,15 @@ struct MembersMemo {
   std::optional<double> examples;                   // Σ n_i
 };
 
+// Sites that are to arrive together (arrival_groups.h).
+struct ArrivalGroup {
+  absl::Time expected;
+  absl::Time latest;
+  double fastest = 0;  // The least seconds per step of all that joined.
+  std::set<SiteId> awaited;
+  std::vector<std::pair<SiteId, TaskId>> arrived;  // Accepted, in that order.
+};
+
 struct RunState {
   RunId run;
   std::shared_ptr<const v1::RunPlan> plan;
@@ -203,7 +216,8 @@ struct RunState {
   std::set<SiteId> members;
   MembersMemo members_memo;
   std::vector<VersionState> versions;  // Index = version number.
-  // Accepted and in no version nor in `pending`, in order of acceptance.
+  // Accepted and in no version, nor in `pending` nor a group, in order of acceptance; groups as
+  // they ended.
   std::vector<std::pair<SiteId, TaskId>> buffer;
   std::optional<PendingProgram> pending;
   uint64_t programs = 0;  // Asked for so far.
@@ -211,6 +225,9 @@ struct RunState {
   std::set<SiteId> awaited;
   // Set and not fired; a deadline that the plan has and this has not is over.
   std::map<Timer, absl::Time> timers;
+  // By number; of FedCompass.
+  std::map<uint64_t, ArrivalGroup> groups;
+  uint64_t groups_made = 0;
   // Who rests, by the number of the timer; rests begun so far.
   std::map<uint64_t, SiteId> resting;
   uint64_t rests = 0;

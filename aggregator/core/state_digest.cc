@@ -58,7 +58,6 @@ void Add(FieldHasher& hash, const TaskState& task) {
 void Add(FieldHasher& hash, const FairShare& fair) {
   hash.Add(fair.since.value()).Add(fair.influence).Add(fair.updates).Add(fair.deviation);
   hash.Add(fair.lacking).Add(fair.of_a_version).Add(Number(fair.rate));
-  Add(hash, fair.granted_at);
   hash.Add(uint64_t{fair.worked.has_value()})
       .Add(static_cast<uint64_t>(absl::ToInt64Nanoseconds(fair.worked.value_or(absl::Duration()))))
       .Add(uint64_t{fair.rest.has_value()})
@@ -86,6 +85,10 @@ void Add(FieldHasher& hash, const Participant& participant) {
   for (const uint64_t age : participant.replaced_ages) hash.Add(age);
   hash.Add(participant.folded_decayed).Add(participant.answered).Add(participant.influence);
   Add(hash, participant.fair);
+  Add(hash, participant.granted_at);
+  hash.Add(uint64_t{participant.seconds_per_step.has_value()})
+      .Add(participant.seconds_per_step.value_or(0))
+      .Add(participant.group.value_or(0));
 }
 
 void Add(FieldHasher& hash, const std::vector<Contribution>& contributions) {
@@ -132,6 +135,21 @@ void Add(FieldHasher& hash, const std::set<SiteId>& sites) {
   for (const SiteId& site : sites) hash.Add(absl::string_view(site.value()));
 }
 
+void Add(FieldHasher& hash, const std::vector<std::pair<SiteId, TaskId>>& updates) {
+  hash.Add(uint64_t{updates.size()});
+  for (const auto& [site, task] : updates) {
+    hash.Add(absl::string_view(site.value())).Add(task.value());
+  }
+}
+
+void Add(FieldHasher& hash, const ArrivalGroup& group) {
+  Add(hash, group.expected);
+  Add(hash, group.latest);
+  hash.Add(group.fastest);
+  Add(hash, group.awaited);
+  Add(hash, group.arrived);
+}
+
 // The stages follow from the plan.
 void Add(FieldHasher& hash, const RunState& run) {
   hash.Add(run.plan_hash).Add(run.layout_hash).Add(run.elements).Add(Number(run.phase));
@@ -146,9 +164,11 @@ void Add(FieldHasher& hash, const RunState& run) {
   Add(hash, run.members);
   hash.Add(uint64_t{run.versions.size()});
   for (const VersionState& version : run.versions) Add(hash, version);
-  hash.Add(uint64_t{run.buffer.size()});
-  for (const auto& [site, task] : run.buffer) {
-    hash.Add(absl::string_view(site.value())).Add(task.value());
+  Add(hash, run.buffer);
+  hash.Add(run.groups_made).Add(uint64_t{run.groups.size()});
+  for (const auto& [number, group] : run.groups) {
+    hash.Add(number);
+    Add(hash, group);
   }
   Add(hash, run.pending);
   hash.Add(run.programs);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aggregator/core/admission.h"
+#include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/fair_shares.h"
 #include "models/spec/preset_traits.h"
 #include "protocol/wire/limits.h"
@@ -57,6 +58,8 @@ bool MayHaveMore(const RunState& run, const SiteId& site, const Participant& par
     case TriggerStage::kBounded:
       return participant.answered + participant.open.size() <
              slowest + run.stages.updates_ahead_max;
+    case TriggerStage::kGroups:
+      return !WaitsForVersion(participant);
   }
   return false;
 }
@@ -71,12 +74,13 @@ void GrantUpTo(StepContext& step, RunState& run, const SiteId& site, uint64_t sl
     participant.newest_task = participant.newest_task.next();
     TaskState task;
     task.base_min = BaseMin(run);
-    task.local_steps = LocalStepsFor(run, participant);
+    participant.granted_at = step.now();
+    task.local_steps = run.stages.groups.has_value() ? JoinGroup(step, run, site)
+                                                     : LocalStepsFor(run, participant);
     step.Emit(OfferTask{site, run.run, participant.newest_task, task.base_min, task.local_steps});
     participant.tasks.emplace_hint(participant.tasks.end(), participant.newest_task,
                                    std::move(task));
     participant.open.push_back(participant.newest_task);
-    participant.fair.granted_at = step.now();
   }
 }
 
@@ -88,6 +92,7 @@ size_t RoundUpdatesMin(const RunState& run) {
 
 size_t OpenTasksMax(const RunState& run) {
   if (run.stages.trigger == TriggerStage::kBarrier) return 1;
+  if (run.stages.trigger == TriggerStage::kGroups) return 1;
   return std::clamp<uint32_t>(run.plan->config().training().tasks_in_flight_max(), 1,
                               limits::kTasksInFlightMax);
 }

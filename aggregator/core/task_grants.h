@@ -5,7 +5,9 @@
 // granted in its place, on which least base, must not hang on that. With a bound on who is ahead
 // (stale-synchronous) a member waits while it is that many answers ahead of the slowest; so one
 // that is gone holds up the others until it is removed. Who is gone hears of its open grants when
-// it attaches. A fairness contract makes tasks shorter and has sites rest (fair_shares.h).
+// it attaches. A fairness contract makes tasks shorter and has sites rest (fair_shares.h); with
+// arrival groups a member has one, of as many steps as its group leaves it, and the next when its
+// update is in a version (arrival_groups.h).
 //
 // Threads: the engine's.
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "aggregator/core/admission.h"
+#include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
@@ -62,11 +63,13 @@ void Decide(StepContext& step, RunState& run, Participant& participant, TaskStat
   ++participant.answered;
   const v1::Reason reason = ReasonAgainst(run, task, update);
   Record(step, run, update, task);
+  LearnPace(step, run, participant, task);
   if (reason == v1::REASON_UNSPECIFIED) {
     task.phase = TaskPhase::kAccepted;
-    run.buffer.emplace_back(update.site, update.task);
+    ArriveInGroup(run, update.site, update.task);
     step.Emit(AcceptanceReceipt(update.site, run, update.task, task));
   } else {
+    MissGroup(run, update.site);
     task.phase = TaskPhase::kRefused;
     task.reason = reason;
     task.ended = step.sequence();
@@ -184,16 +187,26 @@ void EndNotIncluded(StepContext& step, RunState& run, const SiteId& site, TaskId
   ForgetUpdate(step, run, state.update);
 }
 
-void DropBuffered(StepContext& step, RunState& run, const SiteId& site) {
+namespace {
+
+void DropOf(StepContext& step, RunState& run, const SiteId& site,
+            std::vector<std::pair<SiteId, TaskId>>& updates) {
   std::vector<std::pair<SiteId, TaskId>> kept;
-  for (auto& [owner, task] : run.buffer) {
+  for (auto& [owner, task] : updates) {
     if (owner == site) {
       EndNotIncluded(step, run, owner, task);
     } else {
       kept.emplace_back(std::move(owner), task);
     }
   }
-  run.buffer = std::move(kept);
+  updates = std::move(kept);
+}
+
+}  // namespace
+
+void DropBuffered(StepContext& step, RunState& run, const SiteId& site) {
+  DropOf(step, run, site, run.buffer);
+  for (auto& [number, group] : run.groups) DropOf(step, run, site, group.arrived);
 }
 
 }  // namespace consilium::federation

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/evaluation.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
@@ -32,6 +33,8 @@ size_t BatchSize(const RunState& run) {
     case TriggerStage::kBuffer:
     case TriggerStage::kBounded:
       return run.buffer.size() >= run.stages.buffer_updates ? run.stages.buffer_updates : 0;
+    case TriggerStage::kGroups:
+      return run.buffer.size();
     case TriggerStage::kBarrier:
       return IsRoundOver(run) ? run.buffer.size() : 0;
     case TriggerStage::kInterval:
@@ -118,10 +121,10 @@ void GoOn(StepContext& step, RunState& run) {
   BeginRound(step, run);
   AnnounceToAll(step, run, run.current(), v1::VALIDATION);
   ForgetOldModels(step, run);
-  // Without a barrier each member has had its next grant with its last answer, unless it rested.
-  if (run.stages.trigger == TriggerStage::kBarrier || run.stages.fairness.has_value()) {
-    GrantToAll(step, run);
-  }
+  // Elsewhere each member has had its next grant with its last answer, unless it rested.
+  const bool waited =
+      run.stages.trigger == TriggerStage::kBarrier || run.stages.trigger == TriggerStage::kGroups;
+  if (waited || run.stages.fairness.has_value()) GrantToAll(step, run);
   TryFold(step, run);
 }
 
@@ -235,6 +238,7 @@ void GiveUpPending(StepContext& step, RunState& run) {
       }
     }
   }
+  CloseGroups(run);
   for (const auto& [site, task] : std::exchange(run.buffer, {})) {
     EndNotIncluded(step, run, site, task);
   }

@@ -24,7 +24,6 @@ void CheckBuilt(const Config& config, Complaints& complaints) {
       TraitsOf(config.preset()) != nullptr || !Config::Preset_IsValid(config.preset()),
       "aggregation.preset", "is not built yet");
   complaints.Require(!config.transform().has_zeno(), "aggregation.transform.zeno", kNotBuilt);
-  complaints.Require(!config.trigger().has_groups(), "aggregation.trigger.groups", kNotBuilt);
 }
 
 void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complaints& complaints) {
@@ -49,9 +48,32 @@ void CheckBuffer(const Config& config, PresetTraits::Triggers triggers, Complain
                          ", which merges every update as it comes");
 }
 
+void CheckGroups(const v1::Trigger::Groups& groups, Complaints& complaints) {
+  const std::string path = "aggregation.trigger.groups";
+  complaints.Require(groups.local_steps_max() <= limits::kLocalStepsMax, path + ".local_steps_max",
+                     "must be from 1 to 1,000,000");
+  complaints.Require(groups.local_steps_min() <= groups.local_steps_max(),
+                     path + ".local_steps_min", "must be at most local_steps_max");
+  complaints.Require(groups.latest_factor() >= 1 && groups.latest_factor() <= 100,
+                     path + ".latest_factor", "must be from 1 to 100");
+  complaints.Require(groups.speed_decay() > 0 && groups.speed_decay() < 1, path + ".speed_decay",
+                     "must be above 0 and below 1");
+}
+
 void CheckTrigger(const Config& config, const PresetTraits& traits, Complaints& complaints) {
   const std::string path = "aggregation.trigger";
   const v1::Trigger& trigger = config.trigger();
+  const bool is_grouped = traits.triggers == PresetTraits::Triggers::kGroups;
+  if (is_grouped != trigger.has_groups()) {
+    complaints.Add(path, is_grouped ? "must be groups with FEDCOMPASS; without them it would be "
+                                      "another rule"
+                                    : "groups belongs to FEDCOMPASS only");
+    return;
+  }
+  if (is_grouped) {
+    CheckGroups(trigger.groups(), complaints);
+    return;
+  }
   const bool is_bounded = traits.triggers == PresetTraits::Triggers::kBounded;
   if (is_bounded != trigger.has_bounded()) {
     complaints.Add(path, is_bounded ? "must be bounded with STALE_SYNCHRONOUS; without a bound on "

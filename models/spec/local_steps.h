@@ -18,7 +18,8 @@ struct LocalStepsRange {
   uint32_t max = 1;
 };
 
-// training.local_steps alone, unless a fairness contract lets tasks be shorter.
+// training.local_steps alone, unless a fairness contract lets tasks be shorter; with arrival groups
+// their own.
 LocalStepsRange LocalStepsOf(const v1::RunConfig& config);
 
 // The smallest whole number of steps that is at least `share` (0 to 1) of `steps`; at least 1.

@@ -121,6 +121,10 @@ void CheckTraining(const v1::RunConfig& config, Complaints& complaints) {
       training.tasks_in_flight_max() == 1 || !config.aggregation().trigger().has_barrier(),
       "training.tasks_in_flight_max",
       "must be 1 with a barrier: a round's task can not begin before the round does");
+  complaints.Require(
+      training.tasks_in_flight_max() == 1 || !config.aggregation().trigger().has_groups(),
+      "training.tasks_in_flight_max",
+      "must be 1 with FEDCOMPASS, which learns a site's speed from one task at a time");
   complaints.Require(IsNotNegative(training.proximal_mu()), "training.proximal_mu",
                      "must be 0 or more");
   complaints.Require(!training.has_personal(), "training.personal", "is not built yet; remove it");

@@ -31,6 +31,7 @@ void FillTrigger(const PresetTraits& traits, v1::Trigger& trigger) {
     if (traits.trigger == v1::Trigger::kBarrier) trigger.mutable_barrier();
     if (traits.trigger == v1::Trigger::kBuffer) trigger.mutable_buffer();
     if (traits.trigger == v1::Trigger::kBounded) trigger.mutable_bounded();
+    if (traits.trigger == v1::Trigger::kGroups) trigger.mutable_groups();
   }
   if (trigger.has_buffer() && trigger.buffer().updates() == 0) {
     trigger.mutable_buffer()->set_updates(traits.buffer_updates);
@@ -40,6 +41,13 @@ void FillTrigger(const PresetTraits& traits, v1::Trigger& trigger) {
   }
   if (trigger.has_bounded() && trigger.bounded().updates_ahead_max() == 0) {
     trigger.mutable_bounded()->set_updates_ahead_max(kUpdatesAheadMax);
+  }
+  if (trigger.has_groups()) {
+    v1::Trigger::Groups& groups = *trigger.mutable_groups();
+    if (groups.local_steps_min() == 0) groups.set_local_steps_min(20);
+    if (groups.local_steps_max() == 0) groups.set_local_steps_max(100);
+    if (groups.latest_factor() == 0) groups.set_latest_factor(1.5);
+    if (groups.speed_decay() == 0) groups.set_speed_decay(0.9);
   }
 }
 
@@ -165,7 +173,8 @@ void FillTraining(const Config& aggregation, v1::TrainingConfig& training) {
   if (training.batch_examples() == 0) training.set_batch_examples(32);
   if (training.local_steps() == 0) training.set_local_steps(20);
   if (training.tasks_in_flight_max() == 0) {
-    training.set_tasks_in_flight_max(aggregation.trigger().has_barrier() ? 1 : 2);
+    const v1::Trigger& trigger = aggregation.trigger();
+    training.set_tasks_in_flight_max(trigger.has_barrier() || trigger.has_groups() ? 1 : 2);
   }
   if (!training.optimizer().has_adam()) return;
   v1::LocalAdam& adam = *training.mutable_optimizer()->mutable_adam();

@@ -25,6 +25,7 @@ struct PresetTraits {
     kEveryUpdate,  // A buffer of 1.
     kBounded,      // Bounded, and no other.
     kBarrier,      // A barrier, and no other.
+    kGroups,       // Arrival groups, and no other.
   };
   Triggers triggers = Triggers::kAny;
 

@@ -35,6 +35,7 @@ constexpr const char* kTriggers[] = {"",
                                      "trigger { buffer { updates: 7 } } ",
                                      "trigger { barrier { deadline_ms: 9 } } ",
                                      "trigger { bounded {} } ",
+                                     "trigger { groups {} } ",
                                      "trigger { interval { interval_ms: 9 } } "};
 constexpr const char* kStaleness[] = {"", "staleness { constant {} } ",
                                       "staleness { polynomial {} } ", "staleness { hinge {} } "};

@@ -112,6 +112,9 @@ constexpr PresetRow kPresets[] = {
     {v1::AggregationConfig::BASGD, TriggerStage::kBuffer, 1, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
      NormalisationStage::kCount},
+    // A group's updates by their shares of all patients, as the paper adds them.
+    {v1::AggregationConfig::FEDCOMPASS, TriggerStage::kGroups, 0, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kShare, StalenessStage::kVersions, NormalisationStage::kSum},
     // FEDAVG with transform.clip_norm.
     {v1::AggregationConfig::NORM_BOUND, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
@@ -141,6 +144,29 @@ absl::Status OverrideTrigger(const v1::Trigger& trigger, Stages& stages) {
       return absl::InvalidArgumentError("aggregation.trigger.interval.interval_ms: must be given");
     }
   }
+  return absl::OkStatus();
+}
+
+// Arrival groups are FEDCOMPASS's, and its rule has no other trigger.
+absl::Status OverrideGroups(const v1::AggregationConfig& config, Stages& stages) {
+  const bool compass = config.preset() == v1::AggregationConfig::FEDCOMPASS;
+  const v1::Trigger& trigger = config.trigger();
+  const bool given = trigger.kind_case() != v1::Trigger::KIND_NOT_SET;
+  if (compass ? given && !trigger.has_groups() : trigger.has_groups()) {
+    return absl::InvalidArgumentError("aggregation.trigger: groups and FEDCOMPASS belong together");
+  }
+  if (!compass) return absl::OkStatus();
+  const v1::Trigger::Groups& groups = trigger.groups();
+  GroupRule rule;
+  if (groups.local_steps_min() != 0) rule.local_steps_min = groups.local_steps_min();
+  if (groups.local_steps_max() != 0) rule.local_steps_max = groups.local_steps_max();
+  if (groups.latest_factor() != 0) rule.latest_factor = groups.latest_factor();
+  if (groups.speed_decay() != 0) rule.speed_decay = groups.speed_decay();
+  const bool in_range = rule.local_steps_min <= rule.local_steps_max && rule.latest_factor >= 1 &&
+                        std::isfinite(rule.latest_factor) && rule.speed_decay > 0 &&
+                        rule.speed_decay < 1;
+  if (!in_range) return absl::InvalidArgumentError("aggregation.trigger.groups: out of range");
+  stages.groups = rule;
   return absl::OkStatus();
 }
 
@@ -303,6 +329,7 @@ absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
   stages.staleness_of = row->staleness_of;
   stages.normalisation = row->normalisation;
   CONSILIUM_RETURN_IF_ERROR(OverrideTrigger(config.trigger(), stages));
+  CONSILIUM_RETURN_IF_ERROR(OverrideGroups(config, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideStaleness(config, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideFunctional(config, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideCombine(config, stages));

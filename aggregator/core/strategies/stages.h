@@ -27,6 +27,7 @@ enum class TriggerStage : uint8_t {
   kBarrier,   // When every member has delivered, or at the round's deadline.
   kBounded,   // Of every update, but no member gets further ahead of the slowest than a bound.
   kInterval,  // Of what has come so long after the last version; of the next where nothing has.
+  kGroups,    // Of each arrival group, and of each update that belongs to none (FedCompass).
 };
 // Against what an update counts.
 enum class DirectionStage : uint8_t {
@@ -74,6 +75,14 @@ enum class ControlStage : uint8_t {
   kVariates,  // SCAFFOLD's c (control_variates.h).
 };
 
+// Of kGroups (arrival_groups.h).
+struct GroupRule {
+  uint32_t local_steps_min = 20;  // Q_min
+  uint32_t local_steps_max = 100;
+  double latest_factor = 1.5;
+  double speed_decay = 0.9;
+};
+
 struct Stages {
   TriggerStage trigger = TriggerStage::kBuffer;
   uint32_t buffer_updates = 1;                           // K
@@ -81,6 +90,7 @@ struct Stages {
   uint32_t round_sites_min = 1;
   uint32_t updates_ahead_max = 4;                  // Of kBounded.
   absl::Duration interval = absl::ZeroDuration();  // Of kInterval.
+  std::optional<GroupRule> groups;                 // Of kGroups, always.
   DirectionStage direction = DirectionStage::kOwnBase;
   CombineStage combine = CombineStage::kBuffer;
   SizeStage size = SizeStage::kNone;

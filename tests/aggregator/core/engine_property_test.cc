@@ -67,6 +67,9 @@ std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
       "preset: NORM_BOUND transform { clip_norm: 0.5 }",
       "preset: BASGD combine { buckets { buckets: 3 } }",
       "preset: ASYNCFEDED",
+      "preset: FEDCOMPASS",
+      "preset: FEDCOMPASS trigger { groups { local_steps_min: 1 local_steps_max: 2 "
+      "latest_factor: 1 } } limits { staleness_versions_max: 1 }",
       "preset: FEDBUFF trigger { buffer { updates: 2 } } fairness { window_versions: 3 }",
       "preset: FEDBUFF trigger { interval { interval_ms: 20 } } fairness { window_versions: 5 }",
       "preset: STALENESS_WEIGHTED_TABLE fairness { epsilon: 0.1 window_versions: 2 }",

@@ -156,7 +156,7 @@ TEST_F(Fairness, LetsWhoIsAboveRestForAsLongAsItIs) {
   for (int i = 0; i < 2; ++i) DeliverAndFold(kA);
   EXPECT_THAT(f.participant(kA).open, SizeIs(2));  // Granted before.
   f.now += absl::Milliseconds(99);
-  const absl::Time granted = f.participant(kA).fair.granted_at;
+  const absl::Time granted = f.participant(kA).granted_at;
   const absl::Duration before = *f.participant(kA).fair.worked;
   ASSERT_LT(before, absl::Milliseconds(99));
   std::vector<Action> actions = f.Deliver(kA);

@@ -414,7 +414,9 @@ void RandomFederation::MaybeLoseOneForGood() {
 
 // Everyone gets its turn: no message is lost, each site is attached, time goes on.
 void RandomFederation::FairRound() {
-  now_ += absl::Milliseconds(10);
+  // Where time was long before, groups are waited for as long.
+  const bool slow = run().stages.trigger == TriggerStage::kGroups;
+  now_ += slow ? absl::Seconds(10) : absl::Milliseconds(10);
   FireTimers();
   while (!programs_.empty()) AnswerProgram();
   for (auto& [id, site] : sites_) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/strategies/contributions.h"
 #include "aggregator/core/task_grants.h"
@@ -38,6 +39,8 @@ bool HasItsGrants(const RunState& run, const SiteId& site) {
     }
     case TriggerStage::kBarrier:
       return participant.open.empty() != run.awaited.contains(site);
+    case TriggerStage::kGroups:
+      return participant.open.empty() == WaitsForVersion(participant);
     case TriggerStage::kBounded:
       break;
   }

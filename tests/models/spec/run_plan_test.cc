@@ -165,6 +165,16 @@ TEST(ResolvePlan, AFairnessContractBringsItsCorrection) {
   EXPECT_THAT(AggregationText("fairness {}"), Not(HasSubstr("rate_correction")));
 }
 
+TEST(ResolvePlan, FedCompassHasItsGroupsAndOneTask) {
+  EXPECT_THAT(AggregationText("preset: FEDCOMPASS"),
+              HasSubstr("groups { local_steps_min: 20 local_steps_max: 100 latest_factor: 1.5 "
+                        "speed_decay: 0.9 } } staleness { polynomial { exponent: 0.5 } }"));
+  const v1::RunPlan plan = Resolved(WithAggregation("preset: FEDCOMPASS"));
+  EXPECT_EQ(plan.config().training().tasks_in_flight_max(), 1u);
+  EXPECT_EQ(LocalStepsOf(plan.config()).min, 20u);
+  EXPECT_EQ(LocalStepsOf(plan.config()).max, 100u);
+}
+
 TEST(LocalSteps, AreThePlansUnlessAContractLetsThemBeFewer) {
   v1::RunConfig config = Resolved(WithAggregation("preset: FEDBUFF")).config();
   config.mutable_training()->set_local_steps(30);
@@ -365,6 +375,18 @@ TEST(Complaints, OfAggregation) {
        "aggregation.fairness: would undo what transform.clip_norm"},
       {"preset: FEDBUFF fairness {} rate_correction { cap: 0.5 }",
        "aggregation.rate_correction.cap: must be 1"},
+      {"preset: FEDCOMPASS trigger { buffer {} }", "aggregation.trigger: must be groups with"},
+      {"preset: FEDBUFF trigger { groups {} }",
+       "aggregation.trigger: groups belongs to FEDCOMPASS only"},
+      {"preset: FEDCOMPASS trigger { groups { local_steps_min: 101 } }",
+       "aggregation.trigger.groups.local_steps_min: "},
+      {"preset: FEDCOMPASS trigger { groups { local_steps_max: 1000001 } }",
+       "aggregation.trigger.groups.local_steps_max: "},
+      {"preset: FEDCOMPASS trigger { groups { latest_factor: 0.5 } }",
+       "aggregation.trigger.groups.latest_factor: "},
+      {"preset: FEDCOMPASS trigger { groups { speed_decay: 1 } }",
+       "aggregation.trigger.groups.speed_decay: "},
+      {"preset: FEDCOMPASS rate_correction {}", "aggregation.rate_correction: has no place in"},
       {"preset: FEDPROX", "training.proximal_mu: must be above 0 with FEDPROX"},
       {"limits { update_norm_max: -1 }", "aggregation.limits.update_norm_max: "},
       {"preset: ASYNCFEDED trigger { barrier {} } staleness { functional {} }",
