@@ -401,6 +401,27 @@ TEST(Complaints, OfAggregation) {
           .ok());
 }
 
+TEST(Complaints, RunningStatisticsTakeNoAdaptiveStep) {
+  for (const char* stages : {"preset: FEDAVG", "preset: FEDBUFF", "preset: FEDASYNC"}) {
+    v1::RunPlan plan = WithAggregation(stages);
+    v1::Layer& norm = *plan.mutable_spec()->add_layers();
+    norm.set_name("norm");
+    norm.mutable_batch_norm();
+    EXPECT_TRUE(ResolvePlan(plan).ok()) << stages << ResolvePlan(plan).status();
+  }
+  for (const char* stages :
+       {"preset: FEDADAM", "preset: FADAS", "preset: FEDAVG server { sgd { momentum: 0.9 } }"}) {
+    v1::RunPlan plan = WithAggregation(stages);
+    EXPECT_TRUE(ResolvePlan(plan).ok()) << stages << ResolvePlan(plan).status();
+    v1::Layer& norm = *plan.mutable_spec()->add_layers();
+    norm.set_name("norm");
+    norm.mutable_batch_norm();
+    EXPECT_THAT(std::string(ResolvePlan(plan).status().message()),
+                StartsWith("aggregation.server: must be sgd without momentum for a spec with"))
+        << stages;
+  }
+}
+
 TEST(Complaints, OfTheContract) {
   ExpectRefusals({
       {"name: \"heart-disease\"", "name: \"Heart\"", "contract.name: "},
