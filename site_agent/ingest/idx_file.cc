@@ -96,7 +96,10 @@ absl::StatusOr<Array> ReadIdxFile(const std::string& path) {
   uint8_t beyond = 0;
   const int left = gzread(file.get(), &beyond, 1);  // At the end zlib compares the checksum.
   if (left > 0) return Wrong(path, "goes on after what its header says");
-  if (left < 0) return CutOff(path, file.get());
+  int error = Z_OK;
+  gzerror(file.get(), &error);
+  // A file that lacks its checksum reads as ended, with an error.
+  if (left < 0 || error != Z_OK) return CutOff(path, file.get());
   return Array(std::move(format), std::move(bytes));
 }
 
