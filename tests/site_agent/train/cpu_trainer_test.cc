@@ -114,7 +114,9 @@ TEST(CpuTrainer, NoOptimizerStepsOverRunningStatistics) {
     task.base = {1, 1, 1, 0, 0, 0, 0.5f, -0.25f, 0.125f, 0.75f, 4, 4, 4, 2, 2, 2};
     task.local_steps = 2;
     CpuTrainer trainer;
-    const std::vector<float> delta = DeltaOf(trainer, task);
+    const absl::StatusOr<TrainOutput> output = Train(trainer, task);
+    ASSERT_TRUE(output.ok()) << output.status();
+    const std::vector<float>& delta = output->delta;
     ASSERT_EQ(delta.size(), 16u);
     for (size_t f = 0; f < 3; ++f) {
       double mean = 0, variance = 0;
