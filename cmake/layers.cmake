@@ -30,7 +30,7 @@ consilium_layer(aggregator_merge   aggregator/merge     USES protocol_wire      
 consilium_layer(aggregator_server  aggregator/server    USES aggregator_core aggregator_merge protocol_rpc privacy_at_rest
                                                         OUTSIDE absl spdlog protobuf openssl grpc json)
 consilium_layer(site_agent_core    site_agent/core      USES models_spec models_metrics  OUTSIDE absl spdlog protobuf)
-consilium_layer(site_agent_ingest  site_agent/ingest    USES models_spec                 OUTSIDE absl spdlog protobuf)
+consilium_layer(site_agent_ingest  site_agent/ingest    USES models_spec                 OUTSIDE absl spdlog protobuf zip zlib)
 consilium_layer(site_agent_train   site_agent/train     USES site_agent_core site_agent_ingest models_torch
                                                         OUTSIDE absl spdlog protobuf torch)
 consilium_layer(site_agent_runtime site_agent/runtime   USES site_agent_core site_agent_ingest protocol_rpc privacy_at_rest
@@ -81,6 +81,8 @@ set(CONSILIUM_OUTSIDE_sqlcipher consilium_sqlcipher)
 set(CONSILIUM_OUTSIDE_json nlohmann_json::nlohmann_json)
 set(CONSILIUM_OUTSIDE_torch consilium_libtorch)
 set(CONSILIUM_OUTSIDE_cli11 CLI11::CLI11)
+set(CONSILIUM_OUTSIDE_zip consilium_zip)
+set(CONSILIUM_OUTSIDE_zlib ZLIB::ZLIB)
 
 # consilium_library(NAME SOURCES files... [OUTSIDE more...]): the library of a layer.
 # Headers are included by their whole path from the project's root ("protocol/core/clock.h").

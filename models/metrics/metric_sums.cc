@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "models/metrics/metrics.h"
+#include "models/metrics/probabilities.h"
 #include "models/metrics/survival.h"
 #include "protocol/wire/limits.h"
 
@@ -91,7 +93,11 @@ void AddClassSums(size_t classes, const Predictions& predictions, v1::MetricSums
   sums.set_correct(correct);
   sums.mutable_class_examples()->Assign(class_examples.begin(), class_examples.end());
   sums.mutable_class_correct()->Assign(class_correct.begin(), class_correct.end());
+  sums.set_calibration_error_by_examples(CalibrationErrorSum(predictions));
   if (!binary) return;
+  if (const std::optional<double> precision = AveragePrecisionSum(predictions)) {
+    sums.set_auprc_by_positives(*precision);
+  }
   const Pairs pairs = CountPairs(predictions);
   if (pairs.comparable == 0) return;
   sums.set_auroc_concordant(pairs.concordant);
@@ -101,6 +107,10 @@ void AddClassSums(size_t classes, const Predictions& predictions, v1::MetricSums
 absl::Status CheckSum(double value, const char* field) {
   if (std::isfinite(value) && value >= 0) return absl::OkStatus();
   return absl::InvalidArgumentError(std::string(field) + ": must be finite and not negative");
+}
+
+double Positives(const v1::MetricSums& sums) {
+  return sums.class_examples_size() == 2 ? static_cast<double>(sums.class_examples(1)) : 0;
 }
 
 absl::Status TooLarge(const char* field) {
@@ -160,6 +170,8 @@ absl::Status CheckMetricSums(const v1::MetricSums& sums) {
         CheckSum(sums.squared_error_sum(), "squared_error_sum"),
         CheckSum(sums.auroc_concordant(), "auroc_concordant"),
         CheckSum(sums.auroc_comparable(), "auroc_comparable"),
+        CheckSum(sums.auprc_by_positives(), "auprc_by_positives"),
+        CheckSum(sums.calibration_error_by_examples(), "calibration_error_by_examples"),
         CheckSum(sums.cox_loss_sum(), "cox_loss_sum"),
         CheckSum(sums.c_index_concordant(), "c_index_concordant"),
         CheckSum(sums.c_index_comparable(), "c_index_comparable"), CheckSurvivalSums(sums)}) {
@@ -172,6 +184,9 @@ absl::Status CheckMetricSums(const v1::MetricSums& sums) {
   if (sums.auroc_concordant() > sums.auroc_comparable()) return TooLarge("auroc_concordant");
   const double examples = static_cast<double>(sums.examples());
   if (sums.auroc_comparable() > 0.25 * examples * examples) return TooLarge("auroc_comparable");
+  if (sums.calibration_error_by_examples() > examples) {
+    return TooLarge("calibration_error_by_examples");
+  }
   const int classes = sums.class_examples_size();
   if (classes != sums.class_correct_size() || static_cast<size_t>(classes) > limits::kClassesMax) {
     return absl::InvalidArgumentError("class_examples: not as many as class_correct, or too many");
@@ -182,6 +197,7 @@ absl::Status CheckMetricSums(const v1::MetricSums& sums) {
     if (sums.class_examples(c) > left) return TooLarge("class_examples");
     left -= sums.class_examples(c);
   }
+  if (sums.auprc_by_positives() > Positives(sums)) return TooLarge("auprc_by_positives");
   return absl::OkStatus();
 }
 

@@ -11,6 +11,15 @@ bool IsComputed(const v1::MetricSums& sums) {
   return sums.examples() == 0 || sums.has_log_loss_sum() || sums.has_squared_error_sum();
 }
 
+uint64_t Positives(const v1::MetricSums& sums) {
+  return sums.class_examples_size() == 2 ? sums.class_examples(1) : 0;
+}
+
+// One without positives, or that does not tell of them, adds none and hides nothing.
+bool TellsPrecision(const v1::MetricSums& sums) {
+  return sums.has_auprc_by_positives() || Positives(sums) == 0;
+}
+
 // A side that counts events but has no loss over them has diverged; one that counts none tells
 // nothing of them.
 void MergeSurvival(const v1::MetricSums& a, const v1::MetricSums& b, v1::MetricSums& sum) {
@@ -53,11 +62,19 @@ v1::MetricSums Merge(const v1::MetricSums& a, const v1::MetricSums& b) {
     sum.set_squared_error_sum(a.squared_error_sum() + b.squared_error_sum());
   }
   MergeSurvival(a, b, sum);
+  if (a.has_calibration_error_by_examples() && b.has_calibration_error_by_examples()) {
+    sum.set_calibration_error_by_examples(a.calibration_error_by_examples() +
+                                          b.calibration_error_by_examples());
+  }
   if (!IsComputed(a) || !IsComputed(b)) return sum;
   *sum.mutable_class_examples() = a.class_examples();
   *sum.mutable_class_correct() = a.class_correct();
   AddCounts(b.class_examples(), *sum.mutable_class_examples());
   AddCounts(b.class_correct(), *sum.mutable_class_correct());
+  const bool some_precision = a.has_auprc_by_positives() || b.has_auprc_by_positives();
+  if (some_precision && TellsPrecision(a) && TellsPrecision(b)) {
+    sum.set_auprc_by_positives(a.auprc_by_positives() + b.auprc_by_positives());
+  }
   if (a.has_auroc_comparable() || b.has_auroc_comparable()) {
     sum.set_auroc_concordant(a.auroc_concordant() + b.auroc_concordant());
     sum.set_auroc_comparable(a.auroc_comparable() + b.auroc_comparable());
@@ -92,6 +109,16 @@ std::optional<double> Auroc(const v1::MetricSums& sums) {
   return sums.auroc_concordant() / sums.auroc_comparable();
 }
 
+std::optional<double> Auprc(const v1::MetricSums& sums) {
+  if (!sums.has_auprc_by_positives() || Positives(sums) == 0) return std::nullopt;
+  return sums.auprc_by_positives() / static_cast<double>(Positives(sums));
+}
+
+std::optional<double> CalibrationError(const v1::MetricSums& sums) {
+  return PerExample(sums.has_calibration_error_by_examples(), sums.calibration_error_by_examples(),
+                    sums);
+}
+
 std::optional<double> Mse(const v1::MetricSums& sums) {
   return PerExample(sums.has_squared_error_sum(), sums.squared_error_sum(), sums);
 }
@@ -116,6 +143,10 @@ std::optional<double> MetricValue(v1::Metric metric, const v1::MetricSums& sums)
       return BalancedAccuracy(sums);
     case v1::AUROC:
       return Auroc(sums);
+    case v1::AUPRC:
+      return Auprc(sums);
+    case v1::CALIBRATION_ERROR:
+      return CalibrationError(sums);
     case v1::METRIC_MSE:
       return Mse(sums);
     case v1::C_INDEX:
@@ -129,7 +160,7 @@ std::optional<double> MetricValue(v1::Metric metric, const v1::MetricSums& sums)
 
 bool HigherIsBetter(v1::Metric metric) {
   return metric == v1::ACCURACY || metric == v1::BALANCED_ACCURACY || metric == v1::AUROC ||
-         metric == v1::C_INDEX;
+         metric == v1::AUPRC || metric == v1::C_INDEX;
 }
 
 MetricOverSites OverSites(v1::Metric metric, std::span<const v1::MetricSums> sites) {

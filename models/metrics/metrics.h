@@ -35,6 +35,10 @@ struct Predictions {
 //   auroc_*         pairs (positive, negative), and those in the right order, ties ½ (Hanley and
 //                   McNeil, doi:10.1148/radiology.143.1.7063747); O(n log n). Binary labels only,
 //                   absent where one class is missing
+//   auprc_by_positives  average precision times the number of positives, ties together; binary
+//                   labels only, absent without positives
+//   calibration_error_by_examples  expected calibration error times the number of examples
+//                   (models/metrics/probabilities.h); not of MSE and COX
 //   squared_error_sum  Σ (output − label)², MSE only
 //   events          examples whose event was observed, COX only
 //   c_index_*       pairs of an event and an example that was watched for longer, or as long and
@@ -53,10 +57,10 @@ absl::StatusOr<v1::MetricSums> MetricSumsOf(v1::Loss::Kind loss, const Predictio
 absl::Status CheckMetricSums(const v1::MetricSums& sums);
 
 // The sums over both sites' examples. Where one side has examples but could not compute a sum, the
-// sum over both is unknown, so absent; only a missing AUROC beside a present log-loss (one class
-// only), a missing C-index beside a present Cox loss, and a site that tells nothing of its events
-// (they are few) add no pairs and hide nothing. Associative and commutative but for rounding: fold
-// in the order of site ids.
+// sum over both is unknown, so absent; only a missing AUROC or AUPRC beside a present log-loss (one
+// class only), a missing C-index beside a present Cox loss, and a site that tells nothing of its
+// events (they are few) add no pairs and hide nothing. Associative and commutative but for
+// rounding: fold in the order of site ids.
 v1::MetricSums Merge(const v1::MetricSums& a, const v1::MetricSums& b);
 
 // Values of sums; nothing where they are undefined.
@@ -66,6 +70,11 @@ std::optional<double> Accuracy(const v1::MetricSums& sums);  // [0, 1].
 std::optional<double> BalancedAccuracy(const v1::MetricSums& sums);
 // Concordant by comparable pairs. Over sites: pairs within sites.
 std::optional<double> Auroc(const v1::MetricSums& sums);
+// Average precision, [0, 1]. Over sites: their mean, weighted by positives.
+std::optional<double> Auprc(const v1::MetricSums& sums);
+// Expected calibration error, [0, 1]. Over sites: their mean, weighted by examples; that of all
+// examples together is no larger.
+std::optional<double> CalibrationError(const v1::MetricSums& sums);
 std::optional<double> Mse(const v1::MetricSums& sums);
 // Concordant by comparable pairs. Over sites: pairs within sites.
 std::optional<double> CIndex(const v1::MetricSums& sums);

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "models/spec/features.h"
 #include "models/spec/run_plan.h"
 #include "protocol/wire/limits.h"
 
@@ -97,6 +98,25 @@ void CheckNumber(const std::string& path, const v1::Number& number, Complaints& 
       path, "min and max must both be given, and min be below max");
 }
 
+void CheckTensor(const std::string& path, const v1::Column& column, Complaints& complaints) {
+  const v1::Tensor& tensor = column.tensor();
+  complaints.Require(
+      static_cast<size_t>(tensor.shape_size()) <= limits::kArrayRankMax &&
+          TensorElements(tensor) >= 1,
+      path + ".tensor.shape",
+      absl::StrFormat("must have 1 to %d dimensions, each at least 1", limits::kArrayRankMax));
+  complaints.Require(
+      std::isfinite(tensor.min()) && std::isfinite(tensor.max()) && tensor.min() < tensor.max(),
+      path + ".tensor", "min and max must both be given, and min be below max");
+  complaints.Require(std::isfinite(tensor.mean()), path + ".tensor.mean", "must be finite");
+  complaints.Require(
+      !tensor.has_deviation() || (std::isfinite(tensor.deviation()) && tensor.deviation() > 0),
+      path + ".tensor.deviation", "must be above 0");
+  complaints.Require(
+      column.missing().rule() == v1::Missing::REFUSE_ROW && column.missing().constant() == 0,
+      path + ".missing", "must be REFUSE_ROW: no number of a tensor may be missing");
+}
+
 void CheckMissing(const std::string& path, const v1::Column& column,
                   const DistinctValues& categories, Complaints& complaints) {
   const v1::Missing& missing = column.missing();
@@ -134,8 +154,11 @@ void CheckColumn(const std::string& path, const v1::Column& column,
       return;
     }
     categories.Add(path + ".category.values", values);
+  } else if (column.has_tensor()) {
+    CheckTensor(path, column, complaints);
+    return;
   } else {
-    complaints.Add(path, "must be a number or a category");
+    complaints.Add(path, "must be a number, a category or a tensor");
     return;
   }
   CheckMissing(path + ".missing", column, categories, complaints);

@@ -16,6 +16,14 @@ uint64_t Layout::elements() const {
   return sum;
 }
 
+uint64_t Layout::trained_elements() const {
+  uint64_t sum = 0;
+  for (const TensorSpec& tensor : tensors) {
+    if (tensor.group != TensorGroup::kBuffers) sum += tensor.elements();
+  }
+  return sum;
+}
+
 Digest Layout::Hash() const {
   FieldHasher hash("consilium.layout.v1");
   hash.Add(uint64_t{tensors.size()});

@@ -32,10 +32,13 @@ struct TensorSpec {
 };
 
 struct Layout {
+  // Buffers behind all others.
   std::vector<TensorSpec> tensors;
 
   // Sum over all tensors; the length of every vector of a run (protocol/wire/vector_program.h).
   uint64_t elements() const;
+  // Those before the buffers, which an optimizer steps over.
+  uint64_t trained_elements() const;
   uint64_t payload_bytes() const { return elements() * sizeof(float); }
   // Canonical digest of names, shapes, groups and order.
   Digest Hash() const;

@@ -1,15 +1,15 @@
 #include "models/spec/model_graph.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "models/spec/expression.h"
+#include "models/spec/layer_rules.h"
+#include "models/spec/shapes.h"
 #include "models/spec/spec_defaults.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
@@ -17,12 +17,7 @@
 namespace consilium {
 namespace {
 
-constexpr int64_t kUnitsMax = 65536;
-constexpr int kAddInputsMax = 64;
-
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
+constexpr int kInputsMax = 64;
 
 bool IsName(absl::string_view name, bool (*allowed)(unsigned char)) {
   return !name.empty() && name.size() <= limits::kNameCharsMax &&
@@ -34,31 +29,6 @@ bool InIdentifier(unsigned char c) {
   return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '_';
 }
 bool InTitle(unsigned char c) { return InIdentifier(c) || c == '-'; }
-
-// Elements of `shape`, or RESOURCE_EXHAUSTED where a dimension or the product meets its limit.
-absl::StatusOr<uint64_t> BoundedElements(const std::vector<int64_t>& shape) {
-  uint64_t product = 1;
-  for (const int64_t size : shape) {
-    if (size > limits::kDimensionMax) {
-      return absl::ResourceExhaustedError(absl::StrFormat(
-          "a dimension of %d; at most %d are allowed", size, limits::kDimensionMax));
-    }
-    product *= static_cast<uint64_t>(size);  // Below 2^34 · 2^24 before the check.
-    if (product > limits::kModelElementsMax) {
-      return absl::ResourceExhaustedError(absl::StrFormat(
-          "%s has more than %d elements", ShapeText(shape), limits::kModelElementsMax));
-    }
-  }
-  return product;
-}
-
-absl::Status At(absl::string_view path, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
-}
-
-absl::Status Refuse(absl::string_view path, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
-}
 
 // Turns one spec with its defaults filled in into a graph.
 class GraphBuilder {
@@ -72,6 +42,7 @@ class GraphBuilder {
     for (int i = 0; i < spec_.layers_size(); ++i) {
       CONSILIUM_RETURN_IF_ERROR(AddLayer(i));
     }
+    PlaceBuffers();
     CONSILIUM_RETURN_IF_ERROR(CheckEveryLayerIsRead());
     CONSILIUM_RETURN_IF_ERROR(CheckLoss());
     return std::move(graph_);
@@ -80,7 +51,7 @@ class GraphBuilder {
  private:
   absl::Status CheckCounts() {
     if (!IsName(spec_.name(), InTitle)) {
-      return Refuse("name", "must be 1 to 64 characters of a-z, 0-9, '_' and '-'");
+      return RefuseAt("name", "must be 1 to 64 characters of a-z, 0-9, '_' and '-'");
     }
     if (static_cast<size_t>(spec_.parameters_size()) > limits::kSpecParametersMax) {
       return absl::ResourceExhaustedError(
@@ -92,7 +63,7 @@ class GraphBuilder {
           absl::StrFormat("layers: there are %d; at most %d are allowed", spec_.layers_size(),
                           limits::kSpecLayersMax));
     }
-    if (spec_.layers().empty()) return Refuse("layers", "there must be at least one");
+    if (spec_.layers().empty()) return RefuseAt("layers", "there must be at least one");
     graph_.name = spec_.name();
     return absl::OkStatus();
   }
@@ -102,33 +73,33 @@ class GraphBuilder {
       const std::string& name = parameter.name();
       const std::string path = absl::StrCat("parameters.", name);
       if (!IsName(name, InIdentifier) || absl::ascii_isdigit(name[0])) {
-        return Refuse("parameters.name",
-                      "must be 1 to 64 characters of a-z, 0-9 and '_', the first no digit");
+        return RefuseAt("parameters.name",
+                        "must be 1 to 64 characters of a-z, 0-9 and '_', the first no digit");
       }
-      if (name == "min" || name == "max") return Refuse(path, "is the name of a function");
+      if (name == "min" || name == "max") return RefuseAt(path, "is the name of a function");
       const auto found = given.find(name);
       if (found == given.end() && !parameter.has_default_value()) {
-        return Refuse(path, "has no default, so the run config must give it a value");
+        return RefuseAt(path, "has no default, so the run config must give it a value");
       }
       const int64_t value = found == given.end() ? parameter.default_value() : found->second;
       if (value < parameter.min() || value > parameter.max()) {
-        return Refuse(path, absl::StrFormat("is %d, but must be from %d to %d", value,
-                                            parameter.min(), parameter.max()));
+        return RefuseAt(path, absl::StrFormat("is %d, but must be from %d to %d", value,
+                                              parameter.min(), parameter.max()));
       }
-      if (!parameters_.emplace(name, value).second) return Refuse(path, "is there twice");
+      if (!parameters_.emplace(name, value).second) return RefuseAt(path, "is there twice");
     }
     for (const auto& entry : given) {
       if (parameters_.find(entry.first) == parameters_.end()) {
-        return Refuse("parameters", IsName(entry.first, InIdentifier)
-                                        ? absl::StrCat("there is no \"", entry.first, "\"")
-                                        : "there is none of a name that was given");
+        return RefuseAt("parameters", IsName(entry.first, InIdentifier)
+                                          ? absl::StrCat("there is no \"", entry.first, "\"")
+                                          : "there is none of a name that was given");
       }
     }
     return absl::OkStatus();
   }
 
   absl::Status SetInput() {
-    if (spec_.input_shape().empty()) return Refuse("input_shape", "must have a dimension");
+    if (spec_.input_shape().empty()) return RefuseAt("input_shape", "must have a dimension");
     if (static_cast<size_t>(spec_.input_shape_size()) > limits::kRankMax) {
       return absl::ResourceExhaustedError(
           absl::StrFormat("input_shape: has %d dimensions; at most %d are allowed",
@@ -137,7 +108,7 @@ class GraphBuilder {
     for (const std::string& expression : spec_.input_shape()) {
       const absl::StatusOr<int64_t> size = EvaluateExpression(expression, parameters_);
       if (!size.ok()) return At("input_shape", size.status());
-      if (*size < 1) return Refuse("input_shape", absl::StrCat("a dimension is ", *size));
+      if (*size < 1) return RefuseAt("input_shape", absl::StrCat("a dimension is ", *size));
       graph_.input_shape.push_back(*size);
     }
     if (const auto bounded = BoundedElements(graph_.input_shape); !bounded.ok()) {
@@ -149,39 +120,44 @@ class GraphBuilder {
   absl::Status AddLayer(int index) {
     v1::Layer& layer_spec = *spec_.mutable_layers(index);
     if (!IsName(layer_spec.name(), InIdentifier) || layer_spec.name() == kInputName) {
-      return Refuse(absl::StrCat("layers[", index, "].name"),
-                    "must be 1 to 64 characters of a-z, 0-9 and '_', and not \"input\"");
+      return RefuseAt(absl::StrCat("layers[", index, "].name"),
+                      "must be 1 to 64 characters of a-z, 0-9 and '_', and not \"input\"");
     }
     const std::string path = absl::StrCat("layers.", layer_spec.name());
     GraphLayer layer;
     layer.name = layer_spec.name();
     CONSILIUM_RETURN_IF_ERROR(ConnectInputs(path, layer_spec, layer));
     layer.spec = std::move(layer_spec);
-    CONSILIUM_RETURN_IF_ERROR(SetShapes(path, layer));
+    CONSILIUM_ASSIGN_OR_RETURN(std::vector<TensorSpec> tensors,
+                               ApplyLayerRule(path, parameters_, layer));
     if (const auto bounded = BoundedElements(layer.output_shape); !bounded.ok()) {
       return At(path, bounded.status());
     }
-    if (!by_name_.emplace(layer.name, index).second) return Refuse(path, "is there twice");
+    for (TensorSpec& tensor : tensors) {
+      CONSILIUM_RETURN_IF_ERROR(AddTensor(path, std::move(tensor), layer));
+    }
+    if (!by_name_.emplace(layer.name, index).second) return RefuseAt(path, "is there twice");
     graph_.layers.push_back(std::move(layer));
     return absl::OkStatus();
   }
 
   absl::Status ConnectInputs(const std::string& path, const v1::Layer& layer_spec,
                              GraphLayer& layer) {
-    const bool is_add = layer_spec.has_add();
+    const bool takes_many = TakesManyInputs(layer_spec);
     const int count = layer_spec.inputs_size();
-    if (is_add && (count < 2 || count > kAddInputsMax)) {
-      return Refuse(path + ".inputs",
-                    absl::StrFormat("there are %d; add takes from 2 to %d", count, kAddInputsMax));
+    if (takes_many && (count < 2 || count > kInputsMax)) {
+      return RefuseAt(path + ".inputs",
+                      absl::StrFormat("there are %d; this kind of layer takes from 2 to %d", count,
+                                      kInputsMax));
     }
-    if (!is_add && count != 1) {
-      return Refuse(path + ".inputs",
-                    absl::StrFormat("there are %d; this kind of layer takes one", count));
+    if (!takes_many && count != 1) {
+      return RefuseAt(path + ".inputs",
+                      absl::StrFormat("there are %d; this kind of layer takes one", count));
     }
     for (const std::string& name : layer_spec.inputs()) {
       const auto found = by_name_.find(name);
       if (name != kInputName && found == by_name_.end()) {
-        return Refuse(path + ".inputs", "a layer may only read \"input\" and layers before it");
+        return RefuseAt(path + ".inputs", "a layer may only read \"input\" and layers before it");
       }
       const int source = name == kInputName ? -1 : found->second;
       layer.inputs.push_back(source);
@@ -191,104 +167,35 @@ class GraphBuilder {
     return absl::OkStatus();
   }
 
-  absl::Status SetShapes(const std::string& path, GraphLayer& layer) {
-    const std::vector<int64_t>& in = layer.input_shapes[0];
-    layer.output_shape = in;
-    switch (layer.spec.kind_case()) {
-      case v1::Layer::kLinear:
-        return SetLinear(path, layer);
-      case v1::Layer::kLayerNorm: {
-        const double epsilon = layer.spec.layer_norm().epsilon();
-        if (!(epsilon > 0 && epsilon <= 1)) {
-          return Refuse(path + ".layer_norm.epsilon", "must be above 0 and at most 1");
-        }
-        CONSILIUM_RETURN_IF_ERROR(AddTensor(path, "weight", {in.back()}, layer));
-        return AddTensor(path, "bias", {in.back()}, layer);
-      }
-      case v1::Layer::kActivation:
-        if (!v1::Activation::Function_IsValid(layer.spec.activation().function()) ||
-            layer.spec.activation().function() == v1::Activation::FUNCTION_UNSPECIFIED) {
-          return Refuse(path + ".activation.function", "must be one that this build knows");
-        }
-        return absl::OkStatus();
-      case v1::Layer::kDropout: {
-        const double probability = layer.spec.dropout().probability();
-        if (!(probability >= 0 && probability < 1)) {
-          return Refuse(path + ".dropout.probability", "must be at least 0 and below 1");
-        }
-        return absl::OkStatus();
-      }
-      case v1::Layer::kFlatten: {
-        int64_t product = 1;
-        for (const int64_t size : in) product *= size;
-        layer.output_shape = {product};
-        return absl::OkStatus();
-      }
-      case v1::Layer::kAdd:
-        for (const std::vector<int64_t>& shape : layer.input_shapes) {
-          if (shape != in) {
-            return Refuse(path + ".inputs", absl::StrCat("add needs one shape, but there are ",
-                                                         ShapeText(in), " and ", ShapeText(shape)));
-          }
-        }
-        return absl::OkStatus();
-      case v1::Layer::kConv:
-      case v1::Layer::kPool:
-      case v1::Layer::kGroupNorm:
-      case v1::Layer::kBatchNorm:
-      case v1::Layer::kConcat:
-      case v1::Layer::kEmbedding:
-      case v1::Layer::KIND_NOT_SET:
-        break;
-    }
-    return Refuse(path, "is of no kind that this build knows");
-  }
-
-  absl::Status SetLinear(const std::string& path, GraphLayer& layer) {
-    const v1::Linear& linear = layer.spec.linear();
-    const absl::StatusOr<int64_t> units = EvaluateExpression(linear.units(), parameters_);
-    if (!units.ok()) return At(path + ".linear.units", units.status());
-    if (*units < 1 || *units > kUnitsMax) {
-      return Refuse(path + ".linear.units",
-                    absl::StrFormat("is %d, but must be from 1 to %d", *units, kUnitsMax));
-    }
-    const v1::Initialiser& init = linear.weight_init();
-    if (!v1::Initialiser::Kind_IsValid(init.kind())) {
-      return Refuse(path + ".linear.weight_init.kind", "must be one that this build knows");
-    }
-    const bool normal = init.kind() == v1::Initialiser::NORMAL;
-    if (normal ? !(init.scale() > 0 && init.scale() <= 100) : init.scale() != 0) {
-      return Refuse(path + ".linear.weight_init.scale",
-                    normal ? "must be above 0 and at most 100" : "belongs to NORMAL only");
-    }
-    const int64_t in = layer.input_shapes[0].back();
-    layer.units = *units;
-    layer.output_shape.back() = *units;
-    // At most 2^34 / in rows, so the product stays below 2^34 · 2^16.
-    CONSILIUM_ASSIGN_OR_RETURN(const uint64_t inputs, BoundedElements(layer.input_shapes[0]));
-    layer.multiply_adds = inputs * static_cast<uint64_t>(*units);
-    CONSILIUM_RETURN_IF_ERROR(AddTensor(path, "weight", {*units, in}, layer));
-    if (!linear.bias()) return absl::OkStatus();
-    return AddTensor(path, "bias", {*units}, layer);
-  }
-
-  absl::Status AddTensor(const std::string& path, absl::string_view name,
-                         std::vector<int64_t> shape, GraphLayer& layer) {
-    const absl::StatusOr<uint64_t> elements = BoundedElements(shape);
+  absl::Status AddTensor(const std::string& path, TensorSpec tensor, GraphLayer& layer) {
+    const absl::StatusOr<uint64_t> elements = BoundedElements(tensor.shape);
     if (!elements.ok()) return At(path, elements.status());
     elements_ += *elements;  // Each at most 2^34, and the sum is checked each time.
     if (elements_ > limits::kModelElementsMax) {
       return absl::ResourceExhaustedError(absl::StrFormat(
           "%s: the model has more than %d parameters", path, limits::kModelElementsMax));
     }
-    std::vector<TensorSpec>& tensors = graph_.layout.tensors;
-    if (tensors.size() == limits::kTensorsMax) {
+    if (graph_.layout.tensors.size() + buffers_.size() == limits::kTensorsMax) {
       return absl::ResourceExhaustedError(
           absl::StrFormat("%s: the model has more than %d tensors", path, limits::kTensorsMax));
     }
-    layer.tensors.push_back(static_cast<int>(tensors.size()));
-    tensors.push_back({absl::StrCat(layer.name, ".", name), std::move(shape)});
+    tensor.name = absl::StrCat(layer.name, ".", tensor.name);
+    if (tensor.group == TensorGroup::kBuffers) {
+      buffers_.push_back({static_cast<int>(graph_.layers.size()), std::move(tensor)});
+      return absl::OkStatus();
+    }
+    layer.tensors.push_back(static_cast<int>(graph_.layout.tensors.size()));
+    graph_.layout.tensors.push_back(std::move(tensor));
     return absl::OkStatus();
+  }
+
+  // Behind all parameters, so that an optimizer steps over one span.
+  void PlaceBuffers() {
+    for (Buffer& buffer : buffers_) {
+      graph_.layers[static_cast<size_t>(buffer.layer)].tensors.push_back(
+          static_cast<int>(graph_.layout.tensors.size()));
+      graph_.layout.tensors.push_back(std::move(buffer.tensor));
+    }
   }
 
   // What nobody reads would never be trained, and surely was not meant.
@@ -302,8 +209,8 @@ class GraphBuilder {
     }
     const auto unread = std::find(is_read.begin(), is_read.end(), 0);
     if (unread == is_read.end()) return absl::OkStatus();
-    return Refuse(absl::StrCat("layers.", graph_.layers[unread - is_read.begin()].name),
-                  "no later layer reads it, and it is not the output");
+    return RefuseAt(absl::StrCat("layers.", graph_.layers[unread - is_read.begin()].name),
+                    "no later layer reads it, and it is not the output");
   }
 
   absl::Status CheckLoss() {
@@ -314,17 +221,17 @@ class GraphBuilder {
         if (out.size() == 1 && out[0] >= 2 && out[0] <= static_cast<int64_t>(limits::kClassesMax)) {
           return absl::OkStatus();
         }
-        return Refuse("loss.kind",
-                      absl::StrFormat("CROSS_ENTROPY needs an output of [2] to [%d], not %s",
-                                      limits::kClassesMax, ShapeText(out)));
+        return RefuseAt("loss.kind",
+                        absl::StrFormat("CROSS_ENTROPY needs an output of [2] to [%d], not %s",
+                                        limits::kClassesMax, ShapeText(out)));
       case v1::Loss::BCE_WITH_LOGITS:
       case v1::Loss::MSE:
       case v1::Loss::COX:
         if (out == std::vector<int64_t>{1}) return absl::OkStatus();
-        return Refuse("loss.kind", absl::StrCat(v1::Loss::Kind_Name(graph_.loss),
-                                                " needs an output of [1], not ", ShapeText(out)));
+        return RefuseAt("loss.kind", absl::StrCat(v1::Loss::Kind_Name(graph_.loss),
+                                                  " needs an output of [1], not ", ShapeText(out)));
       default:
-        return Refuse("loss.kind", "must be CROSS_ENTROPY, BCE_WITH_LOGITS, MSE or COX");
+        return RefuseAt("loss.kind", "must be CROSS_ENTROPY, BCE_WITH_LOGITS, MSE or COX");
     }
   }
 
@@ -332,6 +239,11 @@ class GraphBuilder {
   std::map<std::string, int64_t> parameters_;
   std::map<std::string, int> by_name_;
   uint64_t elements_ = 0;
+  struct Buffer {
+    int layer = 0;
+    TensorSpec tensor;
+  };
+  std::vector<Buffer> buffers_;
   ModelGraph graph_;
 };
 

@@ -26,8 +26,15 @@ struct GraphLayer {
   std::vector<int> inputs;
   std::vector<std::vector<int64_t>> input_shapes;  // Without the batch.
   std::vector<int64_t> output_shape;
-  int64_t units = 0;           // Linear: evaluated.
-  std::vector<int> tensors;    // Indices into layout.tensors (weight, bias).
+  // Evaluated expressions, where the kind has them.
+  int64_t units = 0;  // Linear, Embedding; Conv: the output's channels.
+  int64_t kernel = 0;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  int64_t groups = 1;
+  int64_t entries = 0;
+  // Indices into layout.tensors: weight, bias, running_mean, running_var, of those that it has.
+  std::vector<int> tensors;
   uint64_t multiply_adds = 0;  // Of one example's forward pass.
 };
 

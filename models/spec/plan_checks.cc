@@ -138,8 +138,10 @@ bool MetricFits(v1::Metric metric, v1::Loss::Kind loss) {
     case v1::LOG_LOSS:
     case v1::ACCURACY:
     case v1::BALANCED_ACCURACY:
+    case v1::CALIBRATION_ERROR:
       return loss == v1::Loss::CROSS_ENTROPY || loss == v1::Loss::BCE_WITH_LOGITS;
     case v1::AUROC:
+    case v1::AUPRC:
       return loss == v1::Loss::BCE_WITH_LOGITS;
     case v1::C_INDEX:
     case v1::COX_LOSS:
@@ -153,7 +155,8 @@ bool MetricFits(v1::Metric metric, v1::Loss::Kind loss) {
 
 constexpr char kMetricMisfit[] =
     "must be one that the loss has: METRIC_MSE for MSE; C_INDEX or COX_LOSS for COX; LOG_LOSS, "
-    "ACCURACY or BALANCED_ACCURACY otherwise, and AUROC for BCE_WITH_LOGITS";
+    "ACCURACY, BALANCED_ACCURACY or CALIBRATION_ERROR otherwise, and AUROC or AUPRC for "
+    "BCE_WITH_LOGITS";
 
 void CheckStop(const v1::RunPlan& plan, Complaints& complaints) {
   const v1::StopConfig& stop = plan.config().stop();
@@ -203,6 +206,17 @@ void CheckLabelFits(const ModelGraph& graph, const v1::Label& label, Complaints&
   }
 }
 
+// Running statistics are averaged; a step that divides by its own history leads them anywhere, and
+// variances below zero.
+void CheckBuffersFit(const ModelGraph& graph, const v1::AggregationConfig& aggregation,
+                     Complaints& complaints) {
+  if (graph.layout.trained_elements() == graph.layout.elements()) return;
+  const v1::ServerOptimizer& server = aggregation.server();
+  complaints.Require(server.has_sgd() && server.sgd().momentum() == 0, "aggregation.server",
+                     "must be sgd without momentum for a spec with batch_norm, whose running "
+                     "statistics are averaged like parameters; group_norm has none");
+}
+
 void CheckModel(const v1::RunPlan& plan, Complaints& complaints) {
   const absl::StatusOr<ModelGraph> graph = GraphOf(plan);
   if (!graph.ok()) {
@@ -219,6 +233,7 @@ void CheckModel(const v1::RunPlan& plan, Complaints& complaints) {
                      absl::StrFormat("has room for %d numbers, but the contract gives %d features",
                                      inputs, features));
   CheckLabelFits(*graph, plan.contract().label(), complaints);
+  CheckBuffersFit(*graph, plan.config().aggregation(), complaints);
 }
 
 }  // namespace

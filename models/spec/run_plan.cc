@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "models/spec/complaints.h"
+#include "models/spec/features.h"
 #include "models/spec/plan_checks.h"
 #include "models/spec/plan_defaults.h"
 #include "protocol/core/status_macros.h"
@@ -83,6 +84,7 @@ size_t FeatureCount(const v1::DataContract& contract) {
   size_t count = 0;
   for (const v1::Column& column : contract.columns()) {
     if (column.has_number()) ++count;
+    if (column.has_tensor()) count += TensorElements(column.tensor());
     if (!column.has_category() || column.category().values().empty()) continue;
     count += static_cast<size_t>(column.category().values_size()) -
              (column.category().drop_first() ? 1 : 0);

@@ -5,13 +5,24 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/avg_pool1d.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/batch_norm.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/clamp_min.h>
+#include <ATen/ops/convolution.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/max_pool1d.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/mean.h>
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/relu.h>
@@ -25,6 +36,7 @@
 #include <cmath>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -83,6 +95,8 @@ absl::Status CheckGraph(const ModelGraph& graph) {
   return absl::OkStatus();
 }
 
+enum class Mode { kTraining, kEvaluation };
+
 at::Tensor Activate(v1::Activation::Function function, const at::Tensor& x) {
   switch (function) {
     case v1::Activation::TANH:
@@ -94,6 +108,47 @@ at::Tensor Activate(v1::Activation::Function function, const at::Tensor& x) {
     default:
       return at::relu(x);
   }
+}
+
+at::Tensor Convolve(const GraphLayer& layer, const at::Tensor& x, const at::Tensor& weight,
+                    const at::Tensor& bias) {
+  const size_t dimensions = static_cast<size_t>(x.dim()) - 2;
+  const auto all = [dimensions](int64_t value) { return std::vector<int64_t>(dimensions, value); };
+  return at::convolution(x, weight, bias, all(layer.stride), all(layer.padding), all(1),
+                         /*transposed=*/false, all(0), layer.groups);
+}
+
+at::Tensor Pool(const GraphLayer& layer, const at::Tensor& x) {
+  const bool is_line = x.dim() == 3;
+  switch (layer.spec.pool().kind()) {
+    case v1::Pool::MAX:
+      return is_line ? at::max_pool1d(x, layer.kernel, layer.stride)
+                     : at::max_pool2d(x, layer.kernel, layer.stride);
+    case v1::Pool::AVERAGE:
+      return is_line ? at::avg_pool1d(x, layer.kernel, layer.stride)
+                     : at::avg_pool2d(x, layer.kernel, layer.stride);
+    default:
+      return x.flatten(2).mean(-1);
+  }
+}
+
+struct BatchNormTensors {
+  at::Tensor weight, bias, running_mean, running_var;
+};
+
+// In training the running statistics change in place.
+at::Tensor NormaliseOverBatch(const v1::BatchNorm& norm, const at::Tensor& x,
+                              const BatchNormTensors& tensors, Mode mode) {
+  const bool has_variance = x.numel() > x.size(1);
+  if (mode == Mode::kTraining && has_variance) {
+    return at::batch_norm(x, tensors.weight, tensors.bias, tensors.running_mean,
+                          tensors.running_var, /*training=*/true, norm.momentum(), norm.epsilon(),
+                          /*cudnn_enabled=*/false);
+  }
+  // A sum of differences of variances may be below 0 (docs/aggregation.md).
+  return at::batch_norm(x, tensors.weight, tensors.bias, tensors.running_mean,
+                        at::clamp_min(tensors.running_var, 0), /*training=*/false, norm.momentum(),
+                        norm.epsilon(), /*cudnn_enabled=*/false);
 }
 
 // Element by element from our own stream: LibTorch's generators may change with its version.
@@ -128,11 +183,18 @@ class TorchModel::Impl {
     for (const TensorSpec& spec : graph.layout.tensors) {
       const int64_t size = static_cast<int64_t>(spec.elements());
       at::Tensor tensor = weights_.narrow(0, offset, size).view(spec.shape).detach();
+      offset += size;
+      if (spec.group == TensorGroup::kBuffers) {
+        tensors_.push_back(std::move(tensor));
+        continue;
+      }
       tensor.requires_grad_(true);
       // Where a gradient is there already, autograd adds to it in place.
-      tensor.mutable_grad() = gradient_.narrow(0, offset, size).view(spec.shape);
+      tensor.mutable_grad() = gradient_.narrow(0, offset - size, size).view(spec.shape);
       tensors_.push_back(std::move(tensor));
-      offset += size;
+    }
+    for (const GraphLayer& layer : graph.layers) {
+      if (layer.spec.has_embedding()) entries_ = std::min(entries_, layer.entries);
     }
     input_elements_ = Elements(graph.input_shape);
     output_elements_ = Elements(graph.output_shape());
@@ -140,6 +202,7 @@ class TorchModel::Impl {
 
   std::span<float> weights() { return Flat(weights_); }
   std::span<float> gradient() { return Flat(gradient_); }
+  size_t trained_elements() const { return static_cast<size_t>(graph_.layout.trained_elements()); }
   size_t input_elements() const { return input_elements_; }
   size_t output_elements() const { return output_elements_; }
 
@@ -158,6 +221,7 @@ class TorchModel::Impl {
     if (values.size() % input_elements_ != 0) {
       return absl::InvalidArgumentError("the values are not whole examples of the model");
     }
+    CONSILIUM_RETURN_IF_ERROR(CheckEntries(values));
     const at::NoGradGuard without_gradient;
     const size_t rows = values.size() / input_elements_;
     std::vector<float> outputs;
@@ -194,6 +258,18 @@ class TorchModel::Impl {
       }
       if (!fits) return absl::InvalidArgumentError("a label is none that the loss can take");
     }
+    return CheckEntries(batch.values);
+  }
+
+  absl::Status CheckEntries(std::span<const float> values) const {
+    if (entries_ == kNoEmbedding) return absl::OkStatus();
+    for (const float value : values) {
+      if (value >= 0 && value < static_cast<float>(entries_) && std::floor(value) == value) {
+        continue;
+      }
+      return absl::InvalidArgumentError(absl::StrCat(
+          "an embedding has no such entry: they are whole numbers from 0 to ", entries_ - 1));
+    }
     return absl::OkStatus();
   }
 
@@ -222,6 +298,7 @@ class TorchModel::Impl {
       return i < layer.tensors.size() ? tensors_[static_cast<size_t>(layer.tensors[i])]
                                       : at::Tensor();
     };
+    const Mode mode = dropout == nullptr ? Mode::kEvaluation : Mode::kTraining;
     switch (layer.spec.kind_case()) {
       case v1::Layer::kLinear:
         return at::linear(x, tensor(0), tensor(1));
@@ -234,13 +311,21 @@ class TorchModel::Impl {
         return dropout == nullptr ? x : DropOut(layer.spec.dropout().probability(), x, *dropout);
       case v1::Layer::kFlatten:
         return x.reshape({x.size(0), -1});
-      case v1::Layer::kAdd:
       case v1::Layer::kConv:
+        return Convolve(layer, x, tensor(0), tensor(1));
       case v1::Layer::kPool:
+        return Pool(layer, x);
       case v1::Layer::kGroupNorm:
+        return at::group_norm(x, layer.groups, tensor(0), tensor(1),
+                              layer.spec.group_norm().epsilon(), /*cudnn_enabled=*/false);
       case v1::Layer::kBatchNorm:
+        return NormaliseOverBatch(layer.spec.batch_norm(), x,
+                                  {tensor(0), tensor(1), tensor(2), tensor(3)}, mode);
       case v1::Layer::kConcat:
+        return at::cat(inputs, 1);
       case v1::Layer::kEmbedding:
+        return at::embedding(tensor(0), x.to(at::kLong));
+      case v1::Layer::kAdd:
       case v1::Layer::KIND_NOT_SET:  // Create() refused it.
         break;
     }
@@ -270,6 +355,8 @@ class TorchModel::Impl {
   }
 
   const ModelGraph graph_;
+  static constexpr int64_t kNoEmbedding = std::numeric_limits<int64_t>::max();
+  int64_t entries_ = kNoEmbedding;  // Of the smallest embedding; all of them read the input.
   size_t input_elements_ = 0;
   size_t output_elements_ = 0;
   at::Tensor weights_;
@@ -290,6 +377,7 @@ absl::StatusOr<std::unique_ptr<TorchModel>> TorchModel::Create(const ModelGraph&
 
 std::span<float> TorchModel::weights() { return impl_->weights(); }
 std::span<float> TorchModel::gradient() { return impl_->gradient(); }
+size_t TorchModel::trained_elements() const { return impl_->trained_elements(); }
 size_t TorchModel::input_elements() const { return impl_->input_elements(); }
 size_t TorchModel::output_elements() const { return impl_->output_elements(); }
 

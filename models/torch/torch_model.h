@@ -47,6 +47,8 @@ class TorchModel {
 
   // layout.elements() floats in the layout's order. Write here to load; valid as long as the model.
   std::span<float> weights();
+  // How many of them, from the first on, are trained; the rest are buffers, whose gradient is 0.
+  size_t trained_elements() const;
   // As LossAndGradient left it; the caller may clip it or add to it in place.
   std::span<float> gradient();
 
@@ -58,13 +60,16 @@ class TorchModel {
   //   cross entropy  −log softmax(z)[y];  BCE  −y·log σ(z) − (1−y)·log(1−σ(z));  MSE  (z − y)²;
   //   Cox  for an event i  ln Σ_{j: T_j ≥ T_i} exp(z_j − z_i) over the batch, 0 for the others
   //   (partial likelihood, Breslow's ties; as in FLamby, arXiv:2210.04620, up to ties).
+  // Batch norm's running statistics take their step, in weights():
+  //   running ← (1 − momentum)·running + momentum·batch's (the variance with n − 1);
+  // a batch of one value a channel has no variance, so the running ones normalise it and stay.
   // Dropout masks are drawn from `dropout`, one number for each element. INVALID_ARGUMENT where
-  // sizes do not fit or a label is none of the loss's; INTERNAL with LibTorch's words. A loss or
-  // gradient that is not finite is returned as it is.
+  // sizes do not fit, a label is none of the loss's, or an embedding has no such entry; INTERNAL
+  // with LibTorch's words. A loss or gradient that is not finite is returned as it is.
   absl::StatusOr<double> LossAndGradient(const Batch& batch, RandomStream& dropout);
 
   // [count, output_elements()] in evaluation mode: logits where the loss takes logits.
-  // INVALID_ARGUMENT where `values` is not whole examples.
+  // INVALID_ARGUMENT where `values` is not whole examples, or an embedding has no such entry.
   absl::StatusOr<std::vector<float>> Outputs(std::span<const float> values);
 
  private:

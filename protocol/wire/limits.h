@@ -94,6 +94,13 @@ inline constexpr size_t kRefusedRowsReportedMax = 1000;  // The rest is counted.
 inline constexpr size_t kPatientIdBytesMax = 256;        // A longer one refuses the row.
 inline constexpr int kCategoryValuesMax = 256;           // In a contract's column.
 
+// NPZ and IDX files (RESOURCE_EXHAUSTED).
+inline constexpr uint64_t kArrayFileBytesMax = uint64_t{4} << 30;
+inline constexpr uint64_t kArrayBytesMax = uint64_t{2} << 30;  // Of one array, unpacked.
+inline constexpr size_t kArrayRankMax = 8;
+inline constexpr uint64_t kArchiveArraysMax = 4096;
+inline constexpr size_t kNpyHeaderBytesMax = 64 << 10;
+
 // Keys and certificates.
 inline constexpr absl::Duration kJoinTokenLifetime = absl::Hours(24);
 inline constexpr absl::Duration kSiteCertificateLifetime = absl::Hours(7 * 24);

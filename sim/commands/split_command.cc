@@ -72,6 +72,12 @@ absl::Status Write(const SplitCommand& command, const v1::DataContract& contract
         "data split: only contracts with a header line and without a patient column can be dealt "
         "out so far; --preview shows any");
   }
+  for (const v1::Column& column : contract.columns()) {
+    if (!column.has_tensor()) continue;
+    return absl::InvalidArgumentError(absl::StrCat("data split: the column \"", column.name(),
+                                                   "\" is a tensor, which a CSV file can not hold; "
+                                                   "--preview shows the sites"));
+  }
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(command.out, 0755));
   for (const auto& [site, site_data] : data) {
     const std::string path = absl::StrCat(command.out, "/", site.value(), ".csv");

@@ -44,6 +44,7 @@ struct ColumnValue {
 
 // As RawRow::values has it; nothing where the column can not hold it.
 std::optional<double> ValueOf(const v1::Column& column, const std::string& text) {
+  if (column.has_tensor()) return std::nullopt;
   if (column.has_number()) {
     const std::optional<double> number = ParseNumber(text);
     const v1::Number& range = column.number();

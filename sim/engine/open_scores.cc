@@ -12,7 +12,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr v1::Metric kMetrics[] = {v1::LOG_LOSS,   v1::ACCURACY, v1::BALANCED_ACCURACY, v1::AUROC,
+constexpr v1::Metric kMetrics[] = {v1::LOG_LOSS,   v1::ACCURACY, v1::BALANCED_ACCURACY,
+                                   v1::AUROC,      v1::AUPRC,    v1::CALIBRATION_ERROR,
                                    v1::METRIC_MSE, v1::C_INDEX,  v1::COX_LOSS};
 
 Json Optional(const std::optional<double>& value) {

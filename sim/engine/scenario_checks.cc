@@ -130,6 +130,34 @@ absl::Status CheckPartitioned(const v1::Partitioned& source) {
   return CheckRange("dataset.partitioned.feature_noise", source.feature_noise(), {0, 100});
 }
 
+// A table is one file or arrays of several, not both.
+template <typename Source>
+absl::Status CheckTable(absl::string_view field, const Source& source) {
+  if (!source.file().empty() && !source.arrays().empty()) {
+    return Refuse(field, "file and arrays both say where the table is");
+  }
+  for (const v1::ArrayColumn& column : source.arrays()) {
+    if (column.column().empty() || column.parts().empty()) {
+      return Refuse(absl::StrCat(field, ".arrays"), "each needs a column and a part");
+    }
+    for (const v1::ArrayPart& part : column.parts()) {
+      if (!part.file().empty()) continue;
+      return Refuse(absl::StrCat(field, ".arrays (", column.column(), ").parts"), "name a file");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTables(const v1::Dataset& dataset) {
+  CONSILIUM_RETURN_IF_ERROR(CheckTable("dataset.partitioned", dataset.partitioned()));
+  CONSILIUM_RETURN_IF_ERROR(CheckTable("dataset.together", dataset.together()));
+  for (const v1::SiteFile& site : dataset.natural().sites()) {
+    CONSILIUM_RETURN_IF_ERROR(
+        CheckTable(absl::StrCat("dataset.natural (", site.site_id(), ")"), site));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOverrides(const v1::SitesConfig& sites) {
   std::set<std::string> names;
   for (const v1::SiteOverride& own : sites.overrides()) {
@@ -271,6 +299,7 @@ absl::Status CheckSites(const v1::SitesConfig& sites) {
 }  // namespace
 
 absl::Status CheckScenario(const v1::Scenario& scenario) {
+  CONSILIUM_RETURN_IF_ERROR(CheckTables(scenario.dataset()));
   if (scenario.dataset().has_partitioned()) {
     CONSILIUM_RETURN_IF_ERROR(CheckPartitioned(scenario.dataset().partitioned()));
   }

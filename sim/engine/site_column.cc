@@ -33,6 +33,7 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
   auto input = std::make_unique<std::ifstream>(file.path, std::ios::binary);
   if (!input->is_open()) return SystemError("open", file.path);
   CONSILIUM_ASSIGN_OR_RETURN(ContractCheck check, ContractCheck::Create(contract));
+  CONSILIUM_RETURN_IF_ERROR(check.RefuseTensors());
   CsvOptions options;
   options.delimiter = check.delimiter();
   CsvReader reader(std::move(input), options);

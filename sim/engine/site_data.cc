@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,37 +10,14 @@
 #include "models/spec/standardisation.h"
 #include "protocol/core/status_macros.h"
 #include "sim/engine/given_split.h"
-#include "sim/engine/site_column.h"
+#include "sim/engine/table_files.h"
 #include "sim/partition/feature_noise.h"
 #include "sim/partition/partition.h"
-#include "site_agent/ingest/csv_import.h"
 #include "site_agent/ingest/encode.h"
 #include "site_agent/ingest/split.h"
 
 namespace consilium {
 namespace {
-
-std::string InFolder(const std::string& folder, const std::string& file) {
-  return (std::filesystem::path(folder) / file).string();
-}
-
-struct ReadTable {
-  std::vector<RawRow> rows;
-  ImportReport report;
-};
-
-absl::StatusOr<ReadTable> ReadCsv(const std::string& path, const v1::RunPlan& plan) {
-  ReadTable table;
-  CONSILIUM_ASSIGN_OR_RETURN(table.report,
-                             ImportCsvFile(path, plan.contract(), [&table](const RawRow& row) {
-                               table.rows.push_back(row);
-                               return absl::OkStatus();
-                             }));
-  if (table.rows.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " has no row that the contract takes"));
-  }
-  return table;
-}
 
 absl::Status Split(const v1::RunPlan& plan, FederationData& data) {
   for (auto& entry : data) {
@@ -83,15 +59,16 @@ absl::StatusOr<std::vector<size_t>> Partition(const v1::Partitioned& source, uin
 
 absl::StatusOr<FederationData> DealOut(const v1::Partitioned& source, uint64_t seed,
                                        const v1::RunPlan& plan, const std::string& folder) {
-  CONSILIUM_ASSIGN_OR_RETURN(ReadTable table, ReadCsv(InFolder(folder, source.file()), plan));
+  CONSILIUM_ASSIGN_OR_RETURN(std::vector<RawRow> rows,
+                             ReadTable({folder, source.file(), source.arrays()}, plan.contract()));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<size_t> site_of,
-                             Partition(source, seed, plan.contract().label(), table.rows));
+                             Partition(source, seed, plan.contract().label(), rows));
   AddFeatureNoise(plan.contract(),
                   {.level = source.feature_noise(), .sites = SitesOf(source), .seed = seed},
-                  site_of, table.rows);
+                  site_of, rows);
   std::vector<std::vector<RawRow>> dealt(SitesOf(source));
   for (size_t i = 0; i < site_of.size(); ++i) {
-    dealt[site_of[i]].push_back(std::move(table.rows[i]));
+    dealt[site_of[i]].push_back(std::move(rows[i]));
   }
   FederationData data;
   for (size_t i = 0; i < dealt.size(); ++i) {
@@ -106,12 +83,11 @@ absl::StatusOr<FederationData> DealOut(const v1::Partitioned& source, uint64_t s
   return data;
 }
 
-absl::StatusOr<FederationData> ReadFiles(const std::map<SiteId, std::string>& files,
-                                         const v1::RunPlan& plan) {
+absl::StatusOr<FederationData> ReadTables(const std::map<SiteId, TableSource>& tables,
+                                          const v1::RunPlan& plan) {
   FederationData data;
-  for (const auto& entry : files) {
-    CONSILIUM_ASSIGN_OR_RETURN(ReadTable table, ReadCsv(entry.second, plan));
-    data[entry.first].rows = std::move(table.rows);
+  for (const auto& entry : tables) {
+    CONSILIUM_ASSIGN_OR_RETURN(data[entry.first].rows, ReadTable(entry.second, plan.contract()));
   }
   return data;
 }
@@ -119,18 +95,18 @@ absl::StatusOr<FederationData> ReadFiles(const std::map<SiteId, std::string>& fi
 absl::StatusOr<FederationData> ReadTogether(const v1::Dataset& dataset, const v1::RunPlan& plan,
                                             const std::string& folder) {
   const v1::Together& source = dataset.together();
-  const std::string path = InFolder(folder, source.file());
+  const TableSource table = {folder, source.file(), source.arrays()};
   if (source.site_column().empty()) {
     if (dataset.split_file().empty()) {
       return absl::InvalidArgumentError(
           "dataset.together: nothing tells whose a row is; name a site_column or a split_file");
     }
     CONSILIUM_ASSIGN_OR_RETURN(const GivenSplit given, GivenSplit::Read(dataset.split_file()));
-    CONSILIUM_ASSIGN_OR_RETURN(ReadTable table, ReadCsv(path, plan));
-    return given.DealOut(std::move(table.rows));
+    CONSILIUM_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadTable(table, plan.contract()));
+    return given.DealOut(std::move(rows));
   }
   CONSILIUM_ASSIGN_OR_RETURN(auto by_site,
-                             ReadBySiteColumn({path, source.site_column()}, plan.contract()));
+                             ReadTableBySite(table, source.site_column(), plan.contract()));
   FederationData data;
   for (auto& entry : by_site) data[entry.first].rows = std::move(entry.second);
   return data;
@@ -144,16 +120,16 @@ absl::StatusOr<FederationData> ReadRows(const v1::Scenario& scenario, const v1::
     return DealOut(dataset.partitioned(), scenario.seed(), plan, folder);
   }
   if (dataset.has_together()) return ReadTogether(dataset, plan, folder);
-  std::map<SiteId, std::string> files;
+  std::map<SiteId, TableSource> tables;
   for (const v1::SiteFile& site : dataset.natural().sites()) {
-    files[SiteId(site.site_id())] = InFolder(folder, site.file());
+    tables[SiteId(site.site_id())] = {folder, site.file(), site.arrays()};
   }
-  if (files.empty()) {
+  if (tables.empty()) {
     return absl::InvalidArgumentError(
         "dataset: name the sites' files (natural), one file to deal out (partitioned), or one that "
         "tells whose each row is (together)");
   }
-  return ReadFiles(files, plan);
+  return ReadTables(tables, plan);
 }
 
 // Means and deviations (n − 1) of every feature over the training rows, one-hot ones too, of what
@@ -221,7 +197,10 @@ absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
 
 absl::StatusOr<FederationData> LoadSiteFiles(const std::map<SiteId, std::string>& files,
                                              const v1::RunPlan& plan) {
-  CONSILIUM_ASSIGN_OR_RETURN(FederationData data, ReadFiles(files, plan));
+  std::map<SiteId, TableSource> tables;
+  for (const auto& entry : files)
+    tables[entry.first] = {.folder = "", .file = entry.second, .arrays = {}};
+  CONSILIUM_ASSIGN_OR_RETURN(FederationData data, ReadTables(tables, plan));
   CONSILIUM_RETURN_IF_ERROR(Split(plan, data));
   return data;
 }

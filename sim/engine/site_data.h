@@ -37,7 +37,7 @@ using FederationData = std::map<SiteId, SiteData>;
 absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
                                                 const v1::RunPlan& plan, const std::string& folder);
 
-// The same from one CSV file a site; refused rows are left out, as at a hospital's import.
+// The same from one CSV or NPZ file a site; refused rows are left out, as at a hospital's import.
 absl::StatusOr<FederationData> LoadSiteFiles(const std::map<SiteId, std::string>& files,
                                              const v1::RunPlan& plan);
 

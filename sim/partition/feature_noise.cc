@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/spec/features.h"
 #include "protocol/wire/derived_seed.h"
 #include "site_agent/ingest/contract_check.h"
 
@@ -26,6 +27,42 @@ double DeviationOf(const std::vector<RawRow>& rows, size_t column) {
   return std::sqrt(squares / count);
 }
 
+double DeviationOfTensor(const std::vector<RawRow>& rows, size_t begin, size_t end) {
+  double count = 0;
+  double sum = 0;
+  double squares = 0;
+  for (const RawRow& row : rows) {
+    for (size_t i = begin; i < end; ++i) sum += row.tensors[i];
+    count += static_cast<double>(end - begin);
+  }
+  const double mean = count > 0 ? sum / count : 0;
+  for (const RawRow& row : rows) {
+    for (size_t i = begin; i < end; ++i) squares += std::pow(row.tensors[i] - mean, 2);
+  }
+  return count > 0 ? std::sqrt(squares / count) : 0;
+}
+
+struct TensorPlace {
+  const v1::Tensor& tensor;
+  size_t begin = 0;  // Among the numbers of a row's tensors.
+};
+
+// `level_per_site`: the noise of the first site, in standard deviations of the column.
+void AddTensorNoise(const TensorPlace& place, double level_per_site,
+                    std::span<const size_t> site_of, RandomStream& random,
+                    std::vector<RawRow>& rows) {
+  const size_t end = place.begin + TensorElements(place.tensor);
+  const double unit = level_per_site * DeviationOfTensor(rows, place.begin, end);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const double scale = unit * static_cast<double>(site_of[r] + 1);
+    for (size_t i = place.begin; i < end; ++i) {
+      float& value = rows[r].tensors[i];
+      value = static_cast<float>(
+          std::clamp(value + scale * random.NextNormal(), place.tensor.min(), place.tensor.max()));
+    }
+  }
+}
+
 double Within(const v1::Number& range, double value) {
   value = std::clamp(value, range.min(), range.max());
   if (!range.integer()) return value;
@@ -38,7 +75,14 @@ void AddFeatureNoise(const v1::DataContract& contract, const FeatureNoiseOptions
                      std::span<const size_t> site_of, std::vector<RawRow>& rows) {
   if (options.level == 0) return;
   RandomStream random(SeedPath{.run_seed = options.seed, .purpose = "feature noise", .site = ""});
+  size_t tensor_begin = 0;
   for (int c = 0; c < contract.columns_size(); ++c) {
+    if (contract.columns(c).has_tensor()) {
+      const v1::Tensor& tensor = contract.columns(c).tensor();
+      AddTensorNoise({tensor, tensor_begin}, options.level / static_cast<double>(options.sites),
+                     site_of, random, rows);
+      tensor_begin += TensorElements(tensor);
+    }
     if (!contract.columns(c).has_number()) continue;
     const double unit = options.level * DeviationOf(rows, c) / static_cast<double>(options.sites);
     for (size_t i = 0; i < rows.size(); ++i) {

@@ -22,9 +22,10 @@ struct FeatureNoiseOptions {
 };
 
 // x += N(0, (level·k/N)²)·σ for every measured number x of site k = 1 … N, σ the standard deviation
-// of its column over all rows (arXiv:2102.02079); then x is kept within the contract's range, and
-// whole where the contract wants it whole. What was not measured, categories and labels stay.
-// `site_of` gives each row's site, from 0. Rows known by their content get the id of their new one.
+// of its column over all rows (arXiv:2102.02079), of a tensor over all of its numbers; then x is
+// kept within the contract's range, and whole where the contract wants it whole. What was not
+// measured, categories and labels stay. `site_of` gives each row's site, from 0. Rows known by
+// their content get the id of their new one.
 void AddFeatureNoise(const v1::DataContract& contract, const FeatureNoiseOptions& options,
                      std::span<const size_t> site_of, std::vector<RawRow>& rows);
 

@@ -22,6 +22,8 @@ Scores ScoresOf(const v1::MetricSums& sums) {
   if (const std::optional<double> accuracy = Accuracy(sums)) {
     scores.errors_per_100 = 100 * (1 - *accuracy);
   }
+  scores.auprc = Auprc(sums);
+  scores.calibration_error = CalibrationError(sums);
   scores.mse = Mse(sums);
   scores.c_index = CIndex(sums);
   scores.cox_loss = CoxLoss(sums);
@@ -29,11 +31,15 @@ Scores ScoresOf(const v1::MetricSums& sums) {
 }
 
 nlohmann::json ToJson(const Scores& scores) {
-  return {
-      {"examples", scores.examples},          {"log_loss", Optional(scores.log_loss)},
-      {"auroc", Optional(scores.auroc)},      {"errors_per_100", Optional(scores.errors_per_100)},
-      {"mse", Optional(scores.mse)},          {"c_index", Optional(scores.c_index)},
-      {"cox_loss", Optional(scores.cox_loss)}};
+  return {{"examples", scores.examples},
+          {"log_loss", Optional(scores.log_loss)},
+          {"auroc", Optional(scores.auroc)},
+          {"errors_per_100", Optional(scores.errors_per_100)},
+          {"auprc", Optional(scores.auprc)},
+          {"calibration_error", Optional(scores.calibration_error)},
+          {"mse", Optional(scores.mse)},
+          {"c_index", Optional(scores.c_index)},
+          {"cox_loss", Optional(scores.cox_loss)}};
 }
 
 double MeanLoss(const v1::MetricSums& sums) {
@@ -47,6 +53,7 @@ v1::MetricSums AsFarAsTold(const v1::MetricSums& told, v1::MetricSums sums) {
   if (told.class_examples().empty()) {
     sums.clear_class_examples();
     sums.clear_class_correct();
+    sums.clear_auprc_by_positives();
   }
   if (!told.has_auroc_comparable()) {
     sums.clear_auroc_concordant();

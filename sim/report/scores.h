@@ -21,7 +21,9 @@ struct Scores {
   uint64_t examples = 0;
   std::optional<double> log_loss;
   std::optional<double> auroc;
+  std::optional<double> auprc;
   std::optional<double> errors_per_100;
+  std::optional<double> calibration_error;
   std::optional<double> mse;
   std::optional<double> c_index;
   std::optional<double> cox_loss;  // Per event.

@@ -80,6 +80,9 @@ absl::Status CheckEvaluation(const v1::EvaluationReport& report, uint64_t minimu
   if (!metrics.has_events() && (metrics.has_cox_loss_sum() || metrics.has_c_index_comparable())) {
     return Broken(ReleaseKind::kEvaluation, "it sums over events without their number");
   }
+  if (metrics.has_auprc_by_positives() && metrics.class_examples().empty()) {
+    return Broken(ReleaseKind::kEvaluation, "it sums over positives without their number");
+  }
   const double pairs = metrics.auroc_comparable();
   if (pairs != 0 && pairs < static_cast<double>(minimum) * static_cast<double>(minimum)) {
     return Broken(ReleaseKind::kEvaluation, "its pairs are of fewer examples than the minimum");
@@ -178,6 +181,7 @@ void WithholdSmallCounts(uint64_t minimum_count, const Examples& part, v1::Metri
   metrics.clear_class_correct();
   metrics.clear_auroc_concordant();
   metrics.clear_auroc_comparable();
+  metrics.clear_auprc_by_positives();
   metrics.clear_events();
   metrics.clear_c_index_concordant();
   metrics.clear_c_index_comparable();

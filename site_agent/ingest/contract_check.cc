@@ -90,8 +90,8 @@ absl::Status ContractCheck::AddColumn(const v1::Column& column) {
         !checked.values.FindNumber(column.missing().constant())) {
       return Wrong(where, "missing.constant is none of its values");
     }
-  } else {
-    return Wrong(where, "is neither a number nor a category");
+  } else if (!column.has_tensor()) {
+    return Wrong(where, "is neither a number, a category nor a tensor");
   }
   columns_.push_back(std::move(checked));
   return absl::OkStatus();
@@ -136,6 +136,15 @@ absl::Status ContractCheck::AddLabel(const v1::Label& label) {
   return status.ok() ? status : Wrong(where, status.message());
 }
 
+absl::Status ContractCheck::RefuseTensors() const {
+  for (const CheckedColumn& column : columns_) {
+    if (!column.spec.has_tensor()) continue;
+    return Wrong(absl::StrCat("column \"", column.spec.name(), "\""),
+                 "is a tensor, which a CSV file can not hold");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ContractCheck::BindHeader(const CsvRecord& header) {
   if (!header.problem().empty()) {
     return absl::InvalidArgumentError(absl::StrCat("the header line ", header.problem()));
@@ -173,6 +182,7 @@ absl::Status ContractCheck::Bind(const std::vector<absl::string_view>& names) {
     return absl::OkStatus();
   };
   for (CheckedColumn& column : columns_) {
+    if (column.spec.has_tensor()) continue;
     CONSILIUM_RETURN_IF_ERROR(find(column.spec.name(), column.position));
   }
   CONSILIUM_RETURN_IF_ERROR(find(label_.column(), label_position_));
@@ -246,6 +256,8 @@ std::optional<RowRefusal> ContractCheck::Check(const CsvRecord& record, RawRow& 
   row.values.resize(columns_.size());
   for (size_t c = 0; c < columns_.size(); ++c) {
     const CheckedColumn& column = columns_[c];
+    row.values[c] = 0;
+    if (column.spec.has_tensor()) continue;
     std::string reason = CheckColumn(column, record.field(column.position), row.values[c]);
     if (!reason.empty()) return RowRefusal{record.line(), column.spec.name(), std::move(reason)};
   }
@@ -269,6 +281,10 @@ std::optional<RowRefusal> ContractCheck::Check(const CsvRecord& record, RawRow& 
 std::string PatientIdOfContent(const RawRow& row) {
   FieldHasher hasher("consilium.patient_of_content.v1");
   hasher.Add(std::span<const double>(row.values)).Add(row.label);
+  if (!row.tensors.empty()) {
+    hasher.Add(absl::string_view(reinterpret_cast<const char*>(row.tensors.data()),
+                                 row.tensors.size() * sizeof(float)));
+  }
   return ToHex(hasher.Finish());
 }
 

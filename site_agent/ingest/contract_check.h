@@ -38,11 +38,15 @@ class ContractCheck {
   // Whether the file's first record is a header, for BindHeader.
   bool expects_header() const { return expects_header_; }
 
-  // Finds the contract's columns in the file's first record. INVALID_ARGUMENT names the column
-  // that is missing or there twice.
+  // INVALID_ARGUMENT names a column that is a tensor: of whoever reads a CSV file.
+  absl::Status RefuseTensors() const;
+
+  // Finds the contract's columns, but for tensors, in the file's first record. INVALID_ARGUMENT
+  // names the column that is missing or there twice.
   absl::Status BindHeader(const CsvRecord& header);
 
-  // Fills `row`, or says why not. BindHeader has been called where expects_header().
+  // Fills `row` but for its tensors, which are part of what its patient is known by and so are
+  // there before, or says why not. BindHeader has been called where expects_header().
   std::optional<RowRefusal> Check(const CsvRecord& record, RawRow& row) const;
 
  private:

@@ -14,6 +14,7 @@ namespace consilium {
 absl::StatusOr<ImportReport> ImportCsv(std::unique_ptr<std::istream> input,
                                        const v1::DataContract& contract, const RowSink& sink) {
   CONSILIUM_ASSIGN_OR_RETURN(ContractCheck check, ContractCheck::Create(contract));
+  CONSILIUM_RETURN_IF_ERROR(check.RefuseTensors());
   CsvOptions options;
   options.delimiter = check.delimiter();
   CsvReader reader(std::move(input), options);

@@ -24,6 +24,17 @@ enum class CsvReader::State {
   kTooManyFields,
 };
 
+void CsvRecord::Assign(uint64_t line, const std::vector<std::string>& fields) {
+  line_ = line;
+  text_.clear();
+  ends_.clear();
+  problem_ = "";
+  for (const std::string& field : fields) {
+    text_ += field;
+    ends_.push_back(text_.size());
+  }
+}
+
 CsvReader::CsvReader(std::unique_ptr<std::istream> input, const CsvOptions& options)
     : input_(std::move(input)), options_(options), buffer_(kBufferBytes) {}
 

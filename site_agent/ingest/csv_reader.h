@@ -46,6 +46,9 @@ class CsvRecord {
   // reader has gone on to the next line then.
   absl::string_view problem() const { return problem_; }
 
+  // Makes it a record of another format's row, which is what `line` counts then.
+  void Assign(uint64_t line, const std::vector<std::string>& fields);
+
  private:
   friend class CsvReader;
   uint64_t line_ = 0;

@@ -25,6 +25,7 @@ absl::Status CheckRow(const v1::DataContract& contract, const RawRow& row) {
   if (row.values.size() != static_cast<size_t>(contract.columns_size())) {
     return absl::InvalidArgumentError("a stored row does not have the contract's columns");
   }
+  size_t tensor_elements = 0;
   for (int c = 0; c < contract.columns_size(); ++c) {
     const v1::Column& column = contract.columns(c);
     const double value = row.values[static_cast<size_t>(c)];
@@ -32,7 +33,9 @@ absl::Status CheckRow(const v1::DataContract& contract, const RawRow& row) {
       return absl::InvalidArgumentError(
           absl::StrCat("a stored row does not fit the contract: \"", column.name(), "\" ", what));
     };
-    if (std::isnan(value)) {
+    if (column.has_tensor()) {
+      tensor_elements += TensorElements(column.tensor());
+    } else if (std::isnan(value)) {
       const v1::Missing::Rule rule = column.missing().rule();
       if (rule != v1::Missing::CONSTANT && rule != v1::Missing::MEAN) return unfit("is missing");
     } else if (column.has_number()) {
@@ -44,20 +47,28 @@ absl::Status CheckRow(const v1::DataContract& contract, const RawRow& row) {
       return unfit("is none of its values");
     }
   }
+  if (row.tensors.size() != tensor_elements) {
+    return absl::InvalidArgumentError("a stored row does not have the contract's tensors");
+  }
   return absl::OkStatus();
 }
 
 // x of one feature before standardising, or NaN where it was not measured.
-double RawFeature(const Feature& feature, double value) {
+double RawFeature(const Feature& feature, const RawRow& row) {
+  if (feature.kind == Feature::Kind::kTensorElement) {
+    return (row.tensors[static_cast<size_t>(feature.value)] - feature.mean) / feature.deviation;
+  }
+  const double value = row.values[static_cast<size_t>(feature.column)];
   if (std::isnan(value) || feature.kind == Feature::Kind::kNumber) return value;
   return value == feature.value ? 1 : 0;
 }
 
 // What a row adds to a feature's sums. Nothing where it was not measured; nothing for a category's
-// values, which no standardisation needs and whose sums would be its exact counts.
+// values or a tensor's numbers, which no standardisation needs and whose sums would be its exact
+// counts, or an image of everybody.
 std::optional<double> Summed(const Feature& feature, const RawRow& row) {
   if (feature.kind != Feature::Kind::kNumber) return std::nullopt;
-  const double x = RawFeature(feature, row.values[static_cast<size_t>(feature.column)]);
+  const double x = RawFeature(feature, row);
   if (std::isnan(x)) return std::nullopt;
   return x;
 }
@@ -163,7 +174,7 @@ absl::StatusOr<SplitExamples> EncodeRows(const v1::DataContract& contract,
                      : input.parts[r] == v1::VALIDATION ? result.validation
                                                         : result.test;
     for (size_t f = 0; f < features.size(); ++f) {
-      double x = RawFeature(features[f], row.values[static_cast<size_t>(features[f].column)]);
+      double x = RawFeature(features[f], row);
       if (std::isnan(x)) x = substitutes[f];
       if (standardise) {
         const int i = static_cast<int>(f);

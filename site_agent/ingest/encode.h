@@ -26,7 +26,8 @@ struct SplitRows {
 // n, Σx and Σx² of every feature over the training rows, before standardising, in f64 and in the
 // rows' order. What was not measured is left out, also where the contract puts a constant there; a
 // category's features are all left out: no standardisation needs them, and their sums would be the
-// exact counts of its values. `run_id` stays empty. INVALID_ARGUMENT as below.
+// exact counts of its values; a tensor's are, because their sums would be an image of everybody.
+// `run_id` stays empty. INVALID_ARGUMENT as below.
 absl::StatusOr<v1::StatisticsReport> StatisticsOf(const v1::DataContract& contract,
                                                   const SplitRows& input);
 
@@ -35,7 +36,8 @@ absl::StatusOr<v1::StatisticsReport> StatisticsOf(const v1::DataContract& contra
 absl::StatusOr<std::vector<uint64_t>> PatientsPerFeature(const v1::DataContract& contract,
                                                          const SplitRows& input);
 
-// Numbers become (x − mean)/deviation, categories 0 or 1 (models/spec/features.h has the order).
+// Numbers become (x − mean)/deviation, categories 0 or 1 (models/spec/features.h has the order),
+// a tensor's numbers what its column of the contract says.
 // What was not measured: the contract's constant, encoded as if it had been measured; or, by the
 // rule MEAN, the federation's mean, which is 0, and 0 for all of a category's features. An empty
 // `standardisation` (a run with Standardise NONE) leaves numbers as they are.

@@ -13,13 +13,16 @@ namespace consilium {
 
 struct RawRow {
   // One for each of the contract's columns: a number as it is, a category as the index of its
-  // value, NaN where it was not measured.
+  // value, NaN where it was not measured; 0 for a tensor.
   std::vector<double> values;
   // 0 or 1, a class index, or a number; of a survival label the time of the event, or minus the
   // time at which watching ended without one. Never missing.
   double label = 0;
   // Names the patient within this site; never leaves it. 1 to limits::kPatientIdBytesMax bytes.
   std::string patient_id;
+  // The numbers of all tensors, in the contract's order. Only simulations have them so far: an
+  // agent's imports refuse a contract with tensors, and its store does not keep them.
+  std::vector<float> tensors = {};
 };
 
 }  // namespace consilium

@@ -65,10 +65,10 @@ class BatchBuffer {
   std::vector<float> labels_;
 };
 
-// ∇ of μ/2‖w − w_base‖² (FedProx, arXiv:1812.06127).
+// ∇ of μ/2‖w − w_base‖² (FedProx, arXiv:1812.06127), over what is trained.
 void AddProximal(float mu, std::span<const float> base, TorchModel& model) {
   if (mu == 0) return;
-  const std::span<const float> weights = model.weights();
+  const std::span<const float> weights = model.weights().first(model.trained_elements());
   const std::span<float> gradient = model.gradient();
   for (size_t i = 0; i < weights.size(); ++i) gradient[i] += mu * (weights[i] - base[i]);
 }
@@ -108,8 +108,9 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   if (input.local_steps == 0 || training.batch_examples() == 0) {
     return absl::InvalidArgumentError("a task has at least one step of at least one example");
   }
-  CONSILIUM_ASSIGN_OR_RETURN(LocalOptimizer optimizer,
-                             LocalOptimizer::Create(training.optimizer(), input.base.size()));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      LocalOptimizer optimizer,
+      LocalOptimizer::Create(training.optimizer(), model->trained_elements()));
   const SeedPath path = {config.seed(), "shuffle", input.site.value(), input.task.value()};
   SeedPath dropout_path = path;
   dropout_path.purpose = "dropout";
@@ -118,6 +119,7 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   const float mu = static_cast<float>(training.proximal_mu());
   CONSILIUM_ASSIGN_OR_RETURN(const ControlVariates control, ControlVariates::Create(input));
 
+  const size_t trained = model->trained_elements();
   BatchBuffer buffer;
   PatientsSeen patients(*input.examples);
   double loss_sum = 0;
@@ -130,7 +132,7 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
     loss_sum += loss;
     AddProximal(mu, input.base, *model);
     control.Correct(model->gradient());
-    optimizer.Step(model->gradient(), model->weights());
+    optimizer.Step(model->gradient().first(trained), model->weights().first(trained));
   }
 
   TrainOutput output;

@@ -36,6 +36,8 @@ OUTSIDE = [
     ("sqlcipher", re.compile(r"/include/sqlcipher/")),
     ("json", re.compile(r"/include/nlohmann/")),
     ("cli11", re.compile(r"/include/CLI/")),
+    ("zip", re.compile(r"/include/([^/]+-linux-gnu/)?(zip|zipconf)\.h$")),
+    ("zlib", re.compile(r"/include/([^/]+-linux-gnu/)?(zlib|zconf)\.h$")),
 ]
 # The compiler's and the C library's own folders under /usr/include. Any other folder there
 # belongs to a library that no layer lists.
@@ -43,7 +45,7 @@ SYSTEM = re.compile(r"/lib/(gcc|llvm-\d+|clang)/|/include/c\+\+/"
                     r"|/include/([^/]+-linux-gnu/)?(arpa|asm|asm-generic|bits|c\+\+|gnu|linux|net"
                     r"|netinet|sys)/|/include/[^/]+\.h$")
 # Libraries whose headers lie beside the C library's.
-LOOSE = re.compile(r"/include/(sqlite3|sqlite3ext|zlib|zconf|ares\w*|zstd|lz4\w*|expat\w*)\.h$")
+LOOSE = re.compile(r"/include/(sqlite3|sqlite3ext|ares\w*|zstd|lz4\w*|expat\w*)\.h$")
 
 
 class Layer:

@@ -248,6 +248,9 @@ TEST(Zoo, EveryModelBuilds) {
       {"residual_mlp",
        {{"features", 13}, {"units", 4}},
        13 * 4 + 4 + 2 * (8 + 4 * 8 + 8 + 8 * 4 + 4) + 8 + 4 + 1},
+      {"small_cnn",
+       {{"classes", 10}},
+       8 * 9 + 8 + 16 * 8 * 9 + 16 + 16 * 7 * 7 * 64 + 64 + 64 * 10 + 10},
   };
   for (const auto& model : models) {
     v1::ModelSpec spec;

@@ -464,6 +464,27 @@ TEST(Complaints, OfAggregation) {
           .ok());
 }
 
+TEST(Complaints, RunningStatisticsTakeNoAdaptiveStep) {
+  for (const char* stages : {"preset: FEDAVG", "preset: FEDBUFF", "preset: FEDASYNC"}) {
+    v1::RunPlan plan = WithAggregation(stages);
+    v1::Layer& norm = *plan.mutable_spec()->add_layers();
+    norm.set_name("norm");
+    norm.mutable_batch_norm();
+    EXPECT_TRUE(ResolvePlan(plan).ok()) << stages << ResolvePlan(plan).status();
+  }
+  for (const char* stages :
+       {"preset: FEDADAM", "preset: FADAS", "preset: FEDAVG server { sgd { momentum: 0.9 } }"}) {
+    v1::RunPlan plan = WithAggregation(stages);
+    EXPECT_TRUE(ResolvePlan(plan).ok()) << stages << ResolvePlan(plan).status();
+    v1::Layer& norm = *plan.mutable_spec()->add_layers();
+    norm.set_name("norm");
+    norm.mutable_batch_norm();
+    EXPECT_THAT(std::string(ResolvePlan(plan).status().message()),
+                StartsWith("aggregation.server: must be sgd without momentum for a spec with"))
+        << stages;
+  }
+}
+
 TEST(Complaints, OfTheContract) {
   ExpectRefusals({
       {"name: \"heart-disease\"", "name: \"Heart\"", "contract.name: "},
@@ -499,6 +520,22 @@ TEST(Complaints, OfTheContract) {
        "contract.columns.age.missing.constant: must be within"},
       {"name: \"age\"", "name: \"age\" missing { rule: CONSTANT constant: 1.5 }",
        "contract.columns.age.missing.constant: must be a whole number"},
+      {"number { min: 0 max: 120 integer: true }", "tensor { min: 0 max: 1 }",
+       "contract.columns.age.tensor.shape: must have 1 to 8 dimensions"},
+      {"number { min: 0 max: 120 integer: true }", "tensor { shape: [3, 0] min: 0 max: 1 }",
+       "contract.columns.age.tensor.shape: must have 1 to 8 dimensions"},
+      {"number { min: 0 max: 120 integer: true }",
+       "tensor { shape: [4000000000, 4000000000] max: 1 }",
+       "contract.columns: must give the model 1 to 65536 features"},
+      {"number { min: 0 max: 120 integer: true }", "tensor { shape: [3] max: nan }",
+       "contract.columns.age.tensor: min and max"},
+      {"number { min: 0 max: 120 integer: true }", "tensor { shape: [3] max: 1 mean: inf }",
+       "contract.columns.age.tensor.mean: must be finite"},
+      {"number { min: 0 max: 120 integer: true }", "tensor { shape: [3] max: 1 deviation: 0 }",
+       "contract.columns.age.tensor.deviation: must be above 0"},
+      {"number { min: 0 max: 120 integer: true }",
+       "tensor { shape: [3] max: 1 } missing { rule: MEAN }",
+       "contract.columns.age.missing: must be REFUSE_ROW"},
       {"name: \"pain\"", "name: \"pain\" missing { rule: CONSTANT constant: 3 }",
        "contract.columns.pain.missing.constant: must be one of"},
       {"binary { positive: \"1\" negative: \"0\" }", "binary { positive: \"1\" }",
@@ -664,6 +701,9 @@ TEST(FeatureCount, CountsTheOneHotWidth) {
   EXPECT_EQ(FeatureCount(contract), 5u);
   contract.mutable_columns(1)->mutable_category()->set_drop_first(false);
   EXPECT_EQ(FeatureCount(contract), 6u);
+  v1::Tensor& tensor = *contract.add_columns()->mutable_tensor();
+  for (const uint32_t size : {3, 4}) tensor.add_shape(size);
+  EXPECT_EQ(FeatureCount(contract), 18u);
   EXPECT_EQ(FeatureCount(v1::DataContract()), 0u);
 }
 

@@ -145,6 +145,39 @@ TEST(CpuTrainer, OtherPlansKeepNothing) {
   EXPECT_TRUE(output->kept.empty());
 }
 
+// Batch norm's running statistics take their own step, whatever optimizer, weight decay and
+// proximal term do to what is trained.
+TEST(CpuTrainer, NoOptimizerStepsOverRunningStatistics) {
+  const char* spec = R"(
+    name: "norm" input_shape: "3"
+    layers { name: "norm" batch_norm { momentum: 0.25 } }
+    layers { name: "logit" linear { units: "1" bias: true } }
+    loss { kind: BCE_WITH_LOGITS })";
+  for (const char* optimizer :
+       {"sgd { learning_rate: 0.5 momentum: 0.9 weight_decay: 0.1 }",
+        "adam { learning_rate: 0.05 beta1: 0.8 beta2: 0.95 epsilon: 1e-3 weight_decay: 0.1 }"}) {
+    Task task = {.plan = Plan(spec, absl::StrCat("batch_examples: 8 proximal_mu: 0.2 optimizer { ",
+                                                 optimizer, " }"))};
+    // Scale, shift, weights, bias; means, variances.
+    task.base = {1, 1, 1, 0, 0, 0, 0.5f, -0.25f, 0.125f, 0.75f, 4, 4, 4, 2, 2, 2};
+    task.local_steps = 2;
+    CpuTrainer trainer;
+    const absl::StatusOr<TrainOutput> output = Train(trainer, task);
+    ASSERT_TRUE(output.ok()) << output.status();
+    const std::vector<float>& delta = output->delta;
+    ASSERT_EQ(delta.size(), 16u);
+    for (size_t f = 0; f < 3; ++f) {
+      double mean = 0, variance = 0;
+      for (size_t i = 0; i < 8; ++i) mean += task.examples.row(i)[f] / 8;
+      for (size_t i = 0; i < 8; ++i) variance += std::pow(task.examples.row(i)[f] - mean, 2) / 7;
+      // Two steps over all examples: 1 − 0.75² of the way.
+      EXPECT_NEAR(delta[10 + f], 0.4375 * (mean - 4), 1e-5) << optimizer;
+      EXPECT_NEAR(delta[13 + f], 0.4375 * (variance - 2), 1e-5) << optimizer;
+      EXPECT_NE(delta[f], 0);
+    }
+  }
+}
+
 // Everything random in one model: small batches, dropout, momentum.
 Task RandomTask() {
   Task task;

@@ -1,0 +1,116 @@
+#include "sim/engine/table_files.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/identity.h"
+#include "sim/engine/site_column.h"
+#include "site_agent/ingest/array_table.h"
+#include "site_agent/ingest/csv_import.h"
+
+namespace consilium {
+namespace {
+
+std::string InFolder(const std::string& folder, const std::string& file) {
+  return (std::filesystem::path(folder) / file).string();
+}
+
+bool IsArrays(const TableSource& source) {
+  return source.file.empty() || absl::EndsWith(source.file, ".npz");
+}
+
+// An array for each of the contract's columns, and one more where that is not empty.
+std::vector<ArrayColumnSource> ArraysOfArchive(const std::string& path, const std::string& more,
+                                               const v1::DataContract& contract) {
+  std::vector<std::string> names;
+  for (const v1::Column& column : contract.columns()) names.push_back(column.name());
+  names.push_back(contract.label().column());
+  if (contract.label().has_survival()) {
+    names.push_back(contract.label().survival().event_column());
+  }
+  if (!contract.patient_id_column().empty()) names.push_back(contract.patient_id_column());
+  if (!more.empty()) names.push_back(more);
+  std::vector<ArrayColumnSource> sources;
+  for (const std::string& name : names) sources.push_back({name, {{path, name}}});
+  return sources;
+}
+
+absl::StatusOr<ArrayTable> ReadArrays(const TableSource& source, const std::string& site_column,
+                                      const v1::DataContract& contract) {
+  if (!source.file.empty()) {
+    return ArrayTable::Read(
+        ArraysOfArchive(InFolder(source.folder, source.file), site_column, contract));
+  }
+  if (source.arrays.empty()) {
+    return absl::InvalidArgumentError("dataset: a table names neither a file nor arrays");
+  }
+  std::vector<ArrayColumnSource> columns;
+  for (const v1::ArrayColumn& column : source.arrays) {
+    ArrayColumnSource& to = columns.emplace_back();
+    to.column = column.column();
+    for (const v1::ArrayPart& part : column.parts()) {
+      to.parts.push_back({InFolder(source.folder, part.file()), part.array()});
+    }
+  }
+  return ArrayTable::Read(columns);
+}
+
+absl::Status NoRows(const TableSource& source) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      source.file.empty() ? "the table of arrays" : InFolder(source.folder, source.file),
+      " has no row that the contract takes"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<RawRow>> ReadTable(const TableSource& source,
+                                              const v1::DataContract& contract) {
+  std::vector<RawRow> rows;
+  if (IsArrays(source)) {
+    CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, "", contract));
+    CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, contract, [&rows](const RawRow& row, size_t) {
+                                rows.push_back(row);
+                                return absl::OkStatus();
+                              }).status());
+  } else {
+    CONSILIUM_RETURN_IF_ERROR(
+        ImportCsvFile(InFolder(source.folder, source.file), contract, [&rows](const RawRow& row) {
+          rows.push_back(row);
+          return absl::OkStatus();
+        }).status());
+  }
+  if (rows.empty()) return NoRows(source);
+  return rows;
+}
+
+absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
+    const TableSource& source, const std::string& site_column, const v1::DataContract& contract) {
+  if (!IsArrays(source)) {
+    return ReadBySiteColumn({InFolder(source.folder, source.file), site_column}, contract);
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, site_column, contract));
+  if (!table.Has(site_column) || !table.RowShape(site_column).empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dataset.together.site_column: there is no array \"", site_column,
+                     "\" of one value a row"));
+  }
+  std::map<SiteId, std::vector<RawRow>> rows;
+  const auto sink = [&](const RawRow& row, size_t index) {
+    const std::string site = table.Text(site_column, index);
+    if (const absl::Status legal = CheckSiteId(site); !legal.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("row ", index + 1, ": array \"", site_column,
+                       "\" holds what is no site id: ", legal.message()));
+    }
+    rows[SiteId(site)].push_back(row);
+    return absl::OkStatus();
+  };
+  CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, contract, sink).status());
+  if (rows.empty()) return NoRows(source);
+  return rows;
+}
+
+}  // namespace consilium

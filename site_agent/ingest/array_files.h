@@ -1,0 +1,47 @@
+// Arrays out of the files in which the field keeps images and signals: NumPy's NPZ archives and the
+// IDX files of the MNIST family. No byte is believed before it is checked: what a header claims is
+// held against the limits (protocol/wire/limits.h) and against what the packed bytes could hold
+// before memory is taken, and both kinds of packing have a checksum that is verified.
+//
+// Ownership: values. Threads: any; one call at a time on one NpzFile.
+
+#ifndef CONSILIUM_SITE_AGENT_INGEST_ARRAY_FILES_H_
+#define CONSILIUM_SITE_AGENT_INGEST_ARRAY_FILES_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "site_agent/ingest/array.h"
+
+namespace consilium {
+
+class NpzFile {
+ public:
+  // NOT_FOUND where there is no file; INVALID_ARGUMENT where it is no ZIP archive;
+  // RESOURCE_EXHAUSTED where it has more than limits::kArrayFileBytesMax bytes or
+  // limits::kArchiveArraysMax arrays, or is of the kind that only such ones are (ZIP64).
+  static absl::StatusOr<NpzFile> Open(const std::string& path);
+  NpzFile(NpzFile&&) noexcept;
+  ~NpzFile();
+
+  // The array of this name, as numpy.load gives it. NOT_FOUND where there is none;
+  // INVALID_ARGUMENT where it is there twice, is encrypted or damaged, or is none of
+  // ParseNpyHeader's; RESOURCE_EXHAUSTED beyond a limit.
+  absl::StatusOr<Array> Read(const std::string& name) const;
+
+ private:
+  struct Archive;
+  NpzFile(std::string path, std::unique_ptr<Archive> archive);
+
+  std::string path_;
+  std::unique_ptr<Archive> archive_;
+};
+
+// An IDX file (a magic number of two zeros, type and rank; then the dimensions; then the items, all
+// big-endian), plain or packed by gzip. Errors as of NpzFile.
+absl::StatusOr<Array> ReadIdxFile(const std::string& path);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SITE_AGENT_INGEST_ARRAY_FILES_H_

@@ -1,0 +1,52 @@
+// What reading a packed file has in common, whatever packed it: nothing is believed that the packed
+// bytes could not hold, and memory grows with what has come.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_INGEST_PACKED_BYTES_H_
+#define CONSILIUM_SITE_AGENT_INGEST_PACKED_BYTES_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace consilium {
+
+// No stream of deflate unpacks to more (zlib's technical details: 1032 : 1).
+inline constexpr uint64_t kDeflateRatioMax = 1032;
+
+// Whether `packed` bytes can unpack to `unpacked`.
+inline bool CanUnpackTo(uint64_t packed, uint64_t unpacked) {
+  return unpacked / kDeflateRatioMax <= packed;
+}
+
+// The size of a regular file of at most limits::kArrayFileBytesMax bytes. NOT_FOUND and what else
+// the system says; INVALID_ARGUMENT where it is no regular file; RESOURCE_EXHAUSTED where it is
+// larger.
+absl::StatusOr<uint64_t> ArrayFileBytes(const std::string& path);
+
+// `size` bytes from `read`, a callable (uint8_t* to, size_t n) -> int64_t that gives how many it
+// read, 0 at the end, or below 0 where it can not. False where there are fewer.
+template <typename Read>
+bool ReadExactly(size_t size, Read&& read, std::vector<uint8_t>& bytes) {
+  constexpr size_t kPieceBytes = 1 << 20;
+  bytes.clear();
+  while (bytes.size() < size) {
+    const size_t before = bytes.size();
+    const size_t piece = std::min(kPieceBytes, size - before);
+    bytes.resize(before + piece);
+    const int64_t n = read(bytes.data() + before, piece);
+    if (n <= 0) return false;
+    bytes.resize(before + static_cast<size_t>(n));
+  }
+  return true;
+}
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SITE_AGENT_INGEST_PACKED_BYTES_H_

@@ -1,0 +1,254 @@
+// Files that NumPy and the IDX family write, and files that nobody honest writes.
+
+#include "site_agent/ingest/array_files.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "protocol/wire/limits.h"
+#include "site_agent/ingest/packed_bytes.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+#include "tests/site_agent/ingest/zip_bytes.h"
+
+namespace consilium {
+namespace {
+
+using absl::StatusCode;
+
+const char kFixtures[] = CONSILIUM_ARRAY_FIXTURES;
+
+std::string Fixture(const std::string& name) { return absl::StrCat(kFixtures, "/", name); }
+
+std::string Write(const TempFolder& folder, const std::string& name, const std::string& bytes) {
+  const std::string path = folder.File(name);
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path;
+}
+
+std::string Bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+absl::StatusOr<Array> ReadNpz(const std::string& path, const std::string& name) {
+  absl::StatusOr<NpzFile> file = NpzFile::Open(path);
+  if (!file.ok()) return file.status();
+  return file->Read(name);
+}
+
+Array Given(const std::string& name) {
+  absl::StatusOr<Array> array = ReadNpz(Fixture("arrays.npz"), name);
+  EXPECT_THAT(array, IsOk());
+  return array.ok() ? *std::move(array) : Array({.shape = {0}}, {});
+}
+
+TEST(NpzFileTest, ReadsWhatNumpyWrote) {
+  const Array image = Given("image");
+  EXPECT_EQ(image.rows(), 4u);
+  EXPECT_EQ(image.row_shape(), (std::vector<uint64_t>{2, 3}));
+  ASSERT_EQ(image.row_items(), 6u);
+  const Array signed_items = Given("signed"), swapped = Given("swapped"), single = Given("single"),
+              real = Given("double"), truth = Given("truth");
+  for (size_t i = 0; i < 24; ++i) {
+    const double n = static_cast<double>(i);
+    EXPECT_EQ(image.Number(i), static_cast<double>(i * 7 % 256));
+    EXPECT_EQ(signed_items.Number(i), n * 1000 - 9000);
+    EXPECT_EQ(swapped.Number(i), n * 123456789 - 5);
+    EXPECT_EQ(single.Number(i), static_cast<float>(n / 7 - 1));
+    EXPECT_EQ(real.Number(i), n / 7 - 1);
+    EXPECT_EQ(truth.Number(i), i % 3 == 0 ? 1 : 0);
+  }
+  EXPECT_EQ(swapped.Text(0), "-5");
+  EXPECT_EQ(single.Text(7), "0");
+  EXPECT_EQ(std::stod(real.Text(1)), 1.0 / 7 - 1);
+}
+
+TEST(NpzFileTest, ReadsTexts) {
+  const Array site = Given("site");
+  EXPECT_TRUE(site.is_text());
+  EXPECT_EQ(site.Text(0), "nord");
+  EXPECT_EQ(site.Text(1),
+            "s\xc3\xbc"
+            "d");
+  EXPECT_EQ(site.Text(3), "\xe6\x9d\xb1");
+  const Array bytes = Given("bytes");
+  EXPECT_EQ(bytes.Text(1), "bc");
+  EXPECT_EQ(bytes.Text(2), "");
+}
+
+TEST(NpzFileTest, RefusesWhatNumpyMayWriteAndWeDoNotRead) {
+  const std::string path = Fixture("arrays.npz");
+  const auto refused = [&path](const char* name, const char* words) {
+    EXPECT_THAT(ReadNpz(path, name), IsError(StatusCode::kInvalidArgument, words));
+  };
+  refused("objects", "array \"objects\" its NPY header has a type of items");
+  refused("records", "describes records");
+  refused("fortran", "Fortran's order");
+  refused("half", "has a type of items");
+  refused("scalar", "without a dimension");
+  EXPECT_THAT(ReadNpz(path, "nothing"), IsError(StatusCode::kNotFound, "is not there"));
+}
+
+constexpr char kTwoBytes[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n";
+
+TEST(NpzFileTest, RefusesHostileArchives) {
+  const TempFolder folder;
+  const std::string npy = NpyBytes(kTwoBytes, "ab");
+  const auto read = [&folder](const std::string& bytes) {
+    return ReadNpz(Write(folder, "a.npz", bytes), "x");
+  };
+  ASSERT_THAT(read(ZipBytes({{.name = "x.npy", .packed = npy}})), IsOk());
+  const auto invalid = [&read](const std::vector<ZipEntry>& entries, const char* words) {
+    EXPECT_THAT(read(ZipBytes(entries)), IsError(StatusCode::kInvalidArgument, words));
+  };
+  invalid({{.name = "x.npy", .packed = npy}, {.name = "x.npy", .packed = npy}}, "twice");
+  invalid({{.name = "x.npy", .packed = npy, .crc = 1}}, "is damaged: CRC");
+  invalid({{.name = "x.npy", .packed = npy, .flags = 1}}, "encrypted");
+  invalid({{.name = "x.npy", .packed = npy, .method = 12}}, "packed in a way");
+  invalid({{.name = "x.npy", .packed = npy, .method = 8, .unpacked_bytes = 1'000'000}},
+          "claims more bytes than its packed ones can hold");
+  invalid({{.name = "x.npy", .packed = "no NPY file"}}, "is no NPY file");
+  invalid({{.name = "x.npy", .packed = npy + "c"}}, "does not have the bytes that its shape says");
+  invalid({{.name = "x.npy", .packed = NpyBytes(kTwoBytes, "a")}}, "does not have the bytes");
+  EXPECT_THAT(
+      read(ZipBytes({{.name = "x.npy", .packed = npy, .method = 8, .unpacked_bytes = 0xfffffff0}})),
+      IsError(StatusCode::kResourceExhausted, "more than 2147483648 bytes"));
+  EXPECT_THAT(read(ZipBytes({{.name = "x.npy", .packed = npy}}, Zip64::kLocator)),
+              IsError(StatusCode::kResourceExhausted, "ZIP64"));
+  EXPECT_THAT(read("PK, but no archive"), IsError(StatusCode::kInvalidArgument, "is no NPZ file"));
+  EXPECT_THAT(read(""), IsError(StatusCode::kInvalidArgument, "is no NPZ file"));
+  std::vector<ZipEntry> many(limits::kArchiveArraysMax + 1);
+  for (size_t i = 0; i < many.size(); ++i) many[i].name = absl::StrCat(i, ".npy");
+  EXPECT_THAT(read(ZipBytes(many)), IsError(StatusCode::kResourceExhausted, "4096 arrays"));
+  EXPECT_THAT(NpzFile::Open(folder.File("none.npz")).status(),
+              IsError(StatusCode::kNotFound, "none.npz"));
+  EXPECT_THAT(NpzFile::Open(folder.path()).status(),
+              IsError(StatusCode::kInvalidArgument, "regular file"));
+}
+
+// Every byte of an honest file set to other values: an array or an error, and an error wherever
+// the items would differ.
+TEST(NpzFileTest, AFlippedByteIsNeverRead) {
+  const TempFolder folder;
+  const std::string honest = ZipBytes({{.name = "x.npy", .packed = NpyBytes(kTwoBytes, "ab")}});
+  for (size_t at = 0; at < honest.size(); ++at) {
+    for (const int flip : {0x01, 0x80, 0xff}) {
+      std::string bytes = honest;
+      bytes[at] = static_cast<char>(bytes[at] ^ flip);
+      const absl::StatusOr<Array> array = ReadNpz(Write(folder, "a.npz", bytes), "x");
+      if (!array.ok()) continue;
+      EXPECT_EQ(array->rows(), 2u);
+      EXPECT_EQ(array->Number(0), 'a') << at;
+      EXPECT_EQ(array->Number(1), 'b') << at;
+    }
+  }
+}
+
+TEST(NpyHeaderTest, TakesExactlyWhatNumpyWrites) {
+  const auto parsed = ParseNpyHeader("{\"shape\": (), 'fortran_order': True, 'descr': '>f8'}  \n");
+  ASSERT_THAT(parsed, IsOk());
+  EXPECT_EQ(parsed->item_bytes, 8u);
+  EXPECT_EQ(parsed->order, std::endian::big);
+  for (const char* malformed : {
+           "",
+           "{",
+           "{}",
+           "[]",
+           "{'descr': '<f4', 'fortran_order': False}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (2)} x",
+           "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'more': 1}",
+           "{'descr': '<f4', 'fortran_order': 0, 'shape': (2,)}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (2 3)}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1)}",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': __import__('os')}",
+           "{'descr': '<f3', 'fortran_order': False, 'shape': (2,)}",
+           "{'descr': '=f4', 'fortran_order': False, 'shape': (2,)}",
+           "{'descr': '|i4', 'fortran_order': False, 'shape': (2,)}",
+           "{'descr': '<U0', 'fortran_order': False, 'shape': (2,)}",
+           "{'descr': '<U99999999', 'fortran_order': False, 'shape': (2,)}",
+           "{'descr': '|O8', 'fortran_order': False, 'shape': (2,)}",
+       }) {
+    EXPECT_THAT(ParseNpyHeader(malformed), IsError(StatusCode::kInvalidArgument, "its NPY header"))
+        << malformed;
+  }
+}
+
+TEST(ArrayFormatTest, BoundsTheBytesOfAnyShape) {
+  const uint64_t huge = std::numeric_limits<uint64_t>::max();
+  for (const std::vector<uint64_t>& shape :
+       {std::vector<uint64_t>{huge}, {huge, huge}, {0, huge}, {uint64_t{1} << 31, 2}}) {
+    EXPECT_THAT(BytesOf({.shape = shape}),
+                IsError(StatusCode::kResourceExhausted, "more than 2147483648 bytes"));
+  }
+  EXPECT_THAT(BytesOf({.shape = std::vector<uint64_t>(9, 1)}),
+              IsError(StatusCode::kResourceExhausted, "9 dimensions"));
+  EXPECT_EQ(*BytesOf({.item_bytes = 4, .shape = {3, 5}}), 60u);
+  EXPECT_EQ(*BytesOf({.shape = {3, 0}}), 0u);
+}
+
+TEST(IdxFileTest, ReadsPlainAndPacked) {
+  for (const char* name : {"images.idx", "images.idx.gz"}) {
+    const absl::StatusOr<Array> images = ReadIdxFile(Fixture(name));
+    ASSERT_THAT(images, IsOk());
+    EXPECT_EQ(images->rows(), 4u);
+    EXPECT_EQ(images->row_shape(), (std::vector<uint64_t>{2, 3}));
+    for (size_t i = 0; i < 24; ++i) {
+      EXPECT_EQ(images->Number(i), static_cast<double>(i * 7 % 256));
+    }
+  }
+  const absl::StatusOr<Array> numbers = ReadIdxFile(Fixture("numbers.idx"));
+  ASSERT_THAT(numbers, IsOk());
+  EXPECT_EQ(numbers->Number(0), 1.5);
+  EXPECT_EQ(numbers->Number(1), -2);
+}
+
+TEST(IdxFileTest, RefusesHostileFiles) {
+  const TempFolder folder;
+  const std::string plain = Bytes(Fixture("images.idx"));
+  const std::string packed = Bytes(Fixture("images.idx.gz"));
+  const auto refused = [&folder](const std::string& bytes, StatusCode code, const char* words) {
+    EXPECT_THAT(ReadIdxFile(Write(folder, "a.idx", bytes)), IsError(code, words));
+  };
+  const StatusCode invalid = StatusCode::kInvalidArgument;
+  refused("", invalid, "cut off");
+  refused(plain.substr(0, 10), invalid, "cut off");
+  refused(plain.substr(0, plain.size() - 1), invalid, "cut off");
+  refused(plain + "x", invalid, "goes on after");
+  refused(packed.substr(0, packed.size() - 9), invalid, "cut off");
+  std::string wrong = plain;
+  wrong[2] = 0x0a;
+  refused(wrong, invalid, "is no IDX file");
+  wrong = plain;
+  wrong[3] = 0;
+  refused(wrong, invalid, "is no IDX file");
+  wrong = plain;
+  wrong[3] = 9;
+  refused(wrong, invalid, "is no IDX file");
+  wrong = plain;
+  wrong[4] = '\x7f';
+  refused(wrong, StatusCode::kResourceExhausted, "more than 2147483648 bytes");
+  wrong = plain;
+  wrong[5] = '\x02';  // 2^17 + 4 images of 6 bytes in a file of 40.
+  refused(wrong, invalid, "claims more items than its bytes can hold");
+  wrong = packed;
+  wrong[wrong.size() - 6] ^= 1;  // In the checksum.
+  refused(wrong, invalid, "is damaged");
+  EXPECT_THAT(ReadIdxFile(folder.File("none")), IsError(StatusCode::kNotFound, "none"));
+}
+
+TEST(PackedBytesTest, NoStreamUnpacksToMoreThanDeflateCan) {
+  EXPECT_TRUE(CanUnpackTo(1, 1032));
+  EXPECT_FALSE(CanUnpackTo(1, 2064));
+}
+
+}  // namespace
+}  // namespace consilium

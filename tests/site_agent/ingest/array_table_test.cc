@@ -1,0 +1,180 @@
+// Arrays as a table, held against a data contract.
+
+#include "site_agent/ingest/array_table.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "protocol/wire/text_format.h"
+#include "site_agent/ingest/encode.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace consilium {
+namespace {
+
+using absl::StatusCode;
+
+const std::string kNpz = CONSILIUM_ARRAY_FIXTURES "/arrays.npz";
+const std::string kIdx = CONSILIUM_ARRAY_FIXTURES "/images.idx.gz";
+
+v1::DataContract ContractOf(const std::string& text) {
+  v1::DataContract contract;
+  EXPECT_TRUE(ParseTextFormat(text, "contract", contract).ok()) << text;
+  return contract;
+}
+
+// Image and label as in arrays.npz.
+v1::DataContract ImageContract(const std::string& more = "") {
+  return ContractOf(R"(
+    name: "images"
+    columns { name: "image" tensor { shape: [1, 2, 3] min: 0 max: 255 } }
+    label { column: "column" classes { values: ["0", "1"] } })" +
+                    more);
+}
+
+absl::StatusOr<ArrayTable> ImageTable(const std::string& more = "site") {
+  return ArrayTable::Read(
+      {{"image", {{kNpz, ""}}}, {"column", {{kNpz, ""}}}, {more, {{kNpz, ""}}}});
+}
+
+struct Imported {
+  std::vector<RawRow> rows;
+  std::vector<size_t> indices;
+  ImportReport report;
+};
+
+absl::StatusOr<Imported> Import(const absl::StatusOr<ArrayTable>& table,
+                                const v1::DataContract& contract) {
+  if (!table.ok()) return table.status();
+  Imported imported;
+  const auto report = ImportArrays(*table, contract, [&](const RawRow& row, size_t index) {
+    imported.rows.push_back(row);
+    imported.indices.push_back(index);
+    return absl::OkStatus();
+  });
+  if (!report.ok()) return report.status();
+  imported.report = *report;
+  return imported;
+}
+
+TEST(ArrayTableTest, MakesRowsOfArrays) {
+  const auto imported = Import(ImageTable(), ImageContract());
+  ASSERT_THAT(imported, IsOk());
+  ASSERT_EQ(imported->rows.size(), 4u);
+  EXPECT_EQ(imported->report.rows_stored, 4u);
+  for (size_t r = 0; r < 4; ++r) {
+    const RawRow& row = imported->rows[r];
+    EXPECT_EQ(row.label, static_cast<double>(r % 2));
+    EXPECT_EQ(row.values, std::vector<double>{0});
+    ASSERT_EQ(row.tensors.size(), 6u);
+    for (size_t i = 0; i < 6; ++i) {
+      EXPECT_EQ(row.tensors[i], static_cast<float>((6 * r + i) * 7 % 256));
+    }
+  }
+  // Without a patient column a row is known by all of its content.
+  std::set<std::string> patients;
+  for (const RawRow& row : imported->rows) patients.insert(row.patient_id);
+  EXPECT_EQ(patients.size(), 4u);
+}
+
+TEST(ArrayTableTest, TakesPatientsAndNumbersAsACsvFileWould) {
+  const auto imported = Import(
+      ArrayTable::Read({{"bytes", {{kNpz, ""}}}, {"column", {{kNpz, ""}}}, {"site", {{kNpz, ""}}}}),
+      ContractOf(R"(
+        name: "t" columns { name: "column" number { min: 0 max: 0.5 } }
+        label { column: "site" classes { values: ["nord", "süd", "東"] } }
+        patient_id_column: "bytes")"));
+  ASSERT_THAT(imported, IsOk());
+  // Rows 1 and 3 have a 1; row 2 has no patient.
+  ASSERT_EQ(imported->rows.size(), 1u);
+  EXPECT_EQ(imported->rows[0].patient_id, "a");
+  EXPECT_EQ(imported->report.rows_refused, 3u);
+  ASSERT_EQ(imported->report.refusals.size(), 3u);
+  EXPECT_EQ(imported->report.refusals[1].line, 3u);
+  EXPECT_EQ(imported->report.refusals[1].column, "bytes");
+}
+
+TEST(ArrayTableTest, RefusesRowsWhoseTensorsLeaveTheRange) {
+  v1::DataContract contract = ImageContract();
+  contract.mutable_columns(0)->mutable_tensor()->set_max(100);  // 15 · 7 is more.
+  const auto imported = Import(ImageTable(), contract);
+  ASSERT_THAT(imported, IsOk());
+  EXPECT_EQ(imported->indices, (std::vector<size_t>{0, 1}));
+  ASSERT_EQ(imported->report.refusals.size(), 2u);
+  EXPECT_EQ(imported->report.refusals[0].line, 3u);
+  EXPECT_EQ(imported->report.refusals[0].column, "image");
+  EXPECT_EQ(imported->report.refusals[0].reason,
+            "holds a number above the contract's maximum of 100");
+}
+
+TEST(ArrayTableTest, PutsPartsOneAfterTheOther) {
+  const auto table = ArrayTable::Read({{"image", {{kNpz, ""}, {kIdx, ""}}}});
+  ASSERT_THAT(table, IsOk());
+  EXPECT_EQ(table->rows(), 8u);
+  std::vector<double> first, second;
+  table->AppendNumbers("image", 1, first);
+  table->AppendNumbers("image", 5, second);
+  EXPECT_EQ(first, second);
+  EXPECT_EQ(first[0], 42);
+}
+
+TEST(ArrayTableTest, NamesWhatDoesNotFit) {
+  const auto read = [](const std::vector<ArrayColumnSource>& sources, const char* words) {
+    EXPECT_THAT(ArrayTable::Read(sources), IsError(StatusCode::kInvalidArgument, words));
+  };
+  read({{"image", {}}}, "has no parts");
+  read({{"image", {{kIdx, "x"}}}}, "only a *.npz file has");
+  read({{"image", {{kNpz, ""}}}, {"image", {{kNpz, ""}}}}, "is there twice");
+  read({{"image", {{kNpz, ""}}}, {"single", {{kNpz, ""}}}}, "has 24 rows, another one 4");
+  read({{"image", {{kNpz, ""}, {kNpz, "column"}}}}, "unlike shapes");
+  const auto import = [](const absl::StatusOr<ArrayTable>& table, const v1::DataContract& contract,
+                         const char* words) {
+    EXPECT_THAT(Import(table, contract), IsError(StatusCode::kInvalidArgument, words));
+  };
+  v1::DataContract other = ImageContract();
+  other.mutable_columns(0)->mutable_tensor()->clear_shape();
+  for (const uint32_t size : {3, 2}) other.mutable_columns(0)->mutable_tensor()->add_shape(size);
+  import(ImageTable(), other, "has rows of [2, 3] where the contract says [3, 2]");
+  import(ImageTable(), ImageContract("patient_id_column: 'nobody'"), "is not among the arrays");
+  other = ImageContract();
+  other.mutable_label()->set_column("signed");
+  import(ImageTable("signed"), other, "has [6] numbers a row");
+}
+
+TEST(TensorTest, ACsvFileCanNotHoldOne) {
+  const TempFolder folder;
+  EXPECT_THAT(ImportCsvFile(kNpz, ImageContract(), [](const RawRow&) { return absl::OkStatus(); }),
+              IsError(StatusCode::kInvalidArgument, "is a tensor, which a CSV file can not hold"));
+}
+
+TEST(TensorTest, TheModelSeesShiftedAndScaledNumbersAndNoStatisticsLeave) {
+  v1::DataContract contract = ImageContract();
+  const auto imported = Import(ImageTable(), contract);
+  ASSERT_THAT(imported, IsOk());
+  const std::vector<v1::Split> parts(4, v1::TRAIN);
+  const SplitRows rows = {imported->rows, parts};
+  auto examples = EncodeRows(contract, {}, rows);
+  ASSERT_THAT(examples, IsOk());
+  EXPECT_EQ(examples->train.features, 6u);
+  EXPECT_EQ(examples->train.row(2)[1], static_cast<float>(91.0 / 255));
+  contract.mutable_columns(0)->mutable_tensor()->set_mean(50);
+  contract.mutable_columns(0)->mutable_tensor()->set_deviation(10);
+  examples = EncodeRows(contract, {}, rows);
+  ASSERT_THAT(examples, IsOk());
+  EXPECT_EQ(examples->train.row(2)[1], 4.1f);
+  const auto statistics = StatisticsOf(contract, rows);
+  ASSERT_THAT(statistics, IsOk());
+  ASSERT_EQ(statistics->counts_size(), 6);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(statistics->counts(i) + statistics->sums(i), 0);
+  std::vector<RawRow> without = imported->rows;
+  without[3].tensors.pop_back();
+  EXPECT_THAT(EncodeRows(contract, {}, {without, parts}),
+              IsError(StatusCode::kInvalidArgument, "does not have the contract's tensors"));
+}
+
+}  // namespace
+}  // namespace consilium
