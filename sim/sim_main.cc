@@ -30,6 +30,7 @@ constexpr char kRunExamples[] = R"(Examples:
   consilium-sim run run.textproto scenario.textproto --data tables --out out/first
   consilium-sim run run.textproto scenario.textproto --simulate FEDAVG,FEDBUFF --seeds 1..5
   consilium-sim run run.textproto scenario.textproto --set training.local_steps=50
+  consilium-sim run run.textproto scenario.textproto --out out/first --resume
   consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
 
 constexpr char kDataHelp[] = "Folder of the scenario's data files; default: beside the scenario";
@@ -37,6 +38,12 @@ constexpr char kSimulateHelp[] =
     "Rules to simulate beside it, each with its own defaults and about as many merged updates; "
     "comma-separated";
 constexpr char kOutHelp[] = "Folder for summary.json, report.html, events and tables";
+constexpr char kRunOutHelp[] =
+    "Folder for summary.json, report.html, events, tables and journal, and for checkpoints: the "
+    "same command goes on where its process was ended. A folder of another run config, scenario or "
+    "seed is refused";
+constexpr char kJournalHelp[] =
+    "Room for updates in a journal, MiB; 0: none, and a replay then has to train them again";
 
 constexpr char kCompareExamples[] = R"(Examples:
   consilium-sim compare out/fedavg out/fedbuff
@@ -74,7 +81,18 @@ void AddRun(CLI::App& app, RunCommand& command) {
   sub->add_option(
       "--target", command.target,
       "METRIC=VALUE: tell when the validation score is first reached, without stopping");
-  sub->add_option("--out", command.out, kOutHelp);
+  sub->add_option("--out", command.out, kRunOutHelp);
+  CLI::Option* resume = sub->add_flag_callback(
+      "--resume", [&command] { command.begin = SavedRunsOptions::Begin::kGoOn; },
+      "Refuse an --out in which there is nothing to go on from");
+  sub->add_flag_callback(
+         "--restart", [&command] { command.begin = SavedRunsOptions::Begin::kRestart; },
+         "Begin anew in an --out of earlier simulations, which are lost")
+      ->excludes(resume);
+  sub->add_option("--checkpoint-s", command.checkpoint_s,
+                  "Seconds between checkpoints: as much is lost when the process is ended")
+      ->capture_default_str();
+  sub->add_option("--journal-mib", command.journal_mib, kJournalHelp)->capture_default_str();
   sub->add_flag_callback(
       "--no-baselines", [&command] { command.baselines = RunCommand::Baselines::kLeaveOut; },
       "Do not train the hospitals' own and the pooled models");

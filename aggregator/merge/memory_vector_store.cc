@@ -40,9 +40,9 @@ class MemoryVectorStore::Writer final : public VectorWriter {
 
   absl::Status Finish() override {
     if (name_.kind != VectorName::Kind::kState) {
-      store_.vectors_[name_] = std::move(values_);
+      store_.contents_.vectors[name_] = std::move(values_);
     } else {
-      store_.staged_state_[{makes_, name_}] = std::move(values_);
+      store_.contents_.staged_state[{makes_, name_}] = std::move(values_);
     }
     return absl::OkStatus();
   }
@@ -59,23 +59,23 @@ absl::Status MemoryVectorStore::Put(const VectorName& name, std::vector<float> v
 }
 
 absl::Status MemoryVectorStore::Put(const VectorName& name, Values values) {
-  if (name.kind != VectorName::Kind::kModel && name.kind != VectorName::Kind::kUpdate) {
-    return absl::InvalidArgumentError("only models and updates come from outside");
+  if (name.kind == VectorName::Kind::kState || name.kind == VectorName::Kind::kScratch) {
+    return absl::InvalidArgumentError("what programs keep for themselves comes from no one else");
   }
   if (values->size() != elements_) {
     return absl::InvalidArgumentError(
         absl::StrCat("a vector of ", values->size(), " floats where the run has ", elements_));
   }
-  vectors_[name] = std::move(values);
+  contents_.vectors[name] = std::move(values);
   return absl::OkStatus();
 }
 
-void MemoryVectorStore::Forget(const VectorName& name) { vectors_.erase(name); }
+void MemoryVectorStore::Forget(const VectorName& name) { contents_.vectors.erase(name); }
 
 absl::StatusOr<std::shared_ptr<const std::vector<float>>> MemoryVectorStore::Get(
     const VectorName& name) const {
-  const auto found = vectors_.find(name);
-  if (found == vectors_.end()) return NotFound(name);
+  const auto found = contents_.vectors.find(name);
+  if (found == contents_.vectors.end()) return NotFound(name);
   return found->second;
 }
 
@@ -96,10 +96,10 @@ absl::StatusOr<std::unique_ptr<VectorWriter>> MemoryVectorStore::OpenForWriting(
 }
 
 absl::Status MemoryVectorStore::SwitchState(Version made) {
-  while (!staged_state_.empty() && staged_state_.begin()->first.first <= made) {
-    auto& [key, values] = *staged_state_.begin();
-    if (key.first == made) vectors_[key.second] = std::move(values);
-    staged_state_.erase(staged_state_.begin());
+  while (!contents_.staged_state.empty() && contents_.staged_state.begin()->first.first <= made) {
+    auto& [key, values] = *contents_.staged_state.begin();
+    if (key.first == made) contents_.vectors[key.second] = std::move(values);
+    contents_.staged_state.erase(contents_.staged_state.begin());
   }
   return absl::OkStatus();
 }

@@ -19,13 +19,24 @@ class MemoryVectorStore final : public VectorStore {
  public:
   explicit MemoryVectorStore(uint64_t elements) : elements_(elements) {}
 
-  // A model or an update that came from elsewhere. INVALID_ARGUMENT where its length is not
-  // elements(), or it is of another kind.
+  // A model, a control variate or an update that came from elsewhere. INVALID_ARGUMENT where its
+  // length is not elements(), or it is of another kind.
   absl::Status Put(const VectorName& name, std::vector<float> values);
   // The same, shared with whoever else holds it.
   absl::Status Put(const VectorName& name, std::shared_ptr<const std::vector<float>> values);
   // Retention: the vector may go. Readers keep it until they are done.
   void Forget(const VectorName& name);
+  // All of it, to be kept elsewhere; and back again.
+  using Values = std::shared_ptr<const std::vector<float>>;
+  struct Contents {
+    std::map<VectorName, Values> vectors;
+    // Slots written by the program that makes a version, until that version commits.
+    std::map<std::pair<Version, VectorName>, Values> staged_state;
+  };
+  const Contents& contents() const { return contents_; }
+  // Each of elements() floats.
+  void Replace(Contents contents) { contents_ = std::move(contents); }
+
   // The same as OpenForReading, whole. NOT_FOUND.
   absl::StatusOr<std::shared_ptr<const std::vector<float>>> Get(const VectorName& name) const;
 
@@ -38,12 +49,9 @@ class MemoryVectorStore final : public VectorStore {
  private:
   class Reader;
   class Writer;
-  using Values = std::shared_ptr<const std::vector<float>>;
 
   uint64_t elements_;
-  std::map<VectorName, Values> vectors_;
-  // Slots written by the program that makes a version, until that version commits.
-  std::map<std::pair<Version, VectorName>, Values> staged_state_;
+  Contents contents_;
 };
 
 }  // namespace consilium

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -29,6 +30,7 @@ namespace consilium {
 namespace {
 
 constexpr size_t kSeedsMax = 1000;
+constexpr uint64_t kJournalMibMax = uint64_t{1} << 20;
 
 // What is the same for all seeds.
 struct Experiment {
@@ -50,8 +52,26 @@ std::string FolderOfData(const RunCommand& command) {
              : command.data_folder;
 }
 
+// Trained, or as an earlier process trained them.
+absl::StatusOr<Baselines> BaselinesFor(const v1::RunPlan& plan, const v1::Scenario& scenario,
+                                       const FederationData& data, const SaveAs& save,
+                                       Trainer& trainer) {
+  SimulationInput input;
+  input.plan = plan;
+  input.scenario = scenario;
+  input.data = &data;
+  std::optional<Baselines> baselines;
+  if (save.runs != nullptr) baselines = save.runs->FindBaselines(save.name, input);
+  if (baselines.has_value()) return *std::move(baselines);
+  CONSILIUM_ASSIGN_OR_RETURN(baselines, TrainBaselines(plan, scenario.baselines(), data, trainer));
+  if (save.runs != nullptr) {
+    CONSILIUM_RETURN_IF_ERROR(save.runs->KeepBaselines(save.name, input, *baselines));
+  }
+  return *std::move(baselines);
+}
+
 absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& experiment,
-                                   std::optional<uint64_t> seed) {
+                                   const SavedRuns* saved, std::optional<uint64_t> seed) {
   v1::RunPlan plan = experiment.plan;
   v1::Scenario scenario = experiment.scenario;
   if (seed.has_value()) {
@@ -62,17 +82,21 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data,
                              LoadScenarioData(scenario, plan, FolderOfData(command)));
   CpuTrainer trainer;
+  const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
+  const SaveAs save = {saved, absl::StrCat("run", suffix)};
   std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
-    CONSILIUM_ASSIGN_OR_RETURN(trained, TrainBaselines(plan, scenario.baselines(), data, trainer));
+    CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainer));
   }
   const SummaryOptions options = {.baselines = trained.has_value() ? &*trained : nullptr,
                                   .target = experiment.target};
   SeedResult result;
   result.seed = seed;
-  CONSILIUM_ASSIGN_OR_RETURN(result.summary, Simulate(plan, scenario, data, options, trainer));
+  CONSILIUM_ASSIGN_OR_RETURN(result.summary,
+                             Simulate(plan, scenario, data, options, trainer, save));
   CONSILIUM_ASSIGN_OR_RETURN(
-      result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainer));
+      result.others,
+      SimulatePresets(experiment.presets, plan, scenario, data, options, trainer, {saved, suffix}));
   return result;
 }
 
@@ -104,6 +128,30 @@ nlohmann::json ToJson(const std::vector<SeedResult>& results) {
   return {{"seeds", std::move(seeds)},
           {"loss_mean", sum / n},
           {"loss_seed_deviation", std::sqrt(variance)}};
+}
+
+// Null without --out.
+absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
+    const RunCommand& command, const Experiment& experiment,
+    const std::vector<std::optional<uint64_t>>& seeds) {
+  if (command.out.empty()) {
+    if (command.begin == SavedRunsOptions::Begin::kEither) return nullptr;
+    return absl::InvalidArgumentError("--resume and --restart need --out");
+  }
+  if (!(command.checkpoint_s >= 0) || command.journal_mib > kJournalMibMax) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "--checkpoint-s takes seconds from 0 on, --journal-mib at most %d", kJournalMibMax));
+  }
+  SavedRunsOptions options;
+  options.out = command.out;
+  options.interval = absl::Seconds(command.checkpoint_s);
+  options.journal_updates_bytes_max = command.journal_mib << 20;
+  options.begin = command.begin;
+  SavedRuns::Experiment what = {experiment.plan, experiment.scenario, {}};
+  for (const std::optional<uint64_t>& seed : seeds) {
+    if (seed.has_value()) what.seeds.push_back(*seed);
+  }
+  return SavedRuns::Open(std::move(options), what);
 }
 
 absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
@@ -178,10 +226,12 @@ absl::Status Execute(const RunCommand& command) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<uint64_t> given, ParseSeeds(command.seeds));
     seeds.assign(given.begin(), given.end());
   }
+  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
+                             OpenSavedRuns(command, experiment, seeds));
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
   for (const std::optional<uint64_t>& seed : seeds) {
-    CONSILIUM_ASSIGN_OR_RETURN(SeedResult result, RunSeed(command, experiment, seed));
+    CONSILIUM_ASSIGN_OR_RETURN(SeedResult result, RunSeed(command, experiment, saved.get(), seed));
     std::vector<RunSummary> of_seed = {result.summary};
     of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
     for (RunSummary& run : of_seed) {

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "consilium/v1/run_config.pb.h"
+#include "sim/commands/saved_runs.h"
 
 namespace consilium {
 
@@ -28,11 +29,16 @@ struct RunCommand {
   // "3" or "1..5": seeds of run, split and scenario. Empty: as the files say.
   std::string seeds;
   std::string out;  // Folder for summary.json and report.html; may be empty.
+  // Where there is a folder, it also holds checkpoints and journals.
+  SavedRunsOptions::Begin begin = SavedRunsOptions::Begin::kEither;
+  double checkpoint_s = 60;     // Wall seconds between checkpoints; >= 0.
+  uint64_t journal_mib = 1024;  // Updates in a journal.
   enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
   enum class Output { kText, kJson } output = Output::kText;
 };
 
-// Writes what it found to stdout; progress, where that is a terminal, and warnings to stderr.
+// Goes on where an earlier process with the same `out` was ended. Writes what it found to stdout;
+// progress, where that is a terminal, and warnings to stderr.
 absl::Status Execute(const RunCommand& command);
 
 // The fields of `aggregation` in the run config of a file that stay as they are there although

@@ -4,7 +4,9 @@
 #include <array>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -68,7 +70,7 @@ std::vector<std::string> PresetNames() {
 
 absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                     const FederationData& data, const SummaryOptions& options,
-                                    Trainer& trainer) {
+                                    Trainer& trainer, const SaveAs& save) {
   const auto preset = plan.config().aggregation().preset();
   Progress progress(absl::StrFormat("simulating %s", v1::AggregationConfig::Preset_Name(preset)));
   SimulationInput input;
@@ -81,15 +83,24 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
                   absl::StrFormat("version %d, virtual time %s", run.current().value(),
                                   absl::FormatDuration(now - absl::UnixEpoch())));
   };
+  const absl::Time began = absl::Now();
+  std::unique_ptr<SavedSimulation> saved;
+  if (save.runs != nullptr) {
+    CONSILIUM_ASSIGN_OR_RETURN(saved, save.runs->OpenRun(save.name, input));
+    saved->Attach(input);
+  }
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Simulation> simulation,
                              Simulation::Create(std::move(input)));
-  const absl::Time began = absl::Now();
   CONSILIUM_RETURN_IF_ERROR(simulation->Run());
+  if (saved != nullptr) {
+    CONSILIUM_RETURN_IF_ERROR(save.runs->FinishRun(save.name, *simulation, *saved));
+  }
   RunSummary summary = SummaryOf(simulation->run(), options);
   summary.activity = ActivityOf(*simulation, data);
   CONSILIUM_ASSIGN_OR_RETURN(summary.backdoor,
                              BackdoorOfResult(*simulation, scenario, data, trainer));
-  summary.wall_seconds = absl::ToDoubleSeconds(absl::Now() - began);
+  summary.wall_seconds =
+      absl::ToDoubleSeconds(saved != nullptr ? saved->wall_time() : absl::Now() - began);
   if (!simulation->run().result.has_value()) return summary;
   CONSILIUM_ASSIGN_OR_RETURN(const Weights result, simulation->ModelOf(*simulation->run().result));
   OpenScores open;
@@ -152,12 +163,15 @@ absl::StatusOr<v1::StopConfig::Target> ParseTarget(const std::string& text) {
 absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
     const v1::Scenario& scenario, const FederationData& data, const SummaryOptions& options,
-    Trainer& trainer) {
+    Trainer& trainer, const SaveAs& save) {
   std::vector<RunSummary> runs;
   for (const v1::AggregationConfig::Preset preset : presets) {
     CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
+    const SaveAs save_other = {
+        save.runs,
+        absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name)};
     CONSILIUM_ASSIGN_OR_RETURN(RunSummary summary,
-                               Simulate(other, scenario, data, options, trainer));
+                               Simulate(other, scenario, data, options, trainer, save_other));
     runs.push_back(std::move(summary));
   }
   return runs;

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/scenario.pb.h"
+#include "sim/commands/saved_runs.h"
 #include "sim/engine/baselines.h"
 #include "sim/engine/site_data.h"
 #include "sim/report/summary.h"
@@ -20,7 +21,7 @@ namespace consilium {
 
 absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                     const FederationData& data, const SummaryOptions& options,
-                                    Trainer& trainer);
+                                    Trainer& trainer, const SaveAs& save = {});
 
 // The plan under another rule with that rule's own defaults, and about as many merged updates.
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
@@ -31,11 +32,12 @@ absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
 absl::StatusOr<std::vector<v1::AggregationConfig::Preset>> ParsePresets(
     const std::vector<std::string>& names);
 
-// Simulate for each of the presets, with its WithPreset.
+// Simulate for each of the presets, with its WithPreset. Saved under its name in lower case and
+// `save.name`, which then begins with what separates them.
 absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
     const v1::Scenario& scenario, const FederationData& data, const SummaryOptions& options,
-    Trainer& trainer);
+    Trainer& trainer, const SaveAs& save = {});
 
 // "LOG_LOSS=0.1". INVALID_ARGUMENT names what is wrong.
 absl::StatusOr<v1::StopConfig::Target> ParseTarget(const std::string& text);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,10 @@ class Attacker {
 
   // What it sends in place of the update that it trained honestly (or on poisoned rows).
   void Distort(TaskId task, std::vector<float>& delta);
+
+  // What it keeps between tasks: empty but for a free rider that copies.
+  const std::vector<float>& first_update() const { return first_update_; }
+  void set_first_update(std::vector<float> update) { first_update_ = std::move(update); }
 
  private:
   void AddNoise(TaskId task, std::vector<float>& delta) const;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
 #include "sim/engine/attacks.h"
 #include "sim/engine/overloaded.h"
 #include "sim/engine/scenario_checks.h"
@@ -27,7 +28,9 @@ Simulation::Simulation(SimulationInput input)
     : input_(std::move(input)),
       examples_(kExamplesCacheBytesMax),
       aggregator_(world_, input_.recording),
-      run_id_(absl::StrCat(input_.plan.config().name(), "-sim")) {}
+      run_id_(absl::StrCat(input_.plan.config().name(), "-sim")) {
+  world_.outcomes = Outcomes(input_.log);
+}
 
 absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Create(SimulationInput input) {
   CONSILIUM_RETURN_IF_ERROR(CheckScenario(input.scenario));
@@ -125,6 +128,7 @@ absl::Status Simulation::Run() {
   const uint64_t turns_max =
       kTurnsWithoutVersionMax + kTurnsWithoutVersionPerSiteMax * sites_.size();
   while (!world_.queue.empty() && world_.failure.ok() && turns_since_version_ <= turns_max) {
+    CONSILIUM_RETURN_IF_ERROR(Between());
     std::visit(Overloaded{
                    [&](const ToAggregator& message) { Take(message); },
                    [&](const ToSite& message) { sites_[message.site]->Deliver(message); },
@@ -134,15 +138,48 @@ absl::Status Simulation::Run() {
                    },
                },
                world_.queue.Pop());
+    ++steps_;
     Watch();
   }
   CONSILIUM_RETURN_IF_ERROR(world_.failure);
+  CONSILIUM_RETURN_IF_ERROR(Between());
   if (!world_.is_ending || turns_since_version_ > turns_max) return StandsStill();
   return absl::OkStatus();
 }
 
 const federation::RunState& Simulation::run() const {
   return aggregator_.engine().runs().at(run_id_);
+}
+
+Digest Simulation::StateDigest() const {
+  FieldHasher hash("consilium.sim.state");
+  hash.Add(steps_).Add(static_cast<uint64_t>(absl::ToUnixNanos(now())));
+  hash.Add(aggregator_.engine().StateDigest());
+  for (const auto& site : sites_) hash.Add(site->engine().StateDigest());
+  return hash.Finish();
+}
+
+SimulationVectors Simulation::Vectors() const {
+  SimulationVectors vectors;
+  const MemoryVectorStore* store = aggregator_.VectorsOf(run_id_);
+  if (store != nullptr) vectors.store = store->contents();
+  for (const auto& [id, update] : world_.updates) vectors.updates[id] = update.delta;
+  for (const auto& site : sites_) site->AddVectors(vectors);
+  return vectors;
+}
+
+absl::Status Simulation::Restore(const SimulationVectors& vectors) {
+  MemoryVectorStore* store = aggregator_.VectorsOf(run_id_);
+  if (store != nullptr) store->Replace(vectors.store);
+  for (auto& [id, update] : world_.updates) {
+    const auto found = vectors.updates.find(id);
+    if (found == vectors.updates.end()) {
+      return absl::DataLossError("the checkpoint lacks an update that waits in an outbox");
+    }
+    update.delta = found->second;
+  }
+  for (const auto& site : sites_) CONSILIUM_RETURN_IF_ERROR(site->TakeVectors(vectors));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Weights> Simulation::ModelOf(Version version) const {

@@ -16,12 +16,16 @@
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/scenario.pb.h"
 #include "sim/engine/recording.h"
+#include "sim/engine/run_log.h"
+#include "sim/engine/simulation_vectors.h"
 #include "sim/engine/site_data.h"
 #include "sim/engine/virtual_aggregator.h"
 #include "sim/engine/virtual_site.h"
 #include "site_agent/core/trainer.h"
 
 namespace consilium {
+
+class Simulation;
 
 struct SimulationInput {
   v1::RunPlan plan;       // Resolved.
@@ -32,6 +36,11 @@ struct SimulationInput {
   Recording* recording = nullptr;
   // Called when a version has committed.
   std::function<void(const federation::RunState& run, absl::Time now)> on_version;
+  // Where outcomes and the journal are kept; may be null, and outlives the simulation.
+  RunLog* log = nullptr;
+  // Called before each event and after the last, when Vectors and Restore may be. An error ends the
+  // simulation.
+  std::function<absl::Status(Simulation& simulation)> between;
 };
 
 class Simulation {
@@ -44,11 +53,25 @@ class Simulation {
   // scenario in which all sites refuse.
   absl::Status Run();
 
+  // Whether the aggregator has taken the run.
+  bool has_run() const { return aggregator_.engine().runs().contains(run_id_); }
+  // Only where it has.
   const federation::RunState& run() const;
+  const federation::FederationEngine& aggregator_engine() const { return aggregator_.engine(); }
   absl::StatusOr<Weights> ModelOf(Version version) const;
   absl::Time now() const { return world_.queue.now(); }
   // Its site numbers count the sites of the data, in their order.
   const ActivityLog& activity() const { return world_.activity; }
+
+  // Events so far.
+  uint64_t steps() const { return steps_; }
+  // Of every engine and of the place in time: equal for simulations that go on alike.
+  Digest StateDigest() const;
+  SimulationVectors Vectors() const;
+  // In place of the placeholders that recalled outcomes have left. DATA_LOSS where one is not
+  // there.
+  absl::Status Restore(const SimulationVectors& vectors);
+
   // Of a site of the data.
   const site::SiteEngine& EngineOf(const SiteId& site) const {
     return sites_[world_.site_index.at(site)]->engine();
@@ -61,6 +84,7 @@ class Simulation {
   void Take(const ToAggregator& message);
   // Tells of new versions, and of the run's end.
   void Watch();
+  absl::Status Between() { return input_.between ? input_.between(*this) : absl::OkStatus(); }
   absl::Status StandsStill() const;
 
   SimulationInput input_;
@@ -71,6 +95,7 @@ class Simulation {
   RunId run_id_;
   size_t versions_seen_ = 0;
   uint64_t turns_since_version_ = 0;
+  uint64_t steps_ = 0;
 };
 
 }  // namespace consilium

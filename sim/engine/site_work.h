@@ -86,6 +86,11 @@ class SiteWork {
                                const TrainOn& on);
   absl::StatusOr<v1::MetricSums> Evaluate(const site::RunState& run, const site::Evaluate& action,
                                           std::span<const float> payload);
+  // Nullptr where the site is honest.
+  const Attacker* attacker() const {
+    return options_.attacker.has_value() ? &*options_.attacker : nullptr;
+  }
+  Attacker* attacker() { return options_.attacker.has_value() ? &*options_.attacker : nullptr; }
 
  private:
   absl::StatusOr<std::shared_ptr<const SplitExamples>> ExamplesOf(const site::RunState& run);

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/journal_codec.h"
 #include "aggregator/core/strategies/control_variates.h"
-#include "aggregator/merge/run_program.h"
 #include "models/spec/initial_values.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
@@ -29,6 +28,7 @@ void VirtualAggregator::Handle(const fed::Event& event) {
     recording_->entries.push_back(
         fed::EncodeJournalEntry({engine_.sequence(), world_.queue.now(), event}));
   }
+  world_.failure.Update(world_.outcomes.AddInput(engine_.sequence(), world_.queue.now(), event));
   if (const auto* done = std::get_if<fed::ComputeDone>(&event)) RecordResult(*done);
   // Virtual storage is durable at once.
   barrier_.Hold(engine_.sequence(), std::move(actions));
@@ -45,6 +45,11 @@ absl::StatusOr<Weights> VirtualAggregator::ModelOf(const RunId& run, Version ver
   auto both = std::make_shared<std::vector<float>>(*weights);
   both->insert(both->end(), control->begin(), control->end());
   return both;
+}
+
+MemoryVectorStore* VirtualAggregator::VectorsOf(const RunId& run) const {
+  const auto found = stores_.find(run);
+  return found == stores_.end() ? nullptr : found->second.get();
 }
 
 MemoryVectorStore* VirtualAggregator::StoreOf(const RunId& run) {
@@ -72,8 +77,9 @@ void VirtualAggregator::StoreUpdate(const fed::UpdateStaged& staged) {
     return;
   }
   world_.failure.Update(
-      StoreOf(staged.run)->Put(VectorName::Update(staged.update), update->second));
-  if (recording_ != nullptr) recording_->updates[staged.update] = *update->second;
+      StoreOf(staged.run)->Put(VectorName::Update(staged.update), update->second.delta));
+  world_.failure.Update(world_.outcomes.AddAccepted(staged.update, *update->second.delta));
+  if (recording_ != nullptr) recording_->updates[staged.update] = *update->second.delta;
 }
 
 // The version is committed: its optimizer state becomes the current one. Its updates may go, also
@@ -91,7 +97,7 @@ void VirtualAggregator::RecordResult(const fed::ComputeDone& done) {
 }
 
 void VirtualAggregator::Compute(const fed::Compute& action) {
-  absl::StatusOr<ProgramResult> result = RunProgram(action.code, *StoreOf(action.run), nullptr);
+  absl::StatusOr<ProgramResult> result = world_.outcomes.Run(action, *StoreOf(action.run));
   if (!result.ok()) {
     world_.failure.Update(result.status());
     return;

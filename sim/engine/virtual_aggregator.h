@@ -31,6 +31,8 @@ class VirtualAggregator {
   // What sites fetch of a version (site_agent/core/fetched_model.h). NOT_FOUND where there is no
   // such version, or it was forgotten.
   absl::StatusOr<Weights> ModelOf(const RunId& run, Version version) const;
+  // The vectors of a run; nullptr where it has none yet.
+  MemoryVectorStore* VectorsOf(const RunId& run) const;
 
  private:
   // The vector of an update that was accepted just now.

@@ -5,7 +5,6 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "aggregator/merge/update_findings.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
 #include "sim/engine/overloaded.h"
@@ -31,9 +30,7 @@ absl::Duration MillisecondsOr(uint32_t value, uint32_t otherwise) {
 }
 
 federation::UpdateStaged StagedOf(const v1::UpdateHeader& header, const Digest& update,
-                                  std::span<const float> delta) {
-  UpdateFindings findings;
-  findings.Add(delta);
+                                  const OutboxUpdate& found) {
   federation::UpdateStaged staged;
   staged.site = SiteId(header.site_id());
   staged.run = RunId(header.run_id());
@@ -46,9 +43,9 @@ federation::UpdateStaged StagedOf(const v1::UpdateHeader& header, const Digest& 
   staged.examples = header.examples();
   staged.steps = header.steps();
   staged.training_loss = header.training_loss();
-  staged.norm = findings.norm();
-  staged.values = findings.finite() ? federation::UpdateStaged::Values::kFinite
-                                    : federation::UpdateStaged::Values::kNotFinite;
+  staged.norm = found.norm;
+  staged.values = found.is_finite ? federation::UpdateStaged::Values::kFinite
+                                  : federation::UpdateStaged::Values::kNotFinite;
   return staged;
 }
 
@@ -317,21 +314,22 @@ void VirtualSite::FinishTraining() {
   const site::Train& action = training.action;
   SiteWork::TrainOn on;
   on.payload = *training.base;
-  if (action.kept.has_value()) on.kept = kept_.at(*action.kept);
-  absl::StatusOr<SiteWork::Update> update = work_.Train(engine_.runs().at(action.run), action, on);
-  if (absl::IsFailedPrecondition(update.status())) {
-    Handle(site::TrainFailed{action.run, action.task, std::string(update.status().message())});
+  if (action.kept.has_value()) on.kept = *kept_.at(*action.kept);
+  absl::StatusOr<TrainedUpdate> trained =
+      world_.outcomes.Train(work_, engine_.runs().at(action.run), action, on);
+  if (absl::IsFailedPrecondition(trained.status())) {
+    Handle(site::TrainFailed{action.run, action.task, std::string(trained.status().message())});
     return;
   }
-  if (!update.ok()) {
-    world_.failure.Update(update.status());
+  if (!trained.ok()) {
+    world_.failure.Update(trained.status());
     return;
   }
-  update->header->set_incarnation(incarnation_.value());
-  const Digest id = UpdateIdOf(*update->header);
-  if (!update->kept.empty()) kept_[id] = std::move(update->kept);
-  world_.updates[id] = std::make_shared<const std::vector<float>>(std::move(update->delta));
-  Handle(site::TrainDone{action.run, action.task, id, std::move(update->header)});
+  trained->header->set_incarnation(incarnation_.value());
+  const Digest id = UpdateIdOf(*trained->header);
+  if (trained->kept != nullptr) kept_[id] = std::move(trained->kept);
+  world_.updates[id] = std::move(trained->update);
+  Handle(site::TrainDone{action.run, action.task, id, std::move(trained->header)});
 }
 
 void VirtualSite::Evaluate(const site::Evaluate& action) {
@@ -342,7 +340,7 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
     return;
   }
   absl::StatusOr<v1::MetricSums> sums =
-      work_.Evaluate(engine_.runs().at(action.run), action, *model->second);
+      world_.outcomes.Evaluate(work_, engine_.runs().at(action.run), action, *model->second);
   if (!sums.ok()) {
     world_.failure.Update(sums.status());
     return;
@@ -371,7 +369,7 @@ void VirtualSite::Send(const site::Send& action) {
     return;
   }
   ToAggregator upload;
-  upload.event = StagedOf(*action.header, action.update, *found->second);
+  upload.event = StagedOf(*action.header, action.update, found->second);
   upload.site = options_.index;
   upload.process = incarnation_;
   if (fate.kind == MessageFate::Kind::kArrivesTwice) {
@@ -398,6 +396,45 @@ void VirtualSite::ReportDecision(const v1::RunDecision& decision) {
   decided.message = decision.message();
   decided.train_examples = decision.train_examples();
   Report(std::move(decided));
+}
+
+// --- Vectors, for checkpoints -----------------------------------------------------------------
+
+void VirtualSite::AddVectors(SimulationVectors& out) const {
+  for (const auto& [key, weights] : models_) out.models[key.second] = weights;
+  if (training_.has_value()) out.models[training_->action.base] = training_->base;
+  out.kept.insert(kept_.begin(), kept_.end());
+  const Attacker* attacker = work_.attacker();
+  if (attacker != nullptr && !attacker->first_update().empty()) {
+    out.first_updates[options_.id] = attacker->first_update();
+  }
+}
+
+absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
+  const auto find = [&](Version version) {
+    const auto found = from.models.find(version);
+    return found == from.models.end() ? nullptr : found->second;
+  };
+  bool complete = true;
+  for (auto& [key, weights] : models_) complete = (weights = find(key.second)) && complete;
+  if (training_.has_value()) {
+    complete = (training_->base = find(training_->action.base)) && complete;
+  }
+  for (auto& [id, values] : kept_) {
+    const auto found = from.kept.find(id);
+    if (found == from.kept.end()) {
+      return absl::DataLossError(
+          absl::StrCat("the checkpoint lacks what ", options_.id.value(), " keeps of an update"));
+    }
+    values = found->second;
+  }
+  const auto first = from.first_updates.find(options_.id);
+  if (first != from.first_updates.end() && work_.attacker() != nullptr) {
+    work_.attacker()->set_first_update(first->second);
+  }
+  if (complete) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("the checkpoint lacks a model that ", options_.id.value(), " holds"));
 }
 
 void VirtualSite::Execute(const site::Action& action) {

@@ -18,6 +18,7 @@
 
 #include "protocol/core/commit_barrier.h"
 #include "sim/engine/network.h"
+#include "sim/engine/simulation_vectors.h"
 #include "sim/engine/site_work.h"
 #include "sim/engine/virtual_aggregator.h"
 #include "sim/engine/world.h"
@@ -52,6 +53,11 @@ class VirtualSite {
   bool IsRunning(Incarnation process) const { return is_running_ && process == incarnation_; }
 
   const site::SiteEngine& engine() const { return engine_; }
+
+  // Models that it holds, and what it or an attacker keeps. TakeVectors: DATA_LOSS where `from`
+  // lacks one that it holds.
+  void AddVectors(SimulationVectors& out) const;
+  absl::Status TakeVectors(const SimulationVectors& from);
 
  private:
   enum class LinkState : uint8_t { kDown, kAttaching, kUp };
@@ -109,7 +115,7 @@ class VirtualSite {
   CommitBarrier<site::Action> barrier_;
   std::vector<Journalled> journal_;  // Kept where the scenario has crashes.
   std::map<std::pair<RunId, Version>, Weights> models_;
-  std::map<Digest, std::vector<float>> kept_;  // By the update that it was made with.
+  std::map<Digest, Weights> kept_;  // By the update that it was made with.
   std::optional<Training> training_;
   uint64_t trainings_ = 0;
   Incarnation incarnation_;

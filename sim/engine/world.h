@@ -20,6 +20,7 @@
 #include "sim/engine/activity.h"
 #include "sim/engine/event_queue.h"
 #include "sim/engine/network.h"
+#include "sim/engine/outcomes.h"
 #include "site_agent/core/events.h"
 
 namespace consilium {
@@ -66,8 +67,9 @@ struct World {
   std::vector<SiteLink> links;  // By site index.
   absl::flat_hash_map<SiteId, size_t> site_index;
   // Trained updates in the sites' outboxes, by id.
-  absl::flat_hash_map<Digest, Weights> updates;
   ActivityLog activity;
+  absl::flat_hash_map<Digest, OutboxUpdate> updates;
+  Outcomes outcomes;
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.
   bool is_ending = false;
   // The first thing that went wrong in a way that no engine handles; ends the simulation.

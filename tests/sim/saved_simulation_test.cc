@@ -1,0 +1,268 @@
+// A simulation whose process ends anywhere goes on from its last checkpoint, and comes to the
+// models of the undisturbed one.
+
+#include "sim/engine/saved_simulation.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/derived_seed.h"
+#include "sim/engine/replay.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+#include "tests/sim/small_world.h"
+
+namespace consilium {
+namespace {
+
+using absl::StatusCode;
+
+class CountingTrainer final : public Trainer {
+ public:
+  absl::StatusOr<TrainOutput> Train(const TrainInput& input) override {
+    ++trained;
+    return trainer_.Train(input);
+  }
+  absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) override {
+    ++evaluated;
+    return trainer_.Evaluate(input);
+  }
+
+  int trained = 0;
+  int evaluated = 0;
+
+ private:
+  CpuTrainer trainer_;
+};
+
+class SavedWorld {
+ public:
+  explicit SavedWorld(const SmallWorldOptions& options) : world_(options) {}
+
+  SimulationInput Input() {
+    SimulationInput input;
+    input.plan = world_.plan;
+    input.scenario = world_.scenario;
+    input.data = &world_.data;
+    input.trainer = &trainer;
+    return input;
+  }
+
+  absl::StatusOr<std::unique_ptr<SavedSimulation>> Open() {
+    SavedSimulationOptions options;
+    options.folder = folder.path();
+    options.name = "run";
+    options.identity = IdentityOf(Input());
+    options.interval = interval;
+    options.updates_bytes_max = updates_bytes_max;
+    return SavedSimulation::Open(std::move(options));
+  }
+
+  // A process that ends before event `dies_at`, with nothing said; or goes on to the end.
+  absl::Status RunUntil(uint64_t dies_at) {
+    CONSILIUM_ASSIGN_OR_RETURN(const auto saved, Open());
+    SimulationInput input = Input();
+    saved->Attach(input);
+    input.between = [&, between = input.between](Simulation& simulation) {
+      CONSILIUM_RETURN_IF_ERROR(between(simulation));
+      return simulation.steps() == dies_at ? absl::CancelledError("kill -9") : absl::OkStatus();
+    };
+    CONSILIUM_ASSIGN_OR_RETURN(simulation, Simulation::Create(std::move(input)));
+    CONSILIUM_RETURN_IF_ERROR(simulation->Run());
+    return saved->Finish(*simulation, [this](RunLog& log) { return TakeJournal(log); });
+  }
+  absl::Status RunToTheEnd() { return RunUntil(~uint64_t{0}); }
+
+  absl::Status TakeJournal(RunLog& log) {
+    journal = Recording{simulation->run().run, {}, {}};
+    RunLog::Reader reader;
+    reader.on_input = [this](const v1::JournalEntry& entry) {
+      journal.entries.push_back(entry);
+      return absl::OkStatus();
+    };
+    reader.on_update = [this](const Digest& id, absl::string_view payload) {
+      const auto* floats = reinterpret_cast<const float*>(payload.data());
+      journal.updates[id] = std::vector<float>(floats, floats + payload.size() / sizeof(float));
+      return absl::OkStatus();
+    };
+    return log.Read(reader);
+  }
+
+  std::unique_ptr<Simulation> Undisturbed() { return world_.Run(); }
+
+  TempFolder folder;
+  CountingTrainer trainer;
+  absl::Duration interval = absl::ZeroDuration();
+  uint64_t updates_bytes_max = 1 << 20;
+  std::unique_ptr<Simulation> simulation;
+  Recording journal;
+
+ private:
+  SmallWorld world_;
+};
+
+// Turns a byte of the file over.
+void Damage(const std::string& path, uint64_t place) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  ASSERT_TRUE(file.good()) << path;
+  file.seekg(static_cast<std::streamoff>(place));
+  const char byte = static_cast<char>(file.get() ^ 0x40);
+  file.seekp(static_cast<std::streamoff>(place));
+  file.put(byte);
+}
+
+constexpr char kBadWeek[] =
+    "seed: 5 sites { task_ms: 900 latency_ms: 20 speed { pareto_shape: 1.3 } "
+    "task_speed { log_normal_sigma: 0.4 } availability { period_ms: 20000 open_share: 0.7 } "
+    "links { upload_bytes_per_s: 900 download_bytes_per_s: 5000 } "
+    "attacks { share: 0.2 noise { deviation: 0.1 } } attacks { share: 0.3 free_rider { sends: "
+    "STALE_COPY } } "
+    "faults { crash_rate: 0.1 restart_ms: 900 upload_loss_rate: 0.1 duplicate_rate: 0.1 "
+    "message_loss_rate: 0.03 message_duplicate_rate: 0.05 reorder_rate: 0.1 link_drop_rate: 0.05 "
+    "link_down_ms: 500 clock_ahead_max_ms: 4000 clock_drift_max_ppm: 500 } }";
+
+class ResumeTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(ResumeTest, TheModelsAreThoseOfTheUndisturbedRunWhereverItsProcessEnds) {
+  const SmallWorldOptions options = {
+      .sites = 8, .rows_per_site = 60, .config = GetParam(), .scenario = kBadWeek};
+  const auto undisturbed = SavedWorld(options).Undisturbed();
+  ASSERT_NE(undisturbed, nullptr);
+  const std::vector<Digest> expected = ModelIds(*undisturbed);
+  RandomStream random(SeedPath{3, "deaths", GetParam()});
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    SavedWorld world(options);
+    // Some lie between checkpoints, so that a part is lost; some outcomes come twice a step.
+    world.interval = repeat % 2 == 0 ? absl::ZeroDuration() : absl::Milliseconds(3);
+    uint64_t dies_at = 0;
+    int deaths = 0;
+    while (true) {
+      dies_at += 1 + static_cast<uint64_t>(random.NextUnit() *
+                                           static_cast<double>(undisturbed->steps()) / 3);
+      const absl::Status status = world.RunUntil(dies_at);
+      if (status.ok()) break;
+      ASSERT_EQ(status.code(), StatusCode::kCancelled) << status;
+      ++deaths;
+    }
+    EXPECT_GT(deaths, 0);
+    EXPECT_EQ(ModelIds(*world.simulation), expected);
+    EXPECT_EQ(world.simulation->StateDigest(), undisturbed->StateDigest());
+    // Every input and every update is in the journal, once, and gives the same again.
+    const auto replayed = Replay(world.journal, {});
+    ASSERT_THAT(replayed, IsOk());
+    EXPECT_EQ(replayed->mismatches, std::vector<std::string>());
+    EXPECT_EQ(replayed->run(world.journal.run).versions.back().model_id, expected.back());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rule, ResumeTest,
+    testing::Values("aggregation { preset: FEDBUFF }", "aggregation { preset: FEDADAM }",
+                    "aggregation { preset: CA2FL }",
+                    "aggregation { preset: STALENESS_WEIGHTED_TABLE server { adam {} } }",
+                    "aggregation { preset: MULTI_KRUM trigger { buffer { updates: 5 } } "
+                    "combine { krum { hostile_max: 1 } } } "
+                    "stop { patience_versions: 3 }",
+                    "aggregation { preset: FEDASYNC trigger { buffer { updates: 1 } } } "
+                    "retention: UNTIL_DURABLE"),
+    [](const auto& info) { return absl::StrCat("Rule", info.index); });
+
+TEST(SavedSimulation, DoesNotComputeAgainWhatItsCheckpointHas) {
+  const SmallWorldOptions options = {.scenario = kBadWeek};
+  SavedWorld undisturbed(options);
+  ASSERT_THAT(undisturbed.RunToTheEnd(), IsOk());
+  SavedWorld world(options);
+  for (uint64_t at = 40; world.RunUntil(at).code() == StatusCode::kCancelled; at += 60) {
+  }
+  EXPECT_EQ(world.trainer.trained, undisturbed.trainer.trained);
+  EXPECT_EQ(world.trainer.evaluated, undisturbed.trainer.evaluated);
+
+  // Ended, it is only looked at.
+  const std::vector<Digest> models = ModelIds(*world.simulation);
+  world.trainer = CountingTrainer();
+  ASSERT_THAT(world.RunToTheEnd(), IsOk());
+  EXPECT_EQ(world.trainer.trained, 0);
+  EXPECT_EQ(world.trainer.evaluated, 0);
+  EXPECT_EQ(ModelIds(*world.simulation), models);
+  const auto& run = world.simulation->run();
+  const auto result = world.simulation->ModelOf(*run.result);
+  const auto expected = undisturbed.simulation->ModelOf(*run.result);
+  ASSERT_TRUE(result.ok() && expected.ok());
+  EXPECT_EQ(**result, **expected);
+}
+
+TEST(SavedSimulation, TakesTheCheckpointBeforeADamagedOne) {
+  const SmallWorldOptions options = {.scenario = kBadWeek};
+  const std::vector<Digest> expected = ModelIds(*SavedWorld(options).Undisturbed());
+  for (const char* file : {"run.0", "run.1", "run.log"}) {
+    SavedWorld world(options);
+    ASSERT_EQ(world.RunUntil(200).code(), StatusCode::kCancelled);
+    const int trained = world.trainer.trained;
+    const std::string path = world.folder.File(file);
+    Damage(path, std::filesystem::file_size(path) - 3);
+    ASSERT_THAT(world.RunToTheEnd(), IsOk()) << file;
+    EXPECT_EQ(ModelIds(*world.simulation), expected) << file;
+    SavedWorld whole(options);
+    ASSERT_THAT(whole.RunToTheEnd(), IsOk());
+    // One of the last two was used: not all was done again.
+    EXPECT_LT(world.trainer.trained, trained + whole.trainer.trained) << file;
+  }
+  // None is left: from the start.
+  SavedWorld world(options);
+  ASSERT_EQ(world.RunUntil(200).code(), StatusCode::kCancelled);
+  for (const char* file : {"run.0", "run.1"}) Damage(world.folder.File(file), 30);
+  ASSERT_THAT(world.RunToTheEnd(), IsOk());
+  EXPECT_EQ(ModelIds(*world.simulation), expected);
+}
+
+TEST(SavedSimulation, RefusesWhatIsAnotherSimulations) {
+  SavedWorld world({});
+  ASSERT_EQ(world.RunUntil(100).code(), StatusCode::kCancelled);
+  const auto refused = [&](SimulationInput input) {
+    SavedSimulationOptions options;
+    options.folder = world.folder.path();
+    options.name = "run";
+    options.identity = IdentityOf(input);
+    return SavedSimulation::Open(std::move(options)).status();
+  };
+  EXPECT_THAT(refused(world.Input()), IsOk());
+  SimulationInput input = world.Input();
+  input.plan.mutable_config()->mutable_training()->set_local_steps(6);
+  EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "run config"));
+  input = world.Input();
+  input.plan.mutable_config()->set_seed(77);
+  EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "seed"));
+  input = world.Input();
+  input.scenario.mutable_sites()->set_task_ms(7);
+  EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "scenario"));
+  FederationData data = *world.Input().data;
+  data.begin()->second.rows[0].values[0] += 0.5;
+  input = world.Input();
+  input.data = &data;
+  EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "data"));
+}
+
+TEST(SavedSimulation, TheDiskHoldsTwoCheckpointsAndNoMoreUpdatesThanThereIsRoomFor) {
+  SavedWorld world({});
+  world.updates_bytes_max = 200;
+  ASSERT_EQ(world.RunUntil(150).code(), StatusCode::kCancelled);
+  EXPECT_LE(std::filesystem::file_size(world.folder.File("run.updates")), 400u);
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(world.folder.path())) {
+    files += entry.is_regular_file() ? 1 : 0;
+  }
+  EXPECT_EQ(files, 4u);  // Two checkpoints, log and updates.
+  ASSERT_THAT(world.RunToTheEnd(), IsOk());
+  EXPECT_GT(world.journal.entries.size(), 50u);
+  EXPECT_LT(world.journal.updates.size(), 8u);
+  EXPECT_FALSE(std::filesystem::exists(world.folder.File("run.updates")));
+}
+
+}  // namespace
+}  // namespace consilium
