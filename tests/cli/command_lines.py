@@ -582,7 +582,8 @@ class Validate(Case):
                      "BASGD": " combine { buckets { buckets: 2 } }"}.get(name, "")
             plain_sgd = (" momentum: 0.9", "")
             training = {"FEDPROX": [("local_steps:", "proximal_mu: 0.1 local_steps:")],
-                        "FEDNOVA": [plain_sgd], "DC_ASGD": [plain_sgd]}.get(name, [])
+                        "FEDNOVA": [plain_sgd], "DC_ASGD": [plain_sgd],
+                        "SCAFFOLD": [plain_sgd]}.get(name, [])
             path = self.variant(("preset: STALENESS_WEIGHTED_TABLE", f"preset: {name}{needs}"),
                                 ("  trigger { buffer { updates: 2 } }\n", ""), *training)
             done = world.call("consilium", "run", "validate", path)

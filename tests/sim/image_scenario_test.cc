@@ -55,15 +55,15 @@ TEST(ImageScenarioTest, AHundredSitesLearnImages) {
   command.run_file = absl::StrCat(kScenario, "/run.textproto");
   command.scenario_file = absl::StrCat(kScenario, "/scenario.textproto");
   command.data_folder = folder.path();
-  command.overrides = {"stop.versions_max=10", "data.split.validation=0.1"};
+  command.overrides = {"stop.versions_max=20", "data.split.validation=0.1"};
   command.baselines = RunCommand::Baselines::kLeaveOut;
   command.out = folder.File("out");
   ASSERT_THAT(Execute(command), IsOk());
   const auto text = ReadFile(folder.File("out/summary.json"), limits::kTextFileBytesMax);
   ASSERT_THAT(text, IsOk());
   const auto summary = nlohmann::json::parse(*text);
-  EXPECT_EQ(summary.at("versions"), 10);
-  EXPECT_EQ(summary.at("updates"), 100);
+  EXPECT_EQ(summary.at("versions"), 20);
+  EXPECT_EQ(summary.at("updates"), 200);
   // By chance 90 of 100 are wrong.
   EXPECT_LT(summary.at("federated").at("errors_per_100"), 60) << summary.at("federated");
 }

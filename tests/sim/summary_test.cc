@@ -36,6 +36,7 @@ v1::MetricSums WithoutClasses(v1::MetricSums sums) {
   sums.clear_class_correct();
   sums.clear_auroc_concordant();
   sums.clear_auroc_comparable();
+  sums.clear_auprc_by_positives();
   return sums;
 }
 

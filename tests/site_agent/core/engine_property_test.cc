@@ -49,6 +49,9 @@ class Life {
       PlanInput input;
       input.task_duration_min_ms = Chance(2) ? 1500 : 0;
       input.trigger = Chance(3) ? PlanInput::Trigger::kBarrier : PlanInput::Trigger::kBuffer;
+      if (input.trigger == PlanInput::Trigger::kBarrier && Chance(2)) {
+        input.preset = v1::AggregationConfig::SCAFFOLD;
+      }
       if (Chance(4)) input.standardise = v1::DataConfig::NONE;
       plans_[RunId(name)] = PlanOf(input);
     }
@@ -347,10 +350,16 @@ class Life {
       }
       newest = version;
     }
+    const bool awaits_receipts =
+        run.keeps != SiteKeeps::kNothing &&
+        (!run.held.empty() || std::any_of(run.open.begin(), run.open.end(), [&run](TaskId id) {
+          return run.tasks.at(id).phase == TaskPhase::kAccepted;
+        }));
     for (const TaskId task_id : run.open) {
       const TaskState& task = run.tasks.at(task_id);
-      const bool waits = task.phase == TaskPhase::kGranted && !run.ended() &&
-                         (run.standardisation == nullptr || newest < task.base_min);
+      const bool waits =
+          task.phase == TaskPhase::kGranted && !run.ended() &&
+          (run.standardisation == nullptr || newest < task.base_min || awaits_receipts);
       if (!waits) {
         broken_ += id.value() + ": task " + std::to_string(task_id.value()) + " rests in phase " +
                    std::to_string(static_cast<int>(task.phase)) + "\n";
