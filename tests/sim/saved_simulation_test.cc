@@ -165,6 +165,8 @@ INSTANTIATE_TEST_SUITE_P(
     Rule, ResumeTest,
     testing::Values("aggregation { preset: FEDBUFF }", "aggregation { preset: FEDADAM }",
                     "aggregation { preset: CA2FL }",
+                    "aggregation { preset: SCAFFOLD trigger { barrier {} } }",
+                    "aggregation { preset: FEDCOMPASS trigger { groups {} } }",
                     "aggregation { preset: STALENESS_WEIGHTED_TABLE server { adam {} } }",
                     "aggregation { preset: MULTI_KRUM trigger { buffer { updates: 5 } } "
                     "combine { krum { hostile_max: 1 } } } "
