@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <string>
 
 #include "absl/status/status.h"
@@ -13,6 +14,7 @@
 #include "sim/commands/replay_command.h"
 #include "sim/commands/run_command.h"
 #include "sim/commands/split_command.h"
+#include "sim/commands/trainers.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -62,6 +64,17 @@ constexpr char kAssessExamples[] = R"(Example:
   consilium-sim assess run.export --key recipient.key --data north=north.csv --data east=east.csv \
     --scenario scenario.textproto --simulate FEDAVG,FEDASYNC,FEDBUFF,CA2FL --out out/report)";
 
+void AddTrainer(CLI::App* sub, TrainerKind& trainer) {
+  const std::map<std::string, TrainerKind> kinds = {
+      {std::string(NameOf(TrainerKind::kLibTorch)), TrainerKind::kLibTorch},
+      {std::string(NameOf(TrainerKind::kFused)), TrainerKind::kFused}};
+  sub->add_option("--trainer", trainer,
+                  "libtorch trains as real agents do; fused is several times as fast for small "
+                  "perceptrons and gives the same numbers only up to rounding")
+      ->transform(CLI::CheckedTransformer(kinds).description("libtorch or fused"))
+      ->default_str(std::string(NameOf(trainer)));
+}
+
 void AddRun(CLI::App& app, RunCommand& command) {
   CLI::App* sub = app.add_subcommand("run", "Simulate a run config under a scenario.");
   sub->footer(kRunExamples);
@@ -93,6 +106,12 @@ void AddRun(CLI::App& app, RunCommand& command) {
                   "Seconds between checkpoints: as much is lost when the process is ended")
       ->capture_default_str();
   sub->add_option("--journal-mib", command.journal_mib, kJournalHelp)->capture_default_str();
+  AddTrainer(sub, command.trainers.kind);
+  sub->add_option("--threads", command.trainers.threads,
+                  "Hospitals trained beside each other; 0: one a processor. The models are the "
+                  "same with any number")
+      ->check(CLI::Range(size_t{0}, kTrainingThreadsMax))
+      ->capture_default_str();
   sub->add_flag_callback(
       "--no-baselines", [&command] { command.baselines = RunCommand::Baselines::kLeaveOut; },
       "Do not train the hospitals' own and the pooled models");
@@ -120,6 +139,7 @@ void AddReplay(CLI::App& app, ReplayCommand& command) {
   sub->add_flag_callback(
       "--retrain", [&command] { command.updates = ReplayCommand::Updates::kRetrained; },
       "Train every update again from its recorded base; needs --data for each site");
+  AddTrainer(sub, command.trainer);
   sub->add_flag_callback(
       "--json", [&command] { command.output = ReplayCommand::Output::kJson; }, "Result as JSON");
 }

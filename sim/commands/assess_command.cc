@@ -15,11 +15,11 @@
 #include "protocol/wire/hash.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
+#include "sim/commands/trainers.h"
 #include "sim/engine/baselines.h"
 #include "sim/engine/scenario_checks.h"
 #include "sim/report/published.h"
 #include "sim/report/summary.h"
-#include "site_agent/train/cpu_trainer.h"
 
 namespace consilium {
 namespace {
@@ -69,23 +69,24 @@ absl::Status Execute(const AssessCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const Recording recording, OpenRecording(command.source));
   CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(recording));
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data, OpenData(command.source, plan));
-  CpuTrainer trainer;
+  const std::unique_ptr<TrainingPool> trainings = MakeTrainers({});
 
   CONSILIUM_ASSIGN_OR_RETURN(const ReplayResult replayed,
                              ReplayWithProgress(recording, {}, "replaying"));
   ReplayOptions retrain;
   retrain.data = &data;
-  retrain.trainer = &trainer;
+  retrain.trainer = &trainings->own();
   CONSILIUM_ASSIGN_OR_RETURN(const ReplayResult retrained,
                              ReplayWithProgress(recording, retrain, "retraining"));
 
-  CONSILIUM_ASSIGN_OR_RETURN(const Baselines baselines, TrainBaselines(plan, {}, data, trainer));
+  CONSILIUM_ASSIGN_OR_RETURN(const Baselines baselines,
+                             TrainBaselines(plan, {}, data, trainings->own()));
   RunSummary real = SummaryOf(replayed.run(recording.run), {.baselines = &baselines, .target = {}});
   absl::StrAppend(&real.title, " (real processes)");
   std::vector<RunSummary> runs = {real};
   CONSILIUM_ASSIGN_OR_RETURN(std::vector<RunSummary> others,
                              SimulatePresets(presets, plan, scenario, data,
-                                             {.baselines = &baselines, .target = {}}, trainer));
+                                             {.baselines = &baselines, .target = {}}, *trainings));
   for (RunSummary& other : others) {
     absl::StrAppend(&other.title, " (simulated)");
     runs.push_back(std::move(other));

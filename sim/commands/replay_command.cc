@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -14,7 +15,6 @@
 #include "protocol/wire/hash.h"
 #include "protocol/wire/journal_export.h"
 #include "sim/commands/progress.h"
-#include "site_agent/train/cpu_trainer.h"
 
 namespace consilium {
 namespace {
@@ -105,18 +105,21 @@ absl::Status Execute(const ReplayCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const Recording recording, OpenRecording(command.source));
   ReplayOptions options;
   FederationData data;
-  CpuTrainer trainer;
+  const std::unique_ptr<Trainer> trainer = MakeTrainer(command.trainer);
   if (command.updates == ReplayCommand::Updates::kRetrained) {
     CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(recording));
     CONSILIUM_ASSIGN_OR_RETURN(data, OpenData(command.source, plan));
     options.data = &data;
-    options.trainer = &trainer;
+    options.trainer = trainer.get();
   }
   CONSILIUM_ASSIGN_OR_RETURN(const ReplayResult result,
                              ReplayWithProgress(recording, options, "replaying"));
   const federation::RunState& run = result.run(recording.run);
   if (command.output == ReplayCommand::Output::kJson) {
     nlohmann::json told = ToJson(result, run);
+    if (command.updates == ReplayCommand::Updates::kRetrained) {
+      told["trainer"] = std::string(NameOf(command.trainer));
+    }
     told["signer_checked"] = !command.source.aggregator_key.empty();
     absl::PrintF("%s\n", told.dump(2));
   } else {
@@ -126,6 +129,12 @@ absl::Status Execute(const ReplayCommand& command) {
                  result.mismatches.size());
   }
   if (!result.mismatches.empty()) {
+    if (command.updates == ReplayCommand::Updates::kRetrained) {
+      return absl::DataLossError(absl::StrFormat(
+          "the replay, which trains with --trainer %s, does not give what was recorded; only the "
+          "trainer that made an update makes it again",
+          NameOf(command.trainer)));
+    }
     return absl::DataLossError("the replay does not give what was recorded");
   }
   return absl::OkStatus();

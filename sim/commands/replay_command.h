@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "sim/commands/trainers.h"
 #include "sim/engine/replay.h"
 
 namespace consilium {
@@ -27,6 +28,8 @@ struct RecordingSource {
 struct ReplayCommand {
   RecordingSource source;
   enum class Updates { kRecorded, kRetrained } updates = Updates::kRecorded;
+  // Of the updates that are retrained: the one that made them.
+  TrainerKind trainer = TrainerKind::kLibTorch;
   enum class Output { kText, kJson } output = Output::kText;
 };
 

@@ -23,7 +23,6 @@
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
 #include "sim/engine/scenario_checks.h"
-#include "site_agent/train/cpu_trainer.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
@@ -55,15 +54,17 @@ std::string FolderOfData(const RunCommand& command) {
 // Trained, or as an earlier process trained them.
 absl::StatusOr<Baselines> BaselinesFor(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                        const FederationData& data, const SaveAs& save,
-                                       Trainer& trainer) {
+                                       TrainingPool& trainings) {
   SimulationInput input;
   input.plan = plan;
   input.scenario = scenario;
   input.data = &data;
+  input.trainer_name = trainings.trainer_name();
   std::optional<Baselines> baselines;
   if (save.runs != nullptr) baselines = save.runs->FindBaselines(save.name, input);
   if (baselines.has_value()) return *std::move(baselines);
-  CONSILIUM_ASSIGN_OR_RETURN(baselines, TrainBaselines(plan, scenario.baselines(), data, trainer));
+  CONSILIUM_ASSIGN_OR_RETURN(baselines,
+                             TrainBaselines(plan, scenario.baselines(), data, trainings.own()));
   if (save.runs != nullptr) {
     CONSILIUM_RETURN_IF_ERROR(save.runs->KeepBaselines(save.name, input, *baselines));
   }
@@ -71,7 +72,8 @@ absl::StatusOr<Baselines> BaselinesFor(const v1::RunPlan& plan, const v1::Scenar
 }
 
 absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& experiment,
-                                   const SavedRuns* saved, std::optional<uint64_t> seed) {
+                                   const SavedRuns* saved, TrainingPool& trainings,
+                                   std::optional<uint64_t> seed) {
   v1::RunPlan plan = experiment.plan;
   v1::Scenario scenario = experiment.scenario;
   if (seed.has_value()) {
@@ -81,22 +83,21 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   }
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data,
                              LoadScenarioData(scenario, plan, FolderOfData(command)));
-  CpuTrainer trainer;
   const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
   const SaveAs save = {saved, absl::StrCat("run", suffix)};
   std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
-    CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainer));
+    CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainings));
   }
   const SummaryOptions options = {.baselines = trained.has_value() ? &*trained : nullptr,
                                   .target = experiment.target};
   SeedResult result;
   result.seed = seed;
   CONSILIUM_ASSIGN_OR_RETURN(result.summary,
-                             Simulate(plan, scenario, data, options, trainer, save));
+                             Simulate(plan, scenario, data, options, trainings, save));
   CONSILIUM_ASSIGN_OR_RETURN(
-      result.others,
-      SimulatePresets(experiment.presets, plan, scenario, data, options, trainer, {saved, suffix}));
+      result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
+                                     {saved, suffix}));
   return result;
 }
 
@@ -147,7 +148,8 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
   options.interval = absl::Seconds(command.checkpoint_s);
   options.journal_updates_bytes_max = command.journal_mib << 20;
   options.begin = command.begin;
-  SavedRuns::Experiment what = {experiment.plan, experiment.scenario, {}};
+  SavedRuns::Experiment what = {
+      experiment.plan, experiment.scenario, NameOf(command.trainers.kind), {}};
   for (const std::optional<uint64_t>& seed : seeds) {
     if (seed.has_value()) what.seeds.push_back(*seed);
   }
@@ -228,10 +230,12 @@ absl::Status Execute(const RunCommand& command) {
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
                              OpenSavedRuns(command, experiment, seeds));
+  const std::unique_ptr<TrainingPool> trainings = MakeTrainers(command.trainers);
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
   for (const std::optional<uint64_t>& seed : seeds) {
-    CONSILIUM_ASSIGN_OR_RETURN(SeedResult result, RunSeed(command, experiment, saved.get(), seed));
+    CONSILIUM_ASSIGN_OR_RETURN(SeedResult result,
+                               RunSeed(command, experiment, saved.get(), *trainings, seed));
     std::vector<RunSummary> of_seed = {result.summary};
     of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
     for (RunSummary& run : of_seed) {
@@ -244,7 +248,8 @@ absl::Status Execute(const RunCommand& command) {
     runs.insert(runs.end(), of_seed.begin(), of_seed.end());
     results.push_back(std::move(result));
   }
-  const nlohmann::json json = ToJson(results);
+  nlohmann::json json = ToJson(results);
+  json["trainer"] = std::string(NameOf(command.trainers.kind));
   if (command.output == RunCommand::Output::kJson) absl::PrintF("%s\n", json.dump(2));
   return WriteOutputs(command.out, json, runs, {{"clock", "virtual (simulated)"}});
 }

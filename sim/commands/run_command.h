@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "consilium/v1/run_config.pb.h"
 #include "sim/commands/saved_runs.h"
+#include "sim/commands/trainers.h"
 
 namespace consilium {
 
@@ -34,6 +35,7 @@ struct RunCommand {
   double checkpoint_s = 60;     // Wall seconds between checkpoints; >= 0.
   uint64_t journal_mib = 1024;  // Updates in a journal.
   enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
+  TrainersOptions trainers;
   enum class Output { kText, kJson } output = Output::kText;
 };
 

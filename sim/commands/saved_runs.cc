@@ -42,6 +42,7 @@ Json Describe(const SavedRuns::Experiment& experiment) {
   input.plan = experiment.plan;
   input.scenario = experiment.scenario;
   input.data = &no_data;
+  input.trainer_name = std::string(experiment.trainer);
   Json json = IdentityOf(input);
   json["seeds"] = experiment.seeds;
   // Without --seeds that of the files counts; with it, those of the files do not.

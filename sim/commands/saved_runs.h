@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/scenario.pb.h"
@@ -45,6 +46,7 @@ class SavedRuns {
   struct Experiment {
     const v1::RunPlan& plan;
     const v1::Scenario& scenario;
+    absl::string_view trainer;  // SimulationInput::trainer_name.
     // Those asked for; empty: as the files say. What lies in the folder may be of some of them.
     std::vector<uint64_t> seeds;
   };

@@ -70,14 +70,16 @@ std::vector<std::string> PresetNames() {
 
 absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                     const FederationData& data, const SummaryOptions& options,
-                                    Trainer& trainer, const SaveAs& save) {
+                                    TrainingPool& trainings, const SaveAs& save) {
   const auto preset = plan.config().aggregation().preset();
   Progress progress(absl::StrFormat("simulating %s", v1::AggregationConfig::Preset_Name(preset)));
   SimulationInput input;
   input.plan = plan;
   input.scenario = scenario;
   input.data = &data;
-  input.trainer = &trainer;
+  input.trainer = &trainings.own();
+  input.trainings = &trainings;
+  input.trainer_name = trainings.trainer_name();
   input.on_version = [&](const federation::RunState& run, absl::Time now) {
     progress.Show(static_cast<double>(run.current().value()), plan.config().stop().versions_max(),
                   absl::StrFormat("version %d, virtual time %s", run.current().value(),
@@ -98,13 +100,14 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   RunSummary summary = SummaryOf(simulation->run(), options);
   summary.activity = ActivityOf(*simulation, data);
   CONSILIUM_ASSIGN_OR_RETURN(summary.backdoor,
-                             BackdoorOfResult(*simulation, scenario, data, trainer));
+                             BackdoorOfResult(*simulation, scenario, data, trainings.own()));
   summary.wall_seconds =
       absl::ToDoubleSeconds(saved != nullptr ? saved->wall_time() : absl::Now() - began);
   if (!simulation->run().result.has_value()) return summary;
   CONSILIUM_ASSIGN_OR_RETURN(const Weights result, simulation->ModelOf(*simulation->run().result));
   OpenScores open;
-  CONSILIUM_ASSIGN_OR_RETURN(open["federated"], ScoreInTheOpen(plan, data, *result, trainer));
+  CONSILIUM_ASSIGN_OR_RETURN(open["federated"],
+                             ScoreInTheOpen(plan, data, *result, trainings.own()));
   if (options.baselines != nullptr) {
     open["alone"].centres = options.baselines->alone;
     open["pooled"] = {options.baselines->pooled, options.baselines->pooled_over_all};
@@ -163,7 +166,7 @@ absl::StatusOr<v1::StopConfig::Target> ParseTarget(const std::string& text) {
 absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
     const v1::Scenario& scenario, const FederationData& data, const SummaryOptions& options,
-    Trainer& trainer, const SaveAs& save) {
+    TrainingPool& trainings, const SaveAs& save) {
   std::vector<RunSummary> runs;
   for (const v1::AggregationConfig::Preset preset : presets) {
     CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
@@ -171,7 +174,7 @@ absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
         save.runs,
         absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name)};
     CONSILIUM_ASSIGN_OR_RETURN(RunSummary summary,
-                               Simulate(other, scenario, data, options, trainer, save_other));
+                               Simulate(other, scenario, data, options, trainings, save_other));
     runs.push_back(std::move(summary));
   }
   return runs;

@@ -14,6 +14,7 @@
 #include "sim/commands/saved_runs.h"
 #include "sim/engine/baselines.h"
 #include "sim/engine/site_data.h"
+#include "sim/engine/training_pool.h"
 #include "sim/report/summary.h"
 #include "site_agent/core/trainer.h"
 
@@ -21,7 +22,7 @@ namespace consilium {
 
 absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                     const FederationData& data, const SummaryOptions& options,
-                                    Trainer& trainer, const SaveAs& save = {});
+                                    TrainingPool& trainings, const SaveAs& save = {});
 
 // The plan under another rule with that rule's own defaults, and about as many merged updates.
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
@@ -37,7 +38,7 @@ absl::StatusOr<std::vector<v1::AggregationConfig::Preset>> ParsePresets(
 absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
     const v1::Scenario& scenario, const FederationData& data, const SummaryOptions& options,
-    Trainer& trainer, const SaveAs& save = {});
+    TrainingPool& trainings, const SaveAs& save = {});
 
 // "LOG_LOSS=0.1". INVALID_ARGUMENT names what is wrong.
 absl::StatusOr<v1::StopConfig::Target> ParseTarget(const std::string& text);

@@ -62,11 +62,10 @@ absl::StatusOr<TrainedUpdate> Outcomes::RecallTraining() {
   return trained;
 }
 
-absl::StatusOr<TrainedUpdate> Outcomes::Train(SiteWork& work, const site::RunState& run,
-                                              const site::Train& action,
-                                              const SiteWork::TrainOn& on) {
+absl::StatusOr<TrainedUpdate> Outcomes::Train(
+    absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute) {
   if (IsRecalling()) return RecallTraining();
-  absl::StatusOr<SiteWork::Update> update = work.Train(run, action, on);
+  absl::StatusOr<SiteWork::Update> update = compute();
   if (absl::IsFailedPrecondition(update.status()) && log_ != nullptr) {
     CONSILIUM_RETURN_IF_ERROR(log_->Keep(kTrainingFailed, update.status().message()));
   }

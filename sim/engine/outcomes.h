@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregator/core/actions.h"
@@ -45,11 +46,12 @@ class Outcomes {
   // With a null log everything is computed, and nothing is kept.
   explicit Outcomes(RunLog* log = nullptr) : log_(log) {}
 
-  // As SiteWork::Train, as SiteWork::Evaluate, as RunProgram. Where the log knows the outcome, the
+  // What `compute` gives (FAILED_PRECONDITION where the training failed), as SiteWork::Evaluate, as
+  // RunProgram. Where the log knows the outcome, the
   // vectors are placeholders of the right length, which Simulation::Restore replaces. DATA_LOSS
   // where the log tells of something else: it is another simulation's.
-  absl::StatusOr<TrainedUpdate> Train(SiteWork& work, const site::RunState& run,
-                                      const site::Train& action, const SiteWork::TrainOn& on);
+  absl::StatusOr<TrainedUpdate> Train(
+      absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute);
   absl::StatusOr<v1::MetricSums> Evaluate(SiteWork& work, const site::RunState& run,
                                           const site::Evaluate& action,
                                           std::span<const float> payload);
@@ -59,8 +61,9 @@ class Outcomes {
   absl::Status AddInput(Sequence sequence, absl::Time now, const federation::Event& event);
   absl::Status AddAccepted(const Digest& update, std::span<const float> delta);
 
- private:
   bool IsRecalling() const { return log_ != nullptr && log_->is_recalling(); }
+
+ private:
   bool IsKeeping() const { return log_ != nullptr && !log_->is_recalling(); }
   absl::StatusOr<TrainedUpdate> RecallTraining();
   absl::Status Recall(char kind, google::protobuf::Message& message);

@@ -66,6 +66,7 @@ std::map<std::string, std::string> IdentityOf(const SimulationInput& input) {
           {"scenario", ToHex(Sha256Of(absl::string_view(DeterministicBytes(scenario))))},
           {"seed", seeds},
           {"data", HashOf(*input.data)},
+          {"trainer", input.trainer_name},
           {"program version", SimulatorVersion()}};
 }
 

@@ -30,6 +30,12 @@ Simulation::Simulation(SimulationInput input)
       aggregator_(world_, input_.recording),
       run_id_(absl::StrCat(input_.plan.config().name(), "-sim")) {
   world_.outcomes = Outcomes(input_.log);
+  world_.trainings = input_.trainings;
+}
+
+// What the pool still computes borrows the sites.
+Simulation::~Simulation() {
+  if (input_.trainings != nullptr) input_.trainings->Clear();
 }
 
 absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Create(SimulationInput input) {

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,6 +33,12 @@ struct SimulationInput {
   v1::Scenario scenario;  // Its dataset is in `data` already.
   const FederationData* data = nullptr;
   Trainer* trainer = nullptr;
+  // Trains sites beside each other, where there is one; `trainer` is then its own(). Outlives the
+  // simulation.
+  TrainingPool* trainings = nullptr;
+  // How updates are trained, as --trainer names it: a checkpoint of another trainer is not gone on
+  // with.
+  std::string trainer_name = "libtorch";
   // May be null; outlives the simulation.
   Recording* recording = nullptr;
   // Called when a version has committed.
@@ -47,6 +54,9 @@ class Simulation {
  public:
   // INVALID_ARGUMENT: the scenario says what it can not (scenario_checks.h).
   static absl::StatusOr<std::unique_ptr<Simulation>> Create(SimulationInput input);
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
 
   // Until the run has ended and nothing is on its way. INTERNAL where the federation stands still
   // before its run has ended: nothing can happen any more, which is a defect of an engine or a

@@ -24,6 +24,7 @@ uint64_t BytesOf(const Examples& examples) {
 }  // namespace
 
 std::shared_ptr<const SplitExamples> ExamplesCache::Find(const SiteId& site) {
+  absl::MutexLock lock(&mu_);
   const auto found = places_.find(site);
   if (found == places_.end()) return nullptr;
   entries_.splice(entries_.begin(), entries_, found->second);
@@ -33,6 +34,8 @@ std::shared_ptr<const SplitExamples> ExamplesCache::Find(const SiteId& site) {
 void ExamplesCache::Keep(const SiteId& site, std::shared_ptr<const SplitExamples> examples) {
   const uint64_t bytes =
       BytesOf(examples->train) + BytesOf(examples->validation) + BytesOf(examples->test);
+  absl::MutexLock lock(&mu_);
+  if (places_.contains(site)) return;
   entries_.push_front({site, std::move(examples), bytes});
   places_[site] = entries_.begin();
   bytes_ += bytes;
@@ -70,14 +73,12 @@ absl::StatusOr<v1::StatisticsReport> SiteWork::Statistics(const RunId& run,
 }
 
 absl::StatusOr<std::shared_ptr<const SplitExamples>> SiteWork::ExamplesOf(
-    const site::RunState& run) {
+    const v1::RunPlan& plan, const v1::Standardisation& standardisation) const {
   if (auto found = cache_.Find(options_.id); found != nullptr) return found;
-  CONSILIUM_ASSIGN_OR_RETURN(SplitExamples encoded,
-                             EncodeSite(*run.plan, *run.standardisation, data_));
+  CONSILIUM_ASSIGN_OR_RETURN(SplitExamples encoded, EncodeSite(plan, standardisation, data_));
   if (options_.attacker.has_value() && options_.attacker->poisons()) {
-    const SiteData poisoned = options_.attacker->Poisoned(data_, run.plan->contract());
-    CONSILIUM_ASSIGN_OR_RETURN(SplitExamples changed,
-                               EncodeSite(*run.plan, *run.standardisation, poisoned));
+    const SiteData poisoned = options_.attacker->Poisoned(data_, plan.contract());
+    CONSILIUM_ASSIGN_OR_RETURN(SplitExamples changed, EncodeSite(plan, standardisation, poisoned));
     encoded.train = std::move(changed.train);
   }
   auto examples = std::make_shared<const SplitExamples>(std::move(encoded));
@@ -85,21 +86,30 @@ absl::StatusOr<std::shared_ptr<const SplitExamples>> SiteWork::ExamplesOf(
   return examples;
 }
 
-absl::StatusOr<SiteWork::Update> SiteWork::Train(const site::RunState& run,
-                                                 const site::Train& action, const TrainOn& on) {
-  CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(run));
-  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
-  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel base, PartsOf(on.payload, graph.layout.elements()));
+absl::StatusOr<SiteWork::Trained> SiteWork::ComputeTraining(const TrainingTask& task,
+                                                            Trainer& trainer) const {
+  CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(*task.plan, *task.standardisation));
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*task.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel base,
+                             PartsOf(*task.payload, graph.layout.elements()));
   TrainInput input;
-  input.plan = run.plan.get();
+  input.plan = task.plan.get();
   input.site = options_.id;
-  input.task = action.task;
+  input.task = task.id;
   input.base = base.weights;
-  input.local_steps = action.local_steps;
+  input.local_steps = task.local_steps;
   input.examples = &examples->train;
   input.control = base.control;
-  input.kept = on.kept;
-  CONSILIUM_ASSIGN_OR_RETURN(TrainOutput output, trainer_.Train(input));
+  if (task.kept != nullptr) input.kept = *task.kept;
+  Trained trained;
+  trained.examples = input.examples->count();
+  CONSILIUM_ASSIGN_OR_RETURN(trained.output, trainer.Train(input));
+  return trained;
+}
+
+SiteWork::Update SiteWork::UpdateOf(const site::RunState& run, const site::Train& action,
+                                    Trained trained) {
+  TrainOutput& output = trained.output;
   if (options_.attacker.has_value()) options_.attacker->Distort(action.task, output.delta);
   Update update;
   update.header = std::make_shared<v1::UpdateHeader>();
@@ -115,7 +125,7 @@ absl::StatusOr<SiteWork::Update> SiteWork::Train(const site::RunState& run,
   header.set_payload_bytes(output.delta.size() * sizeof(float));
   header.set_payload_root(ToBytes(MerkleRootOf(AsBytes(output.delta))));
   header.set_steps(output.steps);
-  header.set_examples(input.examples->count());
+  header.set_examples(trained.examples);
   header.set_training_loss(output.mean_loss);
   update.delta = std::move(output.delta);
   update.kept = std::move(output.kept);
@@ -125,7 +135,7 @@ absl::StatusOr<SiteWork::Update> SiteWork::Train(const site::RunState& run,
 absl::StatusOr<v1::MetricSums> SiteWork::Evaluate(const site::RunState& run,
                                                   const site::Evaluate& action,
                                                   std::span<const float> payload) {
-  CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(run));
+  CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(*run.plan, *run.standardisation));
   const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
   // Most of many small sites have nobody in the part.
   if (part.count() == 0) return v1::MetricSums();

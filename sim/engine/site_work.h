@@ -5,7 +5,7 @@
 // Encoded rows are kept while there is room for them, and encoded again where there is not: most
 // of many sites are idle.
 //
-// Ownership: borrows data, trainer and cache. Threads: one.
+// Ownership: borrows data, trainer and cache. Threads: one, but for ComputeTraining.
 
 #ifndef CONSILIUM_SIM_ENGINE_SITE_WORK_H_
 #define CONSILIUM_SIM_ENGINE_SITE_WORK_H_
@@ -18,8 +18,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "consilium/v1/coordination.pb.h"
 #include "consilium/v1/transfer.pb.h"
 #include "protocol/core/ids.h"
@@ -33,14 +35,15 @@
 
 namespace consilium {
 
-// Encoded rows of the sites that were last at work.
+// Encoded rows of the sites that were last at work. Threads: any.
 class ExamplesCache {
  public:
   explicit ExamplesCache(uint64_t bytes_max) : bytes_max_(bytes_max) {}
 
   // Nullptr where it has gone. What is given stays valid as long as it is held.
-  std::shared_ptr<const SplitExamples> Find(const SiteId& site);
-  void Keep(const SiteId& site, std::shared_ptr<const SplitExamples> examples);
+  std::shared_ptr<const SplitExamples> Find(const SiteId& site) ABSL_LOCKS_EXCLUDED(mu_);
+  void Keep(const SiteId& site, std::shared_ptr<const SplitExamples> examples)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Entry {
@@ -49,10 +52,11 @@ class ExamplesCache {
     uint64_t bytes = 0;
   };
 
-  uint64_t bytes_max_;
-  uint64_t bytes_ = 0;
-  std::list<Entry> entries_;  // The last used first.
-  absl::flat_hash_map<SiteId, std::list<Entry>::iterator> places_;
+  const uint64_t bytes_max_;
+  absl::Mutex mu_;
+  uint64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::list<Entry> entries_ ABSL_GUARDED_BY(mu_);  // The last used first.
+  absl::flat_hash_map<SiteId, std::list<Entry>::iterator> places_ ABSL_GUARDED_BY(mu_);
 };
 
 inline constexpr uint64_t kExamplesCacheBytesMax = uint64_t{1} << 30;
@@ -71,19 +75,32 @@ class SiteWork {
   site::PlanChecked Check(const RunId& run) const;
   absl::StatusOr<v1::StatisticsReport> Statistics(const RunId& run, const v1::RunPlan& plan) const;
 
+  // All that a task's update follows from, besides the site's rows.
+  struct TrainingTask {
+    std::shared_ptr<const v1::RunPlan> plan;
+    std::shared_ptr<const v1::Standardisation> standardisation;
+    TaskId id;
+    uint32_t local_steps = 0;
+    std::shared_ptr<const std::vector<float>> payload;  // What was fetched of the base.
+    // Of the update that the action names; null where it names none.
+    std::shared_ptr<const std::vector<float>> kept;
+  };
+  struct Trained {
+    TrainOutput output;
+    uint64_t examples = 0;
+  };
+  // As Trainer::Train. Threads: any.
+  absl::StatusOr<Trained> ComputeTraining(const TrainingTask& task, Trainer& trainer) const;
+
   struct Update {
     std::vector<float> delta;
     std::vector<float> kept;                   // As TrainOutput says.
     std::shared_ptr<v1::UpdateHeader> header;  // Without incarnation.
   };
-  // `payload`: what was fetched of the base; `kept`: of the update that the action names.
-  // FAILED_PRECONDITION: training failed as a Trainer says. Other errors are the simulation's.
-  struct TrainOn {
-    std::span<const float> payload;
-    std::span<const float> kept;
-  };
-  absl::StatusOr<Update> Train(const site::RunState& run, const site::Train& action,
-                               const TrainOn& on);
+  Trainer& trainer() const { return trainer_; }  // Of the simulation's own thread.
+  // What the site sends of it. An attacker's next one may hang on this one.
+  Update UpdateOf(const site::RunState& run, const site::Train& action, Trained trained);
+
   absl::StatusOr<v1::MetricSums> Evaluate(const site::RunState& run, const site::Evaluate& action,
                                           std::span<const float> payload);
   // Nullptr where the site is honest.
@@ -93,7 +110,8 @@ class SiteWork {
   Attacker* attacker() { return options_.attacker.has_value() ? &*options_.attacker : nullptr; }
 
  private:
-  absl::StatusOr<std::shared_ptr<const SplitExamples>> ExamplesOf(const site::RunState& run);
+  absl::StatusOr<std::shared_ptr<const SplitExamples>> ExamplesOf(
+      const v1::RunPlan& plan, const v1::Standardisation& standardisation) const;
 
   Options options_;
   const SiteData& data_;

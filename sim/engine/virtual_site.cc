@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
 #include "sim/engine/overloaded.h"
@@ -295,28 +296,58 @@ void VirtualSite::Train(const site::Train& action) {
   if (done == absl::InfiniteFuture()) return;
   if (fate.ends.has_value()) {
     Turn(now + (done - now) * fate.after, *fate.ends, incarnation_.value());
+  } else {
+    training_->due = done;
+    BeginTraining();
   }
   Turn(done, SiteTurn::Kind::kTrained, training_->number);
 }
 
+SiteWork::TrainingTask VirtualSite::TaskOf(const Training& training) const {
+  const site::Train& action = training.action;
+  const site::RunState& run = engine_.runs().at(action.run);
+  SiteWork::TrainingTask task;
+  task.plan = run.plan;
+  task.standardisation = run.standardisation;
+  task.id = action.task;
+  task.local_steps = action.local_steps;
+  task.payload = training.base;
+  if (action.kept.has_value()) task.kept = kept_.at(*action.kept);
+  return task;
+}
+
+void VirtualSite::BeginTraining() {
+  if (world_.trainings == nullptr || world_.outcomes.IsRecalling()) return;
+  if (training_->due == absl::InfiniteFuture()) return;
+  training_->begun =
+      world_.trainings->Begin(training_->due, [this, task = TaskOf(*training_)](Trainer& trainer) {
+        return work_.ComputeTraining(task, trainer);
+      });
+}
+
+absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) {
+  absl::StatusOr<SiteWork::Trained> trained =
+      training.begun != nullptr ? world_.trainings->Take(training.begun)
+                                : work_.ComputeTraining(TaskOf(training), work_.trainer());
+  CONSILIUM_RETURN_IF_ERROR(trained.status());
+  return work_.UpdateOf(engine_.runs().at(training.action.run), training.action,
+                        *std::move(trained));
+}
+
 void VirtualSite::StopTraining() {
   if (!training_.has_value()) return;
+  if (training_->begun != nullptr) world_.trainings->Drop(training_->begun);
   world_.activity.Add({options_.index, Activity::Kind::kTrain, training_->began, world_.now()});
   training_.reset();
 }
 
-// Computed only now: what a crash or the end of a round takes need not be.
 void VirtualSite::FinishTraining() {
   const Training training = *std::exchange(training_, std::nullopt);
   // The least duration stands for a slow machine: the update is held back until then.
   world_.activity.Add({options_.index, Activity::Kind::kTrain, training.began,
                        std::max(world_.now(), training.began + options_.task_duration_min)});
   const site::Train& action = training.action;
-  SiteWork::TrainOn on;
-  on.payload = *training.base;
-  if (action.kept.has_value()) on.kept = *kept_.at(*action.kept);
-  absl::StatusOr<TrainedUpdate> trained =
-      world_.outcomes.Train(work_, engine_.runs().at(action.run), action, on);
+  absl::StatusOr<TrainedUpdate> trained = world_.outcomes.Train([&] { return Compute(training); });
   if (absl::IsFailedPrecondition(trained.status())) {
     Handle(site::TrainFailed{action.run, action.task, std::string(trained.status().message())});
     return;
@@ -432,7 +463,10 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
   if (first != from.first_updates.end() && work_.attacker() != nullptr) {
     work_.attacker()->set_first_update(first->second);
   }
-  if (complete) return absl::OkStatus();
+  if (complete) {
+    if (training_.has_value()) BeginTraining();
+    return absl::OkStatus();
+  }
   return absl::DataLossError(
       absl::StrCat("the checkpoint lacks a model that ", options_.id.value(), " holds"));
 }

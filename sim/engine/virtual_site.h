@@ -20,6 +20,7 @@
 #include "sim/engine/network.h"
 #include "sim/engine/simulation_vectors.h"
 #include "sim/engine/site_work.h"
+#include "sim/engine/training_pool.h"
 #include "sim/engine/virtual_aggregator.h"
 #include "sim/engine/world.h"
 #include "site_agent/core/engine.h"
@@ -66,6 +67,8 @@ class VirtualSite {
     Weights base;
     uint64_t number = 0;
     absl::Time began;
+    absl::Time due = absl::InfiniteFuture();  // Where it does not come to its end.
+    std::shared_ptr<TrainingPool::Begun> begun = nullptr;
   };
   struct Journalled {
     absl::Time at;
@@ -77,6 +80,10 @@ class VirtualSite {
   void ComputeStatistics(const site::ComputeStatistics& action);
   void Fetch(const site::Fetch& action);
   void Train(const site::Train& action);
+  // Lets the pool, where there is one, compute what is in training.
+  void BeginTraining();
+  SiteWork::TrainingTask TaskOf(const Training& training) const;
+  absl::StatusOr<SiteWork::Update> Compute(const Training& training);
   void FinishTraining();
   void StopTraining();
   void Evaluate(const site::Evaluate& action);

@@ -21,6 +21,7 @@
 #include "sim/engine/event_queue.h"
 #include "sim/engine/network.h"
 #include "sim/engine/outcomes.h"
+#include "sim/engine/training_pool.h"
 #include "site_agent/core/events.h"
 
 namespace consilium {
@@ -70,6 +71,7 @@ struct World {
   ActivityLog activity;
   absl::flat_hash_map<Digest, OutboxUpdate> updates;
   Outcomes outcomes;
+  TrainingPool* trainings = nullptr;  // Null: each is computed when it is done.
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.
   bool is_ending = false;
   // The first thing that went wrong in a way that no engine handles; ends the simulation.

@@ -68,6 +68,8 @@ class SavedWorld {
   absl::Status RunUntil(uint64_t dies_at) {
     CONSILIUM_ASSIGN_OR_RETURN(const auto saved, Open());
     SimulationInput input = Input();
+    input.trainings = trainings.get();
+    if (trainings != nullptr) input.trainer = &trainings->own();
     saved->Attach(input);
     input.between = [&, between = input.between](Simulation& simulation) {
       CONSILIUM_RETURN_IF_ERROR(between(simulation));
@@ -94,12 +96,19 @@ class SavedWorld {
     return log.Read(reader);
   }
 
+  void UseThreads(size_t threads) {
+    trainings = std::make_unique<TrainingPool>(
+        TrainingPool::Options{.threads = threads, .trainer_name = "libtorch"},
+        [] { return std::make_unique<CpuTrainer>(); });
+  }
+
   std::unique_ptr<Simulation> Undisturbed() { return world_.Run(); }
 
   TempFolder folder;
   CountingTrainer trainer;
   absl::Duration interval = absl::ZeroDuration();
   uint64_t updates_bytes_max = 1 << 20;
+  std::unique_ptr<TrainingPool> trainings;  // Null: the one trainer.
   std::unique_ptr<Simulation> simulation;
   Recording journal;
 
@@ -138,6 +147,8 @@ TEST_P(ResumeTest, TheModelsAreThoseOfTheUndisturbedRunWhereverItsProcessEnds) {
   RandomStream random(SeedPath{3, "deaths", GetParam()});
   for (int repeat = 0; repeat < 2; ++repeat) {
     SavedWorld world(options);
+    // Nor does it matter how many train beside each other.
+    if (repeat == 1) world.UseThreads(3);
     // Some lie between checkpoints, so that a part is lost; some outcomes come twice a step.
     world.interval = repeat % 2 == 0 ? absl::ZeroDuration() : absl::Milliseconds(3);
     uint64_t dies_at = 0;
@@ -174,6 +185,20 @@ INSTANTIATE_TEST_SUITE_P(
                     "aggregation { preset: FEDASYNC trigger { buffer { updates: 1 } } } "
                     "retention: UNTIL_DURABLE"),
     [](const auto& info) { return absl::StrCat("Rule", info.index); });
+
+TEST_P(ResumeTest, TheModelsAreTheSameWithAnyNumberOfThreads) {
+  const SmallWorldOptions options = {
+      .sites = 8, .rows_per_site = 60, .config = GetParam(), .scenario = kBadWeek};
+  const auto expected = SavedWorld(options).Undisturbed();
+  ASSERT_NE(expected, nullptr);
+  for (const size_t threads : {1, 2, 4}) {
+    SavedWorld world(options);
+    world.UseThreads(threads);
+    ASSERT_THAT(world.RunToTheEnd(), IsOk());
+    EXPECT_EQ(ModelIds(*world.simulation), ModelIds(*expected)) << threads;
+    EXPECT_EQ(world.simulation->StateDigest(), expected->StateDigest()) << threads;
+  }
+}
 
 TEST(SavedSimulation, DoesNotComputeAgainWhatItsCheckpointHas) {
   const SmallWorldOptions options = {.scenario = kBadWeek};
@@ -240,6 +265,9 @@ TEST(SavedSimulation, RefusesWhatIsAnotherSimulations) {
   input = world.Input();
   input.plan.mutable_config()->set_seed(77);
   EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "seed"));
+  input = world.Input();
+  input.trainer_name = "fused";
+  EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "trainer"));
   input = world.Input();
   input.scenario.mutable_sites()->set_task_ms(7);
   EXPECT_THAT(refused(input), IsError(StatusCode::kFailedPrecondition, "scenario"));

@@ -1,0 +1,37 @@
+// The trainers of `consilium-sim`, by the names of --trainer (docs/adr/0007-fused-training.md), as
+// many as it has threads.
+//
+// Threads: one.
+
+#ifndef CONSILIUM_SIM_COMMANDS_TRAINERS_H_
+#define CONSILIUM_SIM_COMMANDS_TRAINERS_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/strings/string_view.h"
+#include "sim/engine/training_pool.h"
+#include "site_agent/core/trainer.h"
+
+namespace consilium {
+
+enum class TrainerKind {
+  kLibTorch,  // As real agents train: the default.
+  kFused,     // Small perceptrons without LibTorch; all else as kLibTorch.
+};
+
+struct TrainersOptions {
+  TrainerKind kind = TrainerKind::kLibTorch;
+  size_t threads = 0;  // 0: one a processor. Shows in the wall time only.
+};
+
+inline constexpr size_t kTrainingThreadsMax = 1024;
+
+std::unique_ptr<Trainer> MakeTrainer(TrainerKind kind);
+// "libtorch", "fused": what --trainer takes, and summary.json tells.
+absl::string_view NameOf(TrainerKind kind);
+std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_COMMANDS_TRAINERS_H_

@@ -1,0 +1,87 @@
+// Trains several virtual sites at once. A site's update is a function of its task alone (Trainer),
+// so it may be computed anywhere between the moment when its task begins and the moment of virtual
+// time when it is done, by any thread: how many there are shows in the wall time and in nothing
+// else.
+//
+// The simulation's own thread takes what it needs when it needs it. Until then the workers go
+// through what has begun, what is due first before what is due later; while the simulation waits
+// for one of them it trains, too.
+//
+// Ownership: owns its threads and their trainers. What a task borrows outlives Clear. Threads:
+// Begin, Take, Drop and Clear by one thread.
+
+#ifndef CONSILIUM_SIM_ENGINE_TRAINING_POOL_H_
+#define CONSILIUM_SIM_ENGINE_TRAINING_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "sim/engine/site_work.h"
+#include "site_agent/core/trainer.h"
+
+namespace consilium {
+
+class TrainingPool {
+ public:
+  using TrainerFactory = std::function<std::unique_ptr<Trainer>()>;
+  // Called once, on any thread, with a trainer that nobody else uses meanwhile.
+  using Task = std::function<absl::StatusOr<SiteWork::Trained>(Trainer& trainer)>;
+
+  struct Options {
+    size_t threads = 1;        // Counting the caller's, whose trainer is own(); 1 or more.
+    std::string trainer_name;  // Of what the factory makes.
+  };
+  TrainingPool(Options options, const TrainerFactory& factory);
+  ~TrainingPool();
+  TrainingPool(const TrainingPool&) = delete;
+  TrainingPool& operator=(const TrainingPool&) = delete;
+
+  // Not while Take runs.
+  Trainer& own() { return *own_; }
+  const std::string& trainer_name() const { return options_.trainer_name; }
+
+  // A task that has begun. Given to Take or Drop, once.
+  class Begun;
+  std::shared_ptr<Begun> Begin(absl::Time due, Task task);
+  absl::StatusOr<SiteWork::Trained> Take(const std::shared_ptr<Begun>& begun);
+  // Its output is not needed any more; what a worker computes already it ends.
+  void Drop(const std::shared_ptr<Begun>& begun);
+  // Drops all, and waits for the workers: nothing borrowed is used after it.
+  void Clear();
+
+ private:
+  using Place = std::pair<absl::Time, uint64_t>;  // When it is due, and which began first.
+
+  void Work(Trainer& trainer);
+  std::shared_ptr<Begun> First() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return ends_ || !waiting_.empty(); }
+  bool IsIdle() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return working_ == 0; }
+  // Computes it, without the lock.
+  void Compute(Begun& begun, Trainer& trainer) ABSL_LOCKS_EXCLUDED(mu_);
+
+  const Options options_;
+  const std::unique_ptr<Trainer> own_;
+  std::vector<std::unique_ptr<Trainer>> trainers_;
+  absl::Mutex mu_;
+  std::map<Place, std::shared_ptr<Begun>> waiting_ ABSL_GUARDED_BY(mu_);
+  uint64_t begun_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t working_ ABSL_GUARDED_BY(mu_) = 0;  // Workers at a task.
+  bool ends_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_ENGINE_TRAINING_POOL_H_

@@ -1,0 +1,136 @@
+// Local training of one small site after another, as a simulation of many sites has it: the fused
+// trainer beside the LibTorch trainer, on the same tasks. Prints site steps a second of both and
+// the ratio.
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "models/spec/run_plan.h"
+#include "models/torch/torch_model.h"
+#include "protocol/wire/derived_seed.h"
+#include "protocol/wire/text_format.h"
+#include "site_agent/train/cpu_trainer.h"
+#include "site_agent/train/fused_trainer.h"
+#include "tests/bench/by_turns.h"
+
+namespace consilium::bench {
+namespace {
+
+constexpr uint32_t kLocalSteps = 20;
+constexpr int kExamplesPerSite = 64;
+
+struct Options {
+  int sites = 500;
+  int repetitions = kRepetitions;
+  std::string json;
+};
+
+struct Shape {
+  int features = 0;
+  int first = 0;
+  int second = 0;
+  int batch = 0;
+};
+
+v1::RunPlan PlanOf(const Shape& shape) {
+  v1::RunPlan plan;
+  Must(ParseTextFormat(
+           absl::StrCat("spec { name: 'mlp' input_shape: '", shape.features,
+                        "' layers { name: 'a' linear { units: '", shape.first,
+                        "' } } layers { name: 'r' activation { function: RELU } } layers { name: "
+                        "'b' linear { units: '",
+                        shape.second,
+                        "' } } layers { name: 's' activation { function: RELU } } layers { name: "
+                        "'c' linear { units: '1' } } loss { kind: BCE_WITH_LOGITS } } config { "
+                        "seed: 1 training { batch_examples: ",
+                        shape.batch, " optimizer { sgd { learning_rate: 0.05 } } } }"),
+           "plan", plan),
+       "reading the plan");
+  return plan;
+}
+
+Examples ExamplesOf(const Shape& shape, uint64_t site) {
+  RandomStream random(SeedPath{site, "examples", "", 0});
+  Examples examples;
+  examples.features = static_cast<size_t>(shape.features);
+  for (int i = 0; i < kExamplesPerSite * shape.features; ++i) {
+    examples.values.push_back(static_cast<float>(random.NextNormal()));
+  }
+  for (int i = 0; i < kExamplesPerSite; ++i) {
+    examples.labels.push_back(static_cast<float>(random.NextBelow(2)));
+  }
+  return examples;
+}
+
+absl::Duration TrainAll(Trainer& trainer, const v1::RunPlan& plan,
+                        const std::vector<Examples>& sites, const std::vector<float>& base) {
+  const absl::Time begin = absl::Now();
+  for (size_t i = 0; i < sites.size(); ++i) {
+    TrainInput input;
+    input.plan = &plan;
+    input.site = SiteId(absl::StrCat("site-", i));
+    input.task = TaskId(1);
+    input.base = base;
+    input.local_steps = kLocalSteps;
+    input.examples = &sites[i];
+    Must(trainer.Train(input), "training");
+  }
+  return absl::Now() - begin;
+}
+
+void Run(const Options& options) {
+  Comparison comparison("training");
+  comparison.State("sites", options.sites);
+  comparison.State("local_steps", kLocalSteps);
+  struct Kind {
+    std::string name;
+    v1::RunPlan plan;
+    std::vector<Examples> sites;
+    std::vector<float> base;
+    Series* fused = nullptr;
+    Series* plain = nullptr;
+  };
+  std::vector<Kind> kinds;
+  for (const Shape& shape : {Shape{8, 16, 8, 8}, Shape{30, 32, 16, 16}, Shape{30, 64, 32, 32}}) {
+    Kind kind;
+    kind.name = absl::StrCat(shape.features, "–", shape.first, "–", shape.second, "–1, batches of ",
+                             shape.batch);
+    kind.plan = PlanOf(shape);
+    for (int i = 0; i < options.sites; ++i) {
+      kind.sites.push_back(ExamplesOf(shape, static_cast<uint64_t>(i)));
+    }
+    kind.base.resize(Must(GraphOf(kind.plan), "sizing the model").layout.elements());
+    RandomStream random(SeedPath{1, "base", "", 0});
+    for (float& weight : kind.base) weight = 0.2f * static_cast<float>(random.NextNormal());
+    kind.plain = &comparison.Measure(absl::StrCat("LibTorch, ", kind.name), 0);
+    kind.fused = &comparison.Measure(absl::StrCat("fused, ", kind.name), 0);
+    comparison.Compare(kind.name, *kind.fused, *kind.plain);
+    kinds.push_back(std::move(kind));
+  }
+  CpuTrainer plain;
+  FusedTrainer fused;
+  comparison.Run(options.repetitions, [&] {
+    for (const Kind& kind : kinds) {
+      kind.plain->Note(TrainAll(plain, kind.plan, kind.sites, kind.base));
+      kind.fused->Note(TrainAll(fused, kind.plan, kind.sites, kind.base));
+    }
+  });
+  comparison.Report(options.json);
+}
+
+}  // namespace
+}  // namespace consilium::bench
+
+int main(int argc, char** argv) {
+  consilium::bench::Options options;
+  CLI::App app("How fast small sites train one after another, with LibTorch and without.");
+  app.add_option("--sites", options.sites, "How many")->check(CLI::Range(1, 100'000));
+  app.add_option("--repetitions", options.repetitions, "Counted ones")->check(CLI::Range(1, 1000));
+  app.add_option("--json", options.json, "File for the figures");
+  CLI11_PARSE(app, argc, argv);
+  consilium::InitialiseTorch();
+  consilium::bench::Run(options);
+}

@@ -1,0 +1,151 @@
+// Tasks are computed once each, by whoever comes first; what is dropped is not begun; and nothing
+// borrowed is used after Clear.
+
+#include "sim/engine/training_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "protocol/wire/derived_seed.h"
+#include "tests/fakes/status_matchers.h"
+
+namespace consilium {
+namespace {
+
+// Never asked: the tasks here compute without one.
+class NoTrainer final : public Trainer {
+ public:
+  absl::StatusOr<TrainOutput> Train(const TrainInput&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput&) override {
+    return absl::UnimplementedError("");
+  }
+};
+
+TrainingPool::TrainerFactory NoTrainers() {
+  return [] { return std::make_unique<NoTrainer>(); };
+}
+
+absl::Time At(int64_t second) { return absl::FromUnixSeconds(second); }
+
+SiteWork::Trained Numbered(uint64_t number) {
+  SiteWork::Trained trained;
+  trained.examples = number;
+  return trained;
+}
+
+TEST(TrainingPool, ComputesEachTaskOnceWhateverIsTakenAndDroppedWhen) {
+  for (const size_t threads : {1, 2, 5}) {
+    TrainingPool pool({.threads = threads, .trainer_name = ""}, NoTrainers());
+    RandomStream random(SeedPath{1, "pool", "", threads});
+    constexpr size_t kTasks = 2000;
+    std::vector<std::atomic<int>> computed(kTasks);
+    std::vector<std::pair<size_t, std::shared_ptr<TrainingPool::Begun>>> open;
+    size_t begun = 0;
+    while (begun < kTasks || !open.empty()) {
+      if (begun < kTasks && (open.empty() || random.NextBelow(2) == 0)) {
+        const size_t number = begun++;
+        const auto due = At(static_cast<int64_t>(random.NextBelow(1000)));
+        open.emplace_back(number, pool.Begin(due, [&computed, number](Trainer&) {
+          ++computed[number];
+          return absl::StatusOr<SiteWork::Trained>(Numbered(number));
+        }));
+        continue;
+      }
+      std::swap(open[random.NextBelow(open.size())], open.back());
+      const auto [number, task] = std::move(open.back());
+      open.pop_back();
+      if (random.NextBelow(4) == 0) {
+        pool.Drop(task);
+        continue;
+      }
+      const auto trained = pool.Take(task);
+      ASSERT_THAT(trained, IsOk());
+      EXPECT_EQ(trained->examples, number);
+      EXPECT_EQ(computed[number], 1);
+    }
+    for (const std::atomic<int>& times : computed) EXPECT_LE(times, 1);
+  }
+}
+
+TEST(TrainingPool, WithOneThreadWhatIsDroppedIsNeverComputed) {
+  TrainingPool pool({.threads = 1, .trainer_name = ""}, NoTrainers());
+  int computed = 0;
+  const auto task = [&computed](Trainer&) {
+    ++computed;
+    return absl::StatusOr<SiteWork::Trained>(Numbered(1));
+  };
+  const auto dropped = pool.Begin(At(1), task);
+  const auto taken = pool.Begin(At(2), task);
+  pool.Drop(dropped);
+  ASSERT_THAT(pool.Take(taken), IsOk());
+  EXPECT_EQ(computed, 1);
+  pool.Begin(At(3), task);
+  pool.Clear();
+  EXPECT_EQ(computed, 1);
+}
+
+TEST(TrainingPool, AFailureIsItsOwnTasksOnly) {
+  TrainingPool pool({.threads = 3, .trainer_name = ""}, NoTrainers());
+  const auto bad = pool.Begin(At(1), [](Trainer&) {
+    return absl::StatusOr<SiteWork::Trained>(absl::FailedPreconditionError("not finite"));
+  });
+  const auto good =
+      pool.Begin(At(2), [](Trainer&) { return absl::StatusOr<SiteWork::Trained>(Numbered(7)); });
+  EXPECT_THAT(pool.Take(bad), IsError(absl::StatusCode::kFailedPrecondition, "not finite"));
+  EXPECT_THAT(pool.Take(good), IsOk());
+}
+
+// What is due first begins first, and whoever waits for a worker does other work meanwhile.
+TEST(TrainingPool, WhoWaitsWorksAtWhatIsDueNext) {
+  TrainingPool pool({.threads = 2, .trainer_name = ""}, NoTrainers());
+  absl::Notification worker_began;
+  absl::Notification other_done;
+  const auto first = pool.Begin(At(1), [&](Trainer&) {
+    worker_began.Notify();
+    other_done.WaitForNotification();  // Done by the waiting thread, or this never ends.
+    return absl::StatusOr<SiteWork::Trained>(Numbered(1));
+  });
+  worker_began.WaitForNotification();
+  std::vector<int> order;
+  const auto late = pool.Begin(At(9), [&](Trainer&) {
+    order.push_back(9);
+    other_done.Notify();
+    return absl::StatusOr<SiteWork::Trained>(Numbered(9));
+  });
+  const auto soon = pool.Begin(At(5), [&](Trainer&) {
+    order.push_back(5);
+    return absl::StatusOr<SiteWork::Trained>(Numbered(5));
+  });
+  ASSERT_THAT(pool.Take(first), IsOk());
+  EXPECT_EQ(order, (std::vector<int>{5, 9}));
+  EXPECT_EQ(pool.Take(soon)->examples, 5u);
+  EXPECT_EQ(pool.Take(late)->examples, 9u);
+}
+
+TEST(TrainingPool, ClearWaitsForWhatIsAtWork) {
+  TrainingPool pool({.threads = 2, .trainer_name = ""}, NoTrainers());
+  absl::Notification began;
+  absl::Notification may_end;
+  bool ended = false;
+  pool.Begin(At(1), [&](Trainer&) {
+    began.Notify();
+    may_end.WaitForNotification();
+    ended = true;
+    return absl::StatusOr<SiteWork::Trained>(Numbered(1));
+  });
+  began.WaitForNotification();
+  std::thread releaser([&] { may_end.Notify(); });
+  pool.Clear();
+  EXPECT_TRUE(ended);
+  releaser.join();
+}
+
+}  // namespace
+}  // namespace consilium

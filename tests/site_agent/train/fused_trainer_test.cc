@@ -1,0 +1,279 @@
+#include "site_agent/train/fused_trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "models/spec/run_plan.h"
+#include "protocol/wire/derived_seed.h"
+#include "protocol/wire/text_format.h"
+#include "site_agent/train/cpu_trainer.h"
+#include "site_agent/train/matrix_product.h"
+
+namespace consilium {
+namespace {
+
+constexpr size_t kFeatures = 5;
+
+struct Case {
+  std::string name;
+  std::string layers;
+  std::string loss;
+  int classes = 2;  // 0: the label is a number.
+  std::string training = "batch_examples: 6 optimizer { sgd { learning_rate: 0.2 } }";
+  std::string config = "";  // More of the run config.
+};
+
+// As ResolvePlan leaves them, as far as a trainer reads them.
+v1::RunPlan PlanOf(const Case& c) {
+  v1::RunPlan plan;
+  const absl::Status status =
+      ParseTextFormat(absl::StrCat("spec { name: 'm' input_shape: '", kFeatures, "' ", c.layers,
+                                   " loss { kind: ", c.loss, " } } config { seed: 11 training {",
+                                   c.training, "} ", c.config, " }"),
+                      "plan", plan);
+  EXPECT_TRUE(status.ok()) << status;
+  return plan;
+}
+
+Examples ExamplesOf(const Case& c) {
+  RandomStream random(SeedPath{5, "examples", "", 0});
+  Examples examples;
+  examples.features = kFeatures;
+  for (int i = 0; i < 20; ++i) {
+    for (size_t f = 0; f < kFeatures; ++f) {
+      examples.values.push_back(static_cast<float>(random.NextNormal()));
+    }
+    examples.labels.push_back(
+        c.classes == 0 ? static_cast<float>(random.NextNormal())
+                       : static_cast<float>(random.NextBelow(static_cast<uint64_t>(c.classes))));
+    examples.patients.push_back(static_cast<uint32_t>(i / 2));
+  }
+  return examples;
+}
+
+std::vector<float> BaseOf(const v1::RunPlan& plan) {
+  RandomStream random(SeedPath{5, "base", "", 0});
+  std::vector<float> base(GraphOf(plan)->layout.elements());
+  for (float& weight : base) weight = 0.5f * static_cast<float>(random.NextNormal());
+  return base;
+}
+
+struct Both {
+  absl::StatusOr<TrainOutput> fused;
+  absl::StatusOr<TrainOutput> plain;
+};
+
+Both TrainBoth(const v1::RunPlan& plan, const Examples& examples, const std::vector<float>& base) {
+  TrainInput input;
+  input.plan = &plan;
+  input.site = SiteId("north");
+  input.task = TaskId(3);
+  input.base = base;
+  input.local_steps = 30;
+  input.examples = &examples;
+  FusedTrainer fused;
+  CpuTrainer plain;
+  return {fused.Train(input), plain.Train(input)};
+}
+
+double Norm(const std::vector<float>& values) {
+  double sum = 0;
+  for (const float x : values) sum += double{x} * x;
+  return std::sqrt(sum);
+}
+
+const Case kCases[] = {
+    {"logistic", "layers { name: 'a' linear { units: '1' } }", "BCE_WITH_LOGITS"},
+    {"without_bias",
+     "layers { name: 'a' linear { units: '9' bias: false } } layers { name: 'r' activation { "
+     "function: RELU } } layers { name: 'b' linear { units: '1' } }",
+     "BCE_WITH_LOGITS"},
+    {"two_hidden",
+     "layers { name: 'a' linear { units: '17' } } layers { name: 'r' activation { function: RELU } "
+     "} layers { name: 'b' linear { units: '8' } } layers { name: 's' activation { function: TANH "
+     "} } layers { name: 'c' linear { units: '3' } }",
+     "CROSS_ENTROPY", 3,
+     "batch_examples: 7 proximal_mu: 0.1 optimizer { adam { learning_rate: 0.01 beta1: 0.9 beta2: "
+     "0.999 epsilon: 1e-8 weight_decay: 0.01 } }"},
+    {"regression",
+     "layers { name: 'a' linear { units: '6' } } layers { name: 'r' activation { function: SIGMOID "
+     "} } layers { name: 'c' linear { units: '1' } }",
+     "MSE", 0,
+     "batch_examples: 4 optimizer { sgd { learning_rate: 0.05 momentum: 0.9 weight_decay: 0.1 } }"},
+};
+
+// ADR 0004 states the tolerance: a hundred thousandth of the update's norm in thirty steps.
+TEST(FusedTrainer, TrainsWhatLibTorchTrainsWithinTheStatedTolerance) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.name);
+    const v1::RunPlan plan = PlanOf(c);
+    EXPECT_TRUE(*FusedTrainer().TakesOver(plan));
+    const Both both = TrainBoth(plan, ExamplesOf(c), BaseOf(plan));
+    ASSERT_TRUE(both.fused.ok()) << both.fused.status();
+    ASSERT_TRUE(both.plain.ok()) << both.plain.status();
+    std::vector<float> difference;
+    for (size_t i = 0; i < both.plain->delta.size(); ++i) {
+      difference.push_back(both.fused->delta[i] - both.plain->delta[i]);
+    }
+    EXPECT_GT(Norm(both.plain->delta), 0.1);
+    EXPECT_LT(Norm(difference), 1e-5 * Norm(both.plain->delta));
+    EXPECT_NEAR(both.fused->mean_loss, both.plain->mean_loss, 1e-6);
+    EXPECT_EQ(both.fused->steps, both.plain->steps);
+    EXPECT_EQ(both.fused->patients, both.plain->patients);
+  }
+}
+
+TEST(FusedTrainer, EvaluatesWhatLibTorchEvaluates) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.name);
+    const v1::RunPlan plan = PlanOf(c);
+    const Examples examples = ExamplesOf(c);
+    const std::vector<float> base = BaseOf(plan);
+    EvaluateInput input;
+    input.plan = &plan;
+    input.weights = base;
+    input.examples = &examples;
+    const absl::StatusOr<v1::MetricSums> fused = FusedTrainer().Evaluate(input);
+    const absl::StatusOr<v1::MetricSums> plain = CpuTrainer().Evaluate(input);
+    ASSERT_TRUE(fused.ok()) << fused.status();
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    EXPECT_EQ(fused->examples(), plain->examples());
+    EXPECT_NEAR(fused->log_loss_sum(), plain->log_loss_sum(), 1e-4);
+    EXPECT_NEAR(fused->squared_error_sum(), plain->squared_error_sum(), 1e-4);
+  }
+}
+
+// The same task gives the same bits, whatever was trained before it.
+TEST(FusedTrainer, IsAFunctionOfTheTaskAlone) {
+  const v1::RunPlan plan = PlanOf(kCases[2]);
+  const v1::RunPlan other = PlanOf(kCases[1]);
+  const Examples examples = ExamplesOf(kCases[2]);
+  const Examples others = ExamplesOf(kCases[1]);
+  const std::vector<float> base = BaseOf(plan);
+  const std::vector<float> base_of_other = BaseOf(other);
+  TrainInput input;
+  input.plan = &plan;
+  input.site = SiteId("north");
+  input.task = TaskId(3);
+  input.base = base;
+  input.local_steps = 5;
+  input.examples = &examples;
+  TrainInput before = input;
+  before.plan = &other;
+  before.base = base_of_other;
+  before.examples = &others;
+  FusedTrainer trainer;
+  const absl::StatusOr<TrainOutput> first = trainer.Train(input);
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(trainer.Train(before).ok());
+  input.site = SiteId("south");
+  ASSERT_TRUE(trainer.Train(input).ok());
+  input.site = SiteId("north");
+  const absl::StatusOr<TrainOutput> again = trainer.Train(input);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->delta, first->delta);
+  EXPECT_EQ(again->mean_loss, first->mean_loss);
+}
+
+TEST(FusedTrainer, LeavesAllElseToLibTorchBitByBit) {
+  const Case others[] = {
+      {"dropout",
+       "layers { name: 'a' linear { units: '4' } } layers { name: 'd' dropout { probability: 0.5 } "
+       "} layers { name: 'b' linear { units: '1' } }",
+       "BCE_WITH_LOGITS"},
+      {"residual",
+       "layers { name: 'a' linear { units: '5' } } layers { name: 's' inputs: ['a', 'input'] add "
+       "{} } layers { name: 'b' linear { units: '1' } }",
+       "BCE_WITH_LOGITS"},
+      {"gelu",
+       "layers { name: 'a' linear { units: '4' } } layers { name: 'g' activation { function: GELU "
+       "} } layers { name: 'b' linear { units: '1' } }",
+       "BCE_WITH_LOGITS"},
+      {.name = "a rule with steps of its own",
+       .layers = "layers { name: 'a' linear { units: '1' } }",
+       .loss = "BCE_WITH_LOGITS",
+       .config = "aggregation { preset: DITTO }"},
+  };
+  for (const Case& c : others) {
+    SCOPED_TRACE(c.name);
+    const v1::RunPlan plan = PlanOf(c);
+    const absl::StatusOr<bool> takes = FusedTrainer().TakesOver(plan);
+    ASSERT_TRUE(takes.ok()) << takes.status();
+    EXPECT_FALSE(*takes);
+    const Both both = TrainBoth(plan, ExamplesOf(c), BaseOf(plan));
+    ASSERT_TRUE(both.plain.ok()) << both.plain.status();
+    EXPECT_EQ(both.fused->delta, both.plain->delta);
+  }
+}
+
+TEST(FusedTrainer, RefusesWhatDoesNotFitWithTheSameKindOfError) {
+  const Case& c = kCases[0];
+  const v1::RunPlan plan = PlanOf(c);
+  const std::vector<float> base = BaseOf(plan);
+  Examples wild = ExamplesOf(c);
+  wild.values[3] = std::numeric_limits<float>::infinity();
+  Examples mislabelled = ExamplesOf(c);
+  mislabelled.labels[7] = 2;
+  Examples narrow = ExamplesOf(c);
+  narrow.features = 4;
+  Examples none;
+  none.features = kFeatures;
+  for (const Examples& examples : {wild, mislabelled, narrow, none}) {
+    const Both both = TrainBoth(plan, examples, base);
+    EXPECT_FALSE(both.fused.ok());
+    EXPECT_EQ(both.fused.status().code(), both.plain.status().code()) << both.plain.status();
+  }
+  EXPECT_EQ(TrainBoth(plan, ExamplesOf(c), {1, 2}).fused.status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+// Tiles and instruction sets must not show.
+TEST(MatrixProduct, HasTheSameBitsByEveryWay) {
+  RandomStream random(SeedPath{1, "product", "", 0});
+  for (const size_t rows : {1u, 3u, 4u, 9u}) {
+    for (const size_t columns : {8u, 16u, 40u}) {
+      constexpr size_t kInner = 7;
+      std::vector<float> a(rows * kInner);
+      std::vector<float> b(kInner * columns);
+      std::vector<float> c(rows * columns);
+      for (std::vector<float>* values : {&a, &b, &c}) {
+        for (float& x : *values) x = static_cast<float>(random.NextNormal());
+      }
+      std::vector<float> expected = c;
+      for (size_t r = 0; r < rows; ++r) {
+        for (size_t j = 0; j < columns; ++j) {
+          float sum = c[r * columns + j];
+          for (size_t i = 0; i < kInner; ++i) sum += a[i * rows + r] * b[i * columns + j];
+          expected[r * columns + j] = sum;
+        }
+      }
+      // `a` lies transposed.
+      ProductOperands operands = {.a = a.data(),
+                                  .a_row = 1,
+                                  .a_column = rows,
+                                  .b = b.data(),
+                                  .b_row = columns,
+                                  .c_row = columns,
+                                  .rows = rows,
+                                  .inner = kInner,
+                                  .columns = columns};
+      for (auto* product : {&AddProduct, &AddProductPortable}) {
+        std::vector<float> result = c;
+        operands.c = result.data();
+        product(operands);
+        EXPECT_EQ(std::memcmp(result.data(), expected.data(), expected.size() * sizeof(float)), 0)
+            << rows << " × " << columns;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace consilium
