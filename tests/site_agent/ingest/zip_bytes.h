@@ -16,7 +16,9 @@ namespace consilium {
 
 inline std::string LittleEndian(uint64_t value, size_t bytes) {
   std::string out;
-  for (size_t b = 0; b < bytes; ++b) out.push_back(static_cast<char>(value >> 8 * b));
+  for (size_t b = 0; b < bytes; ++b) {
+    out.push_back(b < sizeof(value) ? static_cast<char>(value >> 8 * b) : '\0');
+  }
   return out;
 }
 
