@@ -419,8 +419,8 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
 }
 
 void BeginRunning(StepContext& step, RunState& run) {
-  run.phase = RunPhase::kRunning;
   if (StopIfTooFew(step, run)) return;
+  run.phase = RunPhase::kRunning;
   BeginRound(step, run);
   for (const SiteId& site : run.members) BeginTraining(step, run, site);
 }
@@ -431,7 +431,8 @@ void StopRun(StepContext& step, RunState& run, std::string why) {
   for (const SiteId& site : run.members) WithdrawTasks(step, run, site, v1::RUN_ENDED);
   GiveUpPending(step, run);
   run.awaited.clear();
-  if (run.versions.empty()) {
+  // Nobody has heard of a version: there is nothing to evaluate.
+  if (run.phase < RunPhase::kRunning) {
     End(step, run);
     return;
   }

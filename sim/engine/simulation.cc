@@ -117,7 +117,7 @@ absl::Status Simulation::StandsStill() const {
   if (found == aggregator_.engine().runs().end()) {
     return absl::InternalError("the aggregator did not take the run");
   }
-  return absl::InternalError(absl::StrFormat(
+  return absl::FailedPreconditionError(absl::StrFormat(
       "the federation stands still at version %d after %s of virtual time: it waits for sites that "
       "the scenario keeps away, or that all refuse",
       found->second.current().value(), absl::FormatDuration(now() - absl::UnixEpoch())));

@@ -58,7 +58,7 @@ class Simulation {
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
 
-  // Until the run has ended and nothing is on its way. INTERNAL where the federation stands still
+  // Until the run has ended and nothing is on its way. FAILED_PRECONDITION where it stands still
   // before its run has ended: nothing can happen any more, which is a defect of an engine or a
   // scenario in which all sites refuse.
   absl::Status Run();

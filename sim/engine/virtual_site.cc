@@ -96,7 +96,10 @@ void VirtualSite::Start() {
 
 void VirtualSite::Attach() {
   const bool can = is_running_ && link_state_ == LinkState::kDown;
-  if (!can || !timeline().At(world_.now()).is_there) return;
+  // At the end a window that closes while a lost stream is opened again would leave it out for
+  // good: it does not come back a second time.
+  const bool is_there = world_.is_ending || timeline().At(world_.now()).is_there;
+  if (!can || !is_there) return;
   link_state_ = LinkState::kAttaching;
   federation::SiteAttached attached = AttachedOf(engine_);
   attached.site = options_.id;

@@ -67,8 +67,8 @@ struct World {
   EventQueue<std::variant<ToAggregator, ToSite, SiteTurn>> queue;
   std::vector<SiteLink> links;  // By site index.
   absl::flat_hash_map<SiteId, size_t> site_index;
-  // Trained updates in the sites' outboxes, by id.
   ActivityLog activity;
+  // Trained updates in the sites' outboxes, by id.
   absl::flat_hash_map<Digest, OutboxUpdate> updates;
   Outcomes outcomes;
   TrainingPool* trainings = nullptr;  // Null: each is computed when it is done.

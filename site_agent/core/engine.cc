@@ -114,6 +114,8 @@ class SiteEngine::Impl {
 
 SiteEngine::SiteEngine(SiteId site, SiteOptions options) : impl_(std::make_unique<Impl>()) {
   impl_->state.id = std::move(site);
+  // A release at a part of a nanosecond would be after the time at which its timer fires.
+  options.task_duration_min = absl::Ceil(options.task_duration_min, absl::Nanoseconds(1));
   impl_->state.options = options;
 }
 SiteEngine::~SiteEngine() = default;

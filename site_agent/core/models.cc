@@ -36,6 +36,11 @@ struct Objection {
   absl::string_view why;
 };
 Objection ObjectionTo(const RunState& run, const ModelAvailable& event) {
+  // No model can be checked or evaluated here before; asked again and again, it never could where
+  // the run ended first.
+  if (run.standardisation == nullptr) {
+    return {v1::MALFORMED, "a model is announced of a run that has not started here"};
+  }
   if (event.payload_bytes > limits::kPayloadBytesMax) {
     return {v1::OVERSIZE, "a model is announced that is larger than any may be"};
   }

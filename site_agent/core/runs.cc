@@ -170,7 +170,8 @@ void SettlePlan(StepContext& step, RunState& run) {
   if (!run.ended() || !run.plan->has_config()) return;
   const auto result = run.announced.find(*run.result);
   const bool tested = result != run.announced.end() && result->second.reports.contains(v1::TEST);
-  if (run.approved() && !tested) return;
+  const bool may_be_tested = run.approved() && run.standardisation != nullptr && !tested;
+  if (may_be_tested) return;
   run.plan = std::make_shared<const v1::RunPlan>();
   DropAllKept(step, run);
 }

@@ -11,6 +11,7 @@ namespace consilium::site {
 
 struct SiteOptions {
   // A task takes at least this long here, whatever the plan says; lets a site be slow on purpose.
+  // Counts in whole nanoseconds, rounded up.
   absl::Duration task_duration_min = absl::ZeroDuration();
 };
 

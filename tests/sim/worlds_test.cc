@@ -169,6 +169,22 @@ TEST(VirtualTimeTest, FaultsHappen) {
   EXPECT_LT(left->run().members.size(), 6u);
 }
 
+// Where the word of the end is lost and everybody's window closes before the stream is there again.
+TEST(VirtualTimeTest, WhoseStreamBreaksAtTheEndHearsOfItThoughItsWindowHasClosed) {
+  const std::string lossy = "latency_ms: 20 faults { message_loss_rate: 0.3 link_down_ms: 5000 } ";
+  const auto open = RunOf(lossy);
+  ASSERT_NE(open, nullptr);
+  std::string sites = lossy;
+  for (int site = 0; site < 6; ++site) {
+    absl::StrAppend(&sites, "trace { site_id: 's", site, "' time_s: ", SecondsOf(*open) + 1,
+                    " presence: AWAY } ");
+  }
+  const auto closed = RunOf(sites);
+  ASSERT_NE(closed, nullptr);
+  EXPECT_EQ(SecondsOf(*closed), SecondsOf(*open));
+  ExpectSound(*closed);
+}
+
 // Everybody's clock is wrong by a minute and more, and nobody's training is another one.
 TEST(VirtualTimeTest, ClocksChangeNoModel) {
   EXPECT_EQ(ModelIds(*RunOf("faults { clock_ahead_max_ms: 90000 }", kRules[2])),
@@ -197,14 +213,14 @@ TEST(VirtualTimeTest, SaysSoWhereEverybodyIsKeptAway) {
   SmallWorld world({.scenario = absl::StrCat("sites { ", trace, "}")});
   auto simulation = world.Create();
   ASSERT_TRUE(simulation.ok());
-  EXPECT_THAT((*simulation)->Run(), IsError(absl::StatusCode::kInternal, "stands still"));
+  EXPECT_THAT((*simulation)->Run(), IsError(absl::StatusCode::kFailedPrecondition, "stands still"));
   // Windows that never end do not hide it.
   SmallWorld windows({.config = kRules[2],
                       .scenario = "sites { availability { period_ms: 1000 open_share: 0.5 } trace "
                                   "{ site_id: 's1' time_s: 2.5 presence: AWAY } }"});
   simulation = windows.Create();
   ASSERT_TRUE(simulation.ok());
-  EXPECT_THAT((*simulation)->Run(), IsError(absl::StatusCode::kInternal, "stands still"));
+  EXPECT_THAT((*simulation)->Run(), IsError(absl::StatusCode::kFailedPrecondition, "stands still"));
 }
 
 }  // namespace

@@ -165,6 +165,27 @@ TEST(Run, EndsAtOnceWhereTooFewTakePart) {
   EXPECT_THAT(f.run().why_ended, HasSubstr("1 of the sites"));
 }
 
+TEST(Run, EndsAtOnceWhereTooFewAreLeftToBegin) {
+  TestFederation f({10, 20, 30});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.aggregation = "preset: KRUM"})});
+  f.Decide(kA, RunDecided::Answer::kApproved);
+  f.Decide(kB, RunDecided::Answer::kApproved);
+  f.Decide(kC, RunDecided::Answer::kRefused);
+  ASSERT_EQ(f.run().phase, RunPhase::kDrawing);
+  // Nobody is asked about a run of which nobody has heard that it began.
+  const auto drawn = f.Answer();
+  EXPECT_THAT(Of<StartRun>(drawn), IsEmpty());
+  EXPECT_THAT(Of<AnnounceModel>(drawn), IsEmpty());
+  EXPECT_THAT(Of<EndRun>(drawn), SizeIs(2));
+  EXPECT_EQ(f.run().phase, RunPhase::kEnded);
+  EXPECT_THAT(f.run().why_ended, HasSubstr("only 2 sites are left"));
+  EXPECT_FALSE(f.run().result.has_value());
+  EXPECT_THAT(f.run().timers, IsEmpty());
+  const auto attached = f.Attach(kA);
+  EXPECT_THAT(Of<StartRun>(attached), IsEmpty());
+  EXPECT_THAT(Of<AnnounceModel>(attached), IsEmpty());
+}
+
 TEST(Run, IsNotMadeOfAPlanThatCanNotRun) {
   TestFederation f({10});
   auto broken = std::make_shared<v1::RunPlan>(*MakePlan({}));

@@ -184,6 +184,18 @@ TEST_F(HostileAggregator, AnnouncesWhatCanNotBe) {
   ExpectOnlyAlarm(Announcement(kRun, {.content = "another"}), v1::HASH_MISMATCH);
 }
 
+TEST_F(HostileAggregator, AsksAboutAModelOfARunThatHasNotStarted) {
+  Step(LinkUp{});
+  Step(OfferOf(kRun, PlanOf({})));
+  Step(Approval(kRun));
+  ExpectOnlyAlarm(Announcement(kRun, {.evaluate = v1::VALIDATION}), v1::MALFORMED);
+  // It ends before it has begun, and there is nothing to wait for.
+  EXPECT_THAT(Step(RunEnded{kRun, Version(0), Version(0), "too few"}), IsEmpty());
+  EXPECT_FALSE(Run().plan->has_config());
+  ExpectOnlyAlarm(Announcement(kRun, {.evaluate = v1::TEST}), v1::MALFORMED);
+  EXPECT_THAT(Run().models, IsEmpty());
+}
+
 TEST_F(HostileAggregator, StartsARunWithAStandardisationThatDividesByZero) {
   Step(OfferOf(kRun, PlanOf({})));
   Step(Approval(kRun));

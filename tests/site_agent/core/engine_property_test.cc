@@ -222,6 +222,11 @@ class Life {
                            Chance(15) ? 0 : kLocalSteps};
       case 1:
       case 2: {
+        // Before the start a site takes no model, and an aggregator seldom has one.
+        const auto known = engine_.runs().find(run);
+        const bool started =
+            known != engine_.runs().end() && known->second.standardisation != nullptr;
+        if (!started && !Chance(4)) return StartOf(run);
         const auto split = static_cast<v1::Split>(random_.NextBelow(Chance(20) ? 9 : 4));
         return Announcement(run, {.version = random_.NextBelow(6),
                                   .evaluate = split,

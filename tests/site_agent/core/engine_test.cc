@@ -100,9 +100,10 @@ TEST_F(SiteEngineTest, TrainingWaitsForTheRunToStart) {
   Step(LinkUp{});
   Step(OfferOf(kRun, PlanOf({})));
   Step(Approval(kRun));
-  HaveModel(kRun, {.version = 0});
+  EXPECT_THAT(Of<Fetch>(Step(Announcement(kRun, {.version = 0}))), IsEmpty());
   EXPECT_THAT(Of<Train>(Grant(kRun, 1)), IsEmpty());
-  EXPECT_THAT(Of<Train>(Step(StartOf(kRun))), SizeIs(1));
+  EXPECT_THAT(Of<Train>(Step(StartOf(kRun))), IsEmpty());
+  EXPECT_THAT(Of<Train>(HaveModel(kRun, {.version = 0})), SizeIs(1));
 }
 
 TEST_F(SiteEngineTest, TheOldestGrantOfAllRunsIsTrainedFirstAndOneAtATime) {
@@ -151,6 +152,18 @@ TEST_F(SiteEngineTest, ASitesOwnPaceCountsWhereItIsSlower) {
   HaveModel(kRun, {});
   const Train train = Of<Train>(Grant(kRun, 1)).at(0);
   EXPECT_EQ(Of<SetTimer>(Step(TrainedOf(train))).at(0).at, now_ + absl::Minutes(2));
+}
+
+TEST_F(SiteEngineTest, APaceOfPartsOfANanosecondIsOverWhenItsTimerFires) {
+  const absl::Duration pace = absl::Minutes(2) + absl::Nanoseconds(3) / 4;
+  engine_ = SiteEngine(SiteId(kSiteName), {.task_duration_min = pace});
+  StartRun(kRun, {});
+  HaveModel(kRun, {});
+  const Train train = Of<Train>(Grant(kRun, 1)).at(0);
+  const SetTimer timer = Of<SetTimer>(Step(TrainedOf(train))).at(0);
+  EXPECT_GE(timer.at, now_ + pace);
+  now_ = timer.at;
+  EXPECT_THAT(Of<Send>(Step(TimerFired{timer.timer})), SizeIs(1));
 }
 
 TEST_F(SiteEngineTest, WithoutALinkItTrainsOnAndSendsLater) {

@@ -151,6 +151,9 @@ void Invariants::See(const SiteEngine& engine, const Action& action) {
   }
   if (const auto* fetch = std::get_if<Fetch>(&action)) {
     if (here_.contains({fetch->run, fetch->version})) Break("a model that is here is fetched");
+    if (engine.runs().at(fetch->run).standardisation == nullptr) {
+      Break("a model is fetched of a run that has not started");
+    }
     if (engine.runs().at(fetch->run).newest != fetch->version &&
         !evaluation_asked_.contains({fetch->run, fetch->version})) {
       Break("a superseded model is fetched");
