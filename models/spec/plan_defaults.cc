@@ -47,7 +47,7 @@ void FillTrigger(const PresetTraits& traits, v1::Trigger& trigger) {
     if (groups.local_steps_min() == 0) groups.set_local_steps_min(20);
     if (groups.local_steps_max() == 0) groups.set_local_steps_max(100);
     if (groups.latest_factor() == 0) groups.set_latest_factor(1.5);
-    if (groups.speed_decay() == 0) groups.set_speed_decay(0.9);
+    if (groups.speed_decay() == 0) groups.set_speed_decay(0.1);
   }
 }
 

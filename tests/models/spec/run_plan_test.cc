@@ -168,7 +168,7 @@ TEST(ResolvePlan, AFairnessContractBringsItsCorrection) {
 TEST(ResolvePlan, FedCompassHasItsGroupsAndOneTask) {
   EXPECT_THAT(AggregationText("preset: FEDCOMPASS"),
               HasSubstr("groups { local_steps_min: 20 local_steps_max: 100 latest_factor: 1.5 "
-                        "speed_decay: 0.9 } } staleness { polynomial { exponent: 0.5 } }"));
+                        "speed_decay: 0.1 } } staleness { polynomial { exponent: 0.5 } }"));
   const v1::RunPlan plan = Resolved(WithAggregation("preset: FEDCOMPASS"));
   EXPECT_EQ(plan.config().training().tasks_in_flight_max(), 1u);
   EXPECT_EQ(LocalStepsOf(plan.config()).min, 20u);
