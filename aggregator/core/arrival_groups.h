@@ -8,7 +8,8 @@
 // as the expected one. Who comes after that is folded as it comes. A member is granted again when
 // its update is in a version.
 //
-// Time comes in with the events; a pace is a mean of seconds per step from grant to arrival.
+// Time comes in with the events; a pace is a mean of seconds per step from grant to arrival, of
+// which a task's own takes the place of all but `speed_decay`.
 //
 // Threads: the engine's.
 

@@ -12,11 +12,14 @@ using Config = v1::AggregationConfig;
 constexpr uint32_t kWindowVersionsMax = 10'000;
 
 // Whether each update counts by its own weight, undivided by those of the few that came with it.
-bool WeighsAlone(Config::Preset preset) { return preset == Config::FEDBUFF; }
+bool WeighsAlone(Config::Preset preset) {
+  return preset == Config::FEDBUFF || preset == Config::ADAPTIVE;
+}
 
 }  // namespace
 
 void FillFairness(Config& config) {
+  if (config.preset() == Config::ADAPTIVE) config.mutable_fairness();
   if (!config.has_fairness()) return;
   v1::FairnessContract& fairness = *config.mutable_fairness();
   if (fairness.epsilon() == 0) fairness.set_epsilon(0.25);
@@ -40,9 +43,11 @@ void CheckFairness(const Config& config, Complaints& complaints) {
                      "must be from 1 to 10,000");
   complaints.Require(fairness.local_steps_share_min() > 0 && fairness.local_steps_share_min() <= 1,
                      path + ".local_steps_share_min", "must be above 0 and at most 1");
-  complaints.Require(!config.has_combine(), path,
+  // Without its contract it would be FEDBUFF; CheckRobustness says what it can not have.
+  const bool adaptive = config.preset() == Config::ADAPTIVE;
+  complaints.Require(adaptive || !config.has_combine(), path,
                      "has no place with a robust rule, to which all updates are equal; remove it");
-  complaints.Require(config.transform().clip_norm() == 0, path,
+  complaints.Require(adaptive || config.transform().clip_norm() == 0, path,
                      "would undo what transform.clip_norm takes from who sends long updates; "
                      "remove one of them");
   const PresetTraits* const traits = TraitsOf(config.preset());
@@ -59,7 +64,7 @@ void CheckFairness(const Config& config, Complaints& complaints) {
                      "can not be kept by " + name +
                          " without a barrier: divided by the weights of the few that came with it, "
                          "no update of a rare site weighs enough; take FEDBUFF");
-  complaints.Require(!WeighsAlone(config.preset()) || !config.trigger().has_barrier(), path,
+  complaints.Require(config.preset() != Config::FEDBUFF || !config.trigger().has_barrier(), path,
                      "can not be kept by FEDBUFF with a barrier; take FEDAVG");
 }
 

@@ -47,7 +47,7 @@ void FillTrigger(const PresetTraits& traits, v1::Trigger& trigger) {
     if (groups.local_steps_min() == 0) groups.set_local_steps_min(20);
     if (groups.local_steps_max() == 0) groups.set_local_steps_max(100);
     if (groups.latest_factor() == 0) groups.set_latest_factor(1.5);
-    if (groups.speed_decay() == 0) groups.set_speed_decay(0.9);
+    if (groups.speed_decay() == 0) groups.set_speed_decay(0.1);
   }
 }
 
@@ -108,7 +108,8 @@ void FillAdam(const PresetTraits& traits, v1::ServerAdam& adam) {
   }
 }
 
-void FillServer(const PresetTraits& traits, v1::ServerOptimizer& server) {
+void FillServer(const PresetTraits& traits, const v1::Trigger& trigger,
+                v1::ServerOptimizer& server) {
   if (server.kind_case() == v1::ServerOptimizer::KIND_NOT_SET) ChooseServer(traits, server);
   if (server.has_sgd()) {
     v1::ServerSgd& sgd = *server.mutable_sgd();
@@ -126,11 +127,15 @@ void FillServer(const PresetTraits& traits, v1::ServerOptimizer& server) {
     if (!adagrad.has_beta1()) adagrad.set_beta1(0);
     if (adagrad.epsilon() == 0) adagrad.set_epsilon(1e-3);
   }
-  if (traits.preset == Config::FADAS) server.mutable_delay_adaptive();
+  const bool adaptive = traits.preset == Config::ADAPTIVE;
+  const bool is_delayed = adaptive || traits.preset == Config::FADAS;
+  if (is_delayed && !trigger.has_barrier()) server.mutable_delay_adaptive();
   if (server.has_delay_adaptive()) {
     v1::DelayAdaptive& delay = *server.mutable_delay_adaptive();
-    if (delay.of() == v1::DelayAdaptive::OF_UNSPECIFIED) delay.set_of(v1::DelayAdaptive::GREATEST);
-    if (!delay.has_staleness_free()) delay.set_staleness_free(1);
+    if (delay.of() == v1::DelayAdaptive::OF_UNSPECIFIED) {
+      delay.set_of(adaptive ? v1::DelayAdaptive::MEAN : v1::DelayAdaptive::GREATEST);
+    }
+    if (!delay.has_staleness_free()) delay.set_staleness_free(adaptive ? 10 : 1);
   }
 }
 
@@ -154,7 +159,7 @@ void FillAggregation(Config& config) {
   const PresetTraits traits = row == nullptr ? PresetTraits() : *row;
   FillTrigger(traits, *config.mutable_trigger());
   FillStaleness(traits, config.trigger(), *config.mutable_staleness());
-  FillServer(traits, *config.mutable_server());
+  FillServer(traits, config.trigger(), *config.mutable_server());
   FillOwnNumbers(traits, config);
   FillFairness(config);
   if (config.has_rate_correction()) {

@@ -103,6 +103,13 @@ constexpr PresetTraits kPresets[] = {
     {.preset = Config::GEOMETRIC_MEDIAN},
     {.preset = Config::NORM_BOUND, .rates = Rates::kCorrectable},
     {.preset = Config::BASGD, .trigger = Trigger::kBuffer, .buffer_updates = 1},
+    // FEDBUFF with what plan_defaults.cc and fairness_checks.cc give it.
+    {.preset = Config::ADAPTIVE,
+     .trigger = Trigger::kBuffer,
+     .triggers = Triggers::kCounting,
+     .staleness = Staleness::kPolynomial,
+     .rates = Rates::kCorrectable,
+     .gives_shares = true},
     {.preset = Config::FEDBUFF_FLSIM,
      .trigger = Trigger::kBuffer,
      .buffer_updates = 10,

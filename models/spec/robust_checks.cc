@@ -210,6 +210,15 @@ void CheckRobustness(const v1::RunConfig& config, Complaints& complaints) {
                      "has no place with " + Config::Preset_Name(aggregation.preset()) +
                          ", which mixes models, compensates updates or reads a gradient out "
                          "of them, and does not add them as they are");
+  if (aggregation.preset() == Config::ADAPTIVE) {
+    complaints.Require(clip_norm == 0, "aggregation.transform.clip_norm",
+                       "has no place in ADAPTIVE, whose contract would undo what it takes from who "
+                       "sends long updates; take FEDBUFF");
+    complaints.Require(!aggregation.has_combine(), "aggregation.combine",
+                       "has no place in ADAPTIVE, whose contract weighs updates, where a robust "
+                       "rule counts them alike; take FEDBUFF");
+    return;
+  }
   if (!aggregation.has_combine()) return;
   const v1::Combine& combine = aggregation.combine();
   const v1::Combine::KindCase own = CombineOf(aggregation.preset());

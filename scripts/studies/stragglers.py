@@ -50,6 +50,12 @@ def facts_of(folder):
     return json.loads((folder / "study.json").read_text())
 
 
+def off_share(summary):
+    """How far the hospital furthest from its share of patients is from it, in its influence."""
+    return max(abs(site["influence"] / site["share"] - 1) for site in summary["sites"]
+               if site["share"])
+
+
 def data_of(context, folder):
     """The folder of the scenario's table; None where it is published and not here."""
     name = facts_of(folder).get("data")
@@ -89,6 +95,7 @@ def one_seed(context, folder, seed, rows, not_built):
         reached = summary["target"] if summary["target"]["reached"] else None
         rows[rule].setdefault("seeds", []).append({
             "seed": seed, "target": target, "loss": loss(summary), "worst": worst(summary),
+            "off_share": off_share(summary),
             "seconds": reached and reached["seconds"], "updates": reached and reached["updates"],
             "virtual_seconds": summary["seconds"], "merged": summary["updates"]})
 
@@ -117,15 +124,16 @@ def median_or_never(values, digits):
 
 def row(rule, found, reference):
     if "not_built" in found:
-        return f"| {rule} | not built | | | | | |"
+        return f"| {rule} | not built | | | | | | |"
     seeds, base = found["seeds"], reference["seeds"]
-    loss, worst = (spread([s[key] for s in seeds]) for key in ("loss", "worst"))
+    loss, worst, off = (spread([s[key] for s in seeds]) for key in ("loss", "worst", "off_share"))
     ratios = [b["seconds"] / s["seconds"] for s, b in zip(seeds, base)
               if s["seconds"] and b["seconds"]]
     faster = f"{statistics.median(ratios):.1f}×" if len(ratios) == len(seeds) else "–"
     return (f"| {rule} | {median_or_never([s['seconds'] for s in seeds], 1)} | {faster} | "
             f"{median_or_never([s['updates'] for s in seeds], 0)} | "
             f"{loss['mean']:.4f} ± {loss['deviation']:.4f} | {worst['mean']:.3f} | "
+            f"{off['mean']:.2f} | "
             f"{statistics.median([s['virtual_seconds'] for s in seeds]):.0f} |")
 
 
@@ -135,12 +143,14 @@ def text(result):
              "Wisconsin Diagnostic Breast Cancer table where nothing else is said. Target: the "
              "best validation loss of synchronous FedAvg with the same seed, times "
              f"{SLACK}. Seconds are virtual; medians over seeds; “faster” is against FedAvg, by "
-             "seed.", ""]
+             "seed. “Furthest from its share”: the largest |influence/share of patients − 1| of a "
+             "hospital over the whole run.", ""]
     lines += [f"Not run: {what}." for what in left_out] + [""] * bool(left_out)
     for found in result["figures"].values():
         lines += [f"**{found['what'].capitalize()}**", "",
                   "| rule | seconds to target | faster | updates to target | test loss at the end "
-                  "| worst hospital | virtual seconds run |", "|---|---|---|---|---|---|---|"]
+                  "| worst hospital | furthest from its share | virtual seconds run |",
+                  "|---|---|---|---|---|---|---|---|"]
         lines += [row(rule, of, found["rows"]["FedAvg"]) for rule, of in found["rows"].items()]
         lines.append("")
     first = result["commands"][0]["command"]

@@ -89,6 +89,85 @@ class RateCorrected:  # FedBuff with p_i and a capped inverse rate.
         return out
 
 
+class Contract:
+    """A rate-corrected buffer whose weights keep each site's part within (1 +- epsilon) p_i of a
+    window (docs/aggregation.md, "The fairness contract"), tasks and rests left alone. All four
+    sites are members from version 0."""
+
+    def __init__(self, server, epsilon, window, kappa_per_site, decay):
+        self.server, self.epsilon, self.window, self.decay = server, epsilon, window, decay
+        self.p = np.array(EXAMPLES) / sum(EXAMPLES)
+        self.kappa = 4 * kappa_per_site
+        self.counts, self.parts, self.updates = np.zeros(4), [], []
+        self.live, self.lacking, self.of_version = np.ones(4, bool), np.zeros(4), np.zeros(4)
+
+    def cap(self, arrived):
+        here = self.live | arrived
+        p = self.p[here] / self.p[here].sum()
+        r = (self.counts + self.kappa * self.p)[here]
+        r = r / r.sum()
+
+        def keeps(c):
+            part = np.minimum(p, c * r)
+            part = part / part.sum() / p
+            return part.min() >= 1 - self.epsilon / 2 and part.max() <= 1 + self.epsilon / 2
+
+        def effective(c):
+            w = np.minimum(p / r, c)
+            return (r * w).sum() ** 2 / (r * w * w).sum() >= 0.25
+
+        largest = max(1.0, (p / r).max())
+        return min(self.border(largest, keeps), self.border(largest, lambda c: not effective(c)))
+
+    @staticmethod
+    def border(high, holds):
+        """From where in [1, high] on it holds; the end where it never does."""
+        low = 1.0
+        if holds(low) or not holds(high):
+            return low if holds(low) else high
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (low, middle) if holds(middle) else (middle, high)
+        return high
+
+    def direction(self, models, buffer):
+        current = len(models) - 1
+        sites = np.array([s for s, *_ in buffer])
+        share = np.array([polynomial(current - b) for _, b, *_ in buffer])  # s(tau)
+        rate = self.server.rate_at(current, [current - b for _, b, *_ in buffer])
+        of_weight = rate / len(buffer) * share
+        rates = (self.counts + self.kappa * self.p) / (self.counts.sum() + self.kappa)
+        x = (self.p / rates)[sites]
+        cap = self.cap(np.isin(np.arange(4), sites))
+        if current == 0:
+            weight = np.minimum(x, cap)
+        else:
+            m = np.array([(sites == s).sum() for s in sites])
+            due = self.lacking[sites] / m + self.of_version[sites] / 2
+            weight = np.minimum(np.maximum(x / 2 + due / of_weight, x / 4), cap)
+        coefficients = weight * of_weight
+        self.count(sites, share, coefficients)
+        total = sum(c * d for c, (_, _, d, _) in zip(coefficients, buffer))
+        return total / rate  # Which the server's step multiplies again.
+
+    def count(self, sites, share, coefficients):
+        """A version was made: what each site has had of the window, and what was due to it."""
+        part, came = np.zeros(4), np.zeros(4)
+        self.counts = self.counts * self.decay
+        for site, s, c in zip(sites, share, coefficients):
+            part[site] += c
+            came[site] += 1
+            self.counts[site] += s
+        self.parts, self.updates = self.parts + [part], self.updates + [came]
+        parts = np.array(self.parts[-self.window:])
+        new = len(self.parts) < self.window
+        self.live = (np.array(self.updates[-self.window:]).sum(axis=0) > 0) | new
+        share_now = self.p * self.live / self.p[self.live].sum()
+        masses = parts[:, self.live].sum(axis=1)
+        self.lacking = np.where(self.live, masses.sum() * share_now - parts.sum(axis=0), 0)
+        self.of_version = masses.mean() * share_now
+
+
 class Ca2fl:  # Algorithm 2 of "Tackling the data heterogeneity in asynchronous FL" (ICLR 2024).
     def __init__(self):
         self.cache = np.zeros((4, 2))
@@ -190,14 +269,18 @@ class Plato:  # Against the current model.
 
 
 class Sgd:
-    def __init__(self, rate, final=None, over=1, momentum=0.0):
+    def __init__(self, rate, final=None, over=1, momentum=0.0, tau_c=None):
         self.rate, self.final, self.over, self.momentum = rate, final or rate, over, momentum
-        self.velocity = np.zeros(2)
+        self.tau_c, self.velocity = tau_c, np.zeros(2)
+
+    def rate_at(self, version, ages):
+        eta = self.rate * (self.final / self.rate) ** (min(version, self.over) / self.over)
+        late = self.tau_c is not None and np.mean(ages) > self.tau_c
+        return eta / np.mean(ages) if late else eta
 
     def step(self, weights, direction, version):
-        eta = self.rate * (self.final / self.rate) ** (min(version, self.over) / self.over)
         self.velocity = self.momentum * self.velocity + direction
-        return weights + eta * self.velocity
+        return weights + self.rate_at(version, self.ages) * self.velocity
 
 
 class Adam:  # arXiv:1412.6980, algorithm 1, upwards.
@@ -250,12 +333,19 @@ class AmsGrad:  # Algorithm 1 of arXiv:2407.18365; with corrected=True as torch.
         return weights + rate * m / (np.sqrt(v_hat) + 1e-3)
 
 
+def adaptive(server, *contract):
+    return Federation(3, Contract(server, *contract), server)
+
+
 CASES = {
     "fedasync": Federation(1, FedAsync(), Sgd(1)),
     "fedbuff": Federation(3, FedBuff(), Sgd(0.5)),
     "fedbuff_rates": Federation(3, RateCorrected(1.2, 1, 0.9), Sgd(1)),
     "fedbuff_momentum": Federation(3, FedBuff(), Sgd(0.5, momentum=0.9)),
     "fedbuff_adam": Federation(3, FedBuff(), Adam(0.1)),
+    "adaptive": adaptive(Sgd(1, 0.3, 6, tau_c=1.2), 0.25, 4, 0.5, 0.98),
+    # Versions 2 and 3: no few updates may carry the model, whatever the contract needs.
+    "adaptive_guarded": adaptive(Sgd(0.5), 0.1, 4, 0.01, 1),
     "ca2fl": Federation(3, Ca2fl(), Sgd(1)),
     "table": Federation(2, Table(), Sgd(1, 0.3, 6)),
     "fedprox": Federation(4, FedAvg(), Sgd(1), round_arrival),

@@ -73,6 +73,16 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair("fedbuff_adam",
                   "preset: FEDBUFF trigger { buffer { updates: 3 } } "
                   "server { adam { learning_rate: 0.1 } }"),
+        std::pair("adaptive",
+                  "preset: ADAPTIVE trigger { buffer { updates: 3 } } "
+                  "fairness { window_versions: 4 local_steps_share_min: 1 } "
+                  "server { sgd { learning_rate_final: 0.3 decay_versions: 6 } "
+                  "delay_adaptive { of: MEAN staleness_free: 1.2 } }"),
+        std::pair("adaptive_guarded",
+                  "preset: ADAPTIVE trigger { buffer { updates: 3 } } "
+                  "rate_correction { kappa_per_site: 0.01 decay: 1 } "
+                  "fairness { epsilon: 0.1 window_versions: 4 local_steps_share_min: 1 } "
+                  "server { sgd { learning_rate: 0.5 } }"),
         std::pair("ca2fl", "preset: CA2FL trigger { buffer { updates: 3 } }"),
         std::pair("table",
                   "preset: STALENESS_WEIGHTED_TABLE trigger { buffer { updates: 2 } } "

@@ -115,6 +115,10 @@ constexpr PresetRow kPresets[] = {
     // A group's updates by their shares of all patients, as the paper adds them.
     {v1::AggregationConfig::FEDCOMPASS, TriggerStage::kGroups, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kShare, StalenessStage::kVersions, NormalisationStage::kSum},
+    // FEDBUFF; the contract, its rate correction and the server's step are the plan's.
+    {v1::AggregationConfig::ADAPTIVE, TriggerStage::kBuffer, 2, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
+     NormalisationStage::kCount},
     // FEDAVG with transform.clip_norm.
     {v1::AggregationConfig::NORM_BOUND, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,

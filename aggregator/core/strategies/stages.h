@@ -80,7 +80,9 @@ struct GroupRule {
   uint32_t local_steps_min = 20;  // Q_min
   uint32_t local_steps_max = 100;
   double latest_factor = 1.5;
-  double speed_decay = 0.9;
+  // The authors' program (APPFL, compass_scheduler.py) has speed = (1 − m)·speed + m·now with
+  // m = .9: most of the mean is the last task.
+  double speed_decay = 0.1;
 };
 
 struct Stages {

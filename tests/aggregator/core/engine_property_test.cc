@@ -74,6 +74,9 @@ std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
       "preset: FEDBUFF trigger { interval { interval_ms: 20 } } fairness { window_versions: 5 }",
       "preset: STALENESS_WEIGHTED_TABLE fairness { epsilon: 0.1 window_versions: 2 }",
       "preset: FEDAVG trigger { barrier { deadline_ms: 30 } } fairness { window_versions: 2 }",
+      "preset: ADAPTIVE",
+      "preset: ADAPTIVE trigger { interval { interval_ms: 20 } } fairness { window_versions: 3 } "
+      "server { sgd { momentum: 0.5 } delay_adaptive { of: MEAN } }",
       "preset: FEDBUFF trigger { buffer { updates: 3 } } combine { krum {} } "
       "server { adam {} }",
   };

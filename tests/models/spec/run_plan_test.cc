@@ -165,10 +165,24 @@ TEST(ResolvePlan, AFairnessContractBringsItsCorrection) {
   EXPECT_THAT(AggregationText("fairness {}"), Not(HasSubstr("rate_correction")));
 }
 
+TEST(ResolvePlan, AdaptiveHasItsContract) {
+  EXPECT_EQ(
+      AggregationText("preset: ADAPTIVE"),
+      "preset: ADAPTIVE trigger { buffer { updates: 2 } } staleness { polynomial { exponent: "
+      "0.5 } } server { sgd { learning_rate: 1 learning_rate_final: 1 } delay_adaptive { of: MEAN "
+      "staleness_free: 10 } } rate_correction { kappa_per_site: 0.5 decay: 0.98 } fairness { "
+      "epsilon: 0.25 window_versions: 50 "
+      "local_steps_share_min: 0.25 }");
+  EXPECT_THAT(AggregationText("preset: ADAPTIVE fairness { window_versions: 9 } rate_correction { "
+                              "cap: 3 } server { adam {} }"),
+              AllOf(HasSubstr("window_versions: 9"), HasSubstr("rate_correction { cap: 3 "),
+                    HasSubstr("server { adam { learning_rate: 0.01")));
+}
+
 TEST(ResolvePlan, FedCompassHasItsGroupsAndOneTask) {
   EXPECT_THAT(AggregationText("preset: FEDCOMPASS"),
               HasSubstr("groups { local_steps_min: 20 local_steps_max: 100 latest_factor: 1.5 "
-                        "speed_decay: 0.9 } } staleness { polynomial { exponent: 0.5 } }"));
+                        "speed_decay: 0.1 } } staleness { polynomial { exponent: 0.5 } }"));
   const v1::RunPlan plan = Resolved(WithAggregation("preset: FEDCOMPASS"));
   EXPECT_EQ(plan.config().training().tasks_in_flight_max(), 1u);
   EXPECT_EQ(LocalStepsOf(plan.config()).min, 20u);
@@ -374,6 +388,15 @@ TEST(Complaints, OfAggregation) {
       {"preset: FEDBUFF fairness {} transform { clip_norm: 1 }",
        "aggregation.fairness: would undo what transform.clip_norm"},
       {"preset: FEDBUFF fairness {} rate_correction { cap: 0.5 }",
+       "aggregation.rate_correction.cap: must be 1"},
+      {"preset: ADAPTIVE transform { clip_norm: 1 }",
+       "aggregation.transform.clip_norm: has no place in ADAPTIVE"},
+      {"preset: ADAPTIVE trigger { buffer { updates: 3 } } combine { krum {} }",
+       "aggregation.combine: has no place in ADAPTIVE"},
+      {"preset: ADAPTIVE trigger { barrier {} }", "aggregation.trigger.barrier: ADAPTIVE divides"},
+      {"preset: ADAPTIVE trigger { bounded {} }", "aggregation.trigger: bounded belongs to"},
+      {"preset: ADAPTIVE mixing_alpha: 0.5", "aggregation.mixing_alpha: belongs to FEDASYNC"},
+      {"preset: ADAPTIVE rate_correction { cap: 0.5 }",
        "aggregation.rate_correction.cap: must be 1"},
       {"preset: FEDCOMPASS trigger { buffer {} }", "aggregation.trigger: must be groups with"},
       {"preset: FEDBUFF trigger { groups {} }",

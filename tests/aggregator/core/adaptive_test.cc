@@ -1,0 +1,92 @@
+// ADAPTIVE: what its plan has, and what holds of it whatever the paces of the sites are.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+#include <span>
+#include <string>
+
+#include "aggregator/core/strategies/contributions.h"
+#include "tests/aggregator/core/paced_federation.h"
+
+namespace consilium::federation {
+namespace {
+
+std::shared_ptr<const v1::RunPlan> AdaptivePlan(const std::string& more = "") {
+  return MakePlan({.aggregation = "preset: ADAPTIVE " + more,
+                   .config = "training { local_steps: 20 } data { split { validation: 0 } }",
+                   .versions_max = 5000});
+}
+
+// Of each site: its part of all influence in the last versions over its part of the patients, less
+// one; from the contributions alone.
+std::map<SiteId, double> Deviations(const RunState& run, size_t window) {
+  std::map<SiteId, double> influence;
+  double sum = 0;
+  for (const VersionState& version : std::span(run.versions).last(window)) {
+    for (const Contribution& entry : version.contributions) {
+      double whole = entry.coefficient;
+      for (const WeightFactor& factor : entry.factors) {
+        if (factor.kind == WeightFactor::Kind::kShorterTask) whole /= factor.value;
+      }
+      influence[entry.site] += whole;
+      sum += whole;
+    }
+  }
+  double examples = 0;
+  for (const auto& [site, participant] : run.participants) {
+    examples += static_cast<double>(participant.train_examples);
+  }
+  std::map<SiteId, double> deviations;
+  for (const auto& [site, participant] : run.participants) {
+    const double share = static_cast<double>(participant.train_examples) / examples;
+    deviations[site] = influence[site] / sum / share - 1;
+  }
+  return deviations;
+}
+
+class AdaptiveProperty : public ::testing::TestWithParam<uint64_t> {
+ protected:
+  double Uniform(double low, double high) {
+    return low + (high - low) * static_cast<double>(random_() >> 11) / 9007199254740992.0;
+  }
+  // Up to ten times apart.
+  double Pace() { return std::exp(Uniform(0, std::log(10.0))); }
+
+  std::mt19937_64 random_{GetParam()};
+};
+
+TEST_P(AdaptiveProperty, KeepsItsContractOrSaysWhoseItCanNot) {
+  std::vector<PacedFederation::SiteOptions> sites(2 + GetParam() % 9);
+  for (auto& site : sites) {
+    site = {.examples = static_cast<uint64_t>(Uniform(20, 200)), .seconds_per_step = Pace()};
+  }
+  PacedFederation federation(AdaptivePlan(), sites);
+  const FairnessRule& rule = *federation.run().stages.fairness;
+  for (uint64_t v = 1; v <= 6 * rule.window_versions; ++v) {
+    ASSERT_TRUE(federation.RunTo(Version(v)));
+    // Half way one of them becomes as fast or slow as another may be.
+    if (v == 3 * rule.window_versions) federation.SetPace(0, Pace());
+    for (const Contribution& entry : federation.run().versions.back().contributions) {
+      ASSERT_GE(entry.coefficient, 0);
+    }
+    if (v % 10 != 0 || v < 2 * rule.window_versions) continue;
+    for (const auto& [site, deviation] : Deviations(federation.run(), rule.window_versions)) {
+      const FairShare& fair = federation.run().participants.find(site)->second.fair;
+      ASSERT_NEAR(fair.deviation, deviation, 1e-9) << site.value() << ", version " << v;
+      EXPECT_GT(fair.updates, 0u) << site.value() << " is left out, version " << v;
+      if (std::abs(deviation) <= rule.epsilon) continue;
+      ASSERT_TRUE(fair.broken_since.has_value() && fair.told.has_value()) << site.value();
+      EXPECT_LT(v - fair.told->value(), rule.window_versions) << site.value();
+    }
+  }
+  EXPECT_TRUE(federation.ReplaysAlike());
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, AdaptiveProperty, ::testing::Range<uint64_t>(1, 25));
+
+}  // namespace
+}  // namespace consilium::federation
