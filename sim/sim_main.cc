@@ -10,6 +10,7 @@
 #include "models/torch/torch_model.h"
 #include "protocol/core/process_memory.h"
 #include "sim/commands/assess_command.h"
+#include "sim/commands/check_command.h"
 #include "sim/commands/compare_command.h"
 #include "sim/commands/replay_command.h"
 #include "sim/commands/run_command.h"
@@ -59,6 +60,12 @@ constexpr char kReplayExamples[] = R"(Examples:
 constexpr char kSplitExamples[] = R"(Examples:
   consilium-sim data split run.textproto scenario.textproto --preview
   consilium-sim data split run.textproto scenario.textproto --out hospitals)";
+
+constexpr char kCheckExamples[] = R"(Examples:
+  consilium-sim check --runs 5000
+  consilium-sim check --seed 1000000 --runs 1000000000 --time 600 --out found
+  consilium-sim check --replay found
+Ends with 0 where all hold, 1 where one does not, 2 for wrong usage.)";
 
 constexpr char kAssessExamples[] = R"(Example:
   consilium-sim assess run.export --key recipient.key --data north=north.csv --data east=east.csv \
@@ -198,6 +205,27 @@ void AddSplit(CLI::App& app, SplitCommand& command) {
       "The preview as JSON");
 }
 
+void AddCheck(CLI::App& app, CheckCommand& command) {
+  CLI::App* sub = app.add_subcommand(
+      "check",
+      "Hold random federations (rules, faults, attacks, absences; without learning) to what must "
+      "hold of each: every update ends once, weights add up, nothing is told that the journal does "
+      "not tell, every run ends, limits are kept. One that breaks it is made as small as it gets.");
+  sub->footer(kCheckExamples);
+  sub->add_option("--runs", command.runs, "Federations, each of the next seed")
+      ->capture_default_str();
+  sub->add_option("--seed", command.seed, "Of the first")->capture_default_str();
+  sub->add_option("--time", command.time_s, "No new one after so many seconds; 0: no limit")
+      ->capture_default_str();
+  sub->add_option("--out", command.out,
+                  "Folder for run config and scenario of one that breaks an invariant")
+      ->capture_default_str();
+  sub->add_option("--replay", command.replay, "Such a folder: only that one, again")
+      ->check(CLI::ExistingDirectory);
+  sub->add_flag_callback(
+      "--json", [&command] { command.output = CheckCommand::Output::kJson; }, "Result as JSON");
+}
+
 int Main(int argc, char** argv) {
   // An export of a real federation's journal is opened with a key.
   KeepMemoryToItself();
@@ -213,11 +241,13 @@ int Main(int argc, char** argv) {
   RunCommand run;
   ReplayCommand replay;
   AssessCommand assess;
+  CheckCommand check;
   CompareCommand compare;
   SplitCommand split;
   AddRun(app, run);
   AddReplay(app, replay);
   AddAssess(app, assess);
+  AddCheck(app, check);
   AddCompare(app, compare);
   AddSplit(app, split);
   try {
@@ -228,6 +258,7 @@ int Main(int argc, char** argv) {
   if (app.got_subcommand("run")) return ExitCode(Execute(run));
   if (app.got_subcommand("replay")) return ExitCode(Execute(replay));
   if (app.got_subcommand("assess")) return ExitCode(Execute(assess));
+  if (app.got_subcommand("check")) return ExitCode(Execute(check));
   if (app.got_subcommand("compare")) return ExitCode(Execute(compare));
   return ExitCode(Execute(split));
 }

@@ -86,6 +86,8 @@ class Simulation {
   const site::SiteEngine& EngineOf(const SiteId& site) const {
     return sites_[world_.site_index.at(site)]->engine();
   }
+  // For good, as the scenario's leave_rate had it; the aggregator may not know it yet.
+  bool HasLeft(const SiteId& site) const { return sites_[world_.site_index.at(site)]->has_left(); }
 
  private:
   explicit Simulation(SimulationInput input);

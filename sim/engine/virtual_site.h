@@ -52,6 +52,8 @@ class VirtualSite {
   void Take(const SiteTurn& turn);
   // Whether that process of it is alive.
   bool IsRunning(Incarnation process) const { return is_running_ && process == incarnation_; }
+  // For good.
+  bool has_left() const { return has_left_; }
 
   const site::SiteEngine& engine() const { return engine_; }
 

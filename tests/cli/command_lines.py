@@ -38,7 +38,7 @@ COMMANDS = {
         "init", "enrol", "data import", "data list", "runs list", "runs show", "approve", "policy",
         "run", "status", "audit verify"},
     "consilium-aggregator": {"init", "serve"},
-    "consilium-sim": {"run", "replay", "assess", "compare", "data split"},
+    "consilium-sim": {"run", "replay", "assess", "check", "compare", "data split"},
 }
 
 # What scripts may rely on: the keys of each --json, the optional ones left out.
@@ -91,6 +91,8 @@ JSON_KEYS = {
                 "wall_seconds", "upload_bytes", "metric", "best_score", "final_score",
                 "worst_site", "target", "model_sha256", "curve"},
     "sim replay": {"run", "versions", "programs_run", "updates_retrained", "mismatches"},
+    "sim check": {"held", "refused_configs", "events", "versions", "updates", "program_version",
+                  "broken"},
 }
 
 world = None  # The shared federation, its folder, its ended run and the arguments.
@@ -234,7 +236,8 @@ class Usage(Case):
                      "consilium-aggregator serve", "consilium-aggregator serve --data x "
                      "--compute-threads 0",
                      "consilium-sim", "consilium-sim run", "consilium-sim run /nowhere /nowhere",
-                     "consilium-sim replay /nowhere --key /nowhere"]:
+                     "consilium-sim replay /nowhere --key /nowhere",
+                     "consilium-sim check --replay /nowhere"]:
             with self.subTest(line):
                 self.expect(world.call(*line.split()), WRONG_USAGE, "--help")
 
@@ -261,6 +264,7 @@ class Usage(Case):
                  ["consilium-agent", "run", "--store", store, "--task-duration-min", "soon"]),
                 ("--allow-test-gates", ["consilium-aggregator", "serve", "--data", "x",
                                         "--test-arrival-order", config]),
+                ("--runs", ["consilium-sim", "check", "--runs", "0"]),
                 ("--seeds", ["consilium-sim", "run", config, scenario / "scenario.textproto",
                              "--data", world.folder, "--seeds", "5..1"]),
                 ("no_such", ["consilium-sim", "run", config, scenario / "scenario.textproto",
@@ -471,6 +475,10 @@ class Json(Case):
             "consilium-sim", "run", world.run_config, scenario, "--data", world.folder, "--set",
             "stop.versions_max=2", "--json", "--out", out))
         self.assertEqual(json.loads((out / "summary.json").read_text()), summary)
+        checked = self.keys("sim check", world.call("consilium-sim", "check", "--runs", "5",
+                                                    "--json"))
+        self.assertEqual(checked["held"] + checked["refused_configs"], 5)
+        self.assertIsNone(checked["broken"])
 
 
 class Import(Case):

@@ -1,0 +1,51 @@
+#include "sim/check/fake_trainer.h"
+
+#include <cmath>
+#include <cstddef>
+#include <span>
+
+#include "models/spec/preset_traits.h"
+#include "protocol/wire/derived_seed.h"
+
+namespace consilium {
+namespace {
+
+constexpr float kPull = 0.1f;
+constexpr float kCorrection = 0.01f;
+constexpr float kNoise = 0.1f;
+constexpr double kLossMin = 0.2;
+
+// What is not there yet counts as zeros.
+float At(std::span<const float> values, size_t i) { return values.empty() ? 0 : values[i]; }
+
+}  // namespace
+
+absl::StatusOr<TrainOutput> FakeTrainer::Train(const TrainInput& input) {
+  RandomStream random(
+      SeedPath{input.plan->config().seed(), "fake update", input.site.value(), input.task.value()});
+  TrainOutput output;
+  const bool keeps = KeptBySites(input.plan->config()) != SiteKeeps::kNothing;
+  output.delta.reserve(input.base.size());
+  for (size_t i = 0; i < input.base.size(); ++i) {
+    const float correction = At(input.control, i) - At(input.kept, i);
+    output.delta.push_back(-kPull * input.base[i] + kCorrection * correction +
+                           kNoise * static_cast<float>(random.NextNormal()));
+    if (keeps) output.kept.push_back(At(input.kept, i) + output.delta.back());
+  }
+  output.steps = input.local_steps;
+  output.mean_loss = random.NextUnit();
+  output.patients = input.examples->count();
+  return output;
+}
+
+absl::StatusOr<v1::MetricSums> FakeTrainer::Evaluate(const EvaluateInput& input) {
+  double sum = 0;
+  for (const float weight : input.weights) sum += std::abs(weight);
+  v1::MetricSums sums;
+  sums.set_examples(input.examples->count());
+  sums.set_log_loss_sum((kLossMin + sum - std::floor(sum)) *
+                        static_cast<double>(input.examples->count()));
+  return sums;
+}
+
+}  // namespace consilium

@@ -1,0 +1,253 @@
+#include "sim/check/invariants.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/arrival_groups.h"
+#include "aggregator/core/fair_shares.h"
+#include "aggregator/core/journal_codec.h"
+#include "aggregator/core/strategies/contributions.h"
+#include "aggregator/core/strategies/server_optimizer.h"
+#include "aggregator/core/task_grants.h"
+#include "models/spec/local_steps.h"
+#include "models/spec/preset_traits.h"
+
+namespace consilium {
+namespace {
+
+namespace fed = federation;
+
+constexpr double kTolerance = 1e-9;
+
+std::string Name(const SiteId& site, TaskId task) {
+  return absl::StrCat("task ", task.value(), " of ", site.value());
+}
+
+Broken CheckCoefficients(const fed::RunState& run, const fed::VersionState& version) {
+  const std::string where = absl::StrCat("conservation: version ", version.version.value());
+  double sum = 0;
+  double shares = 0;
+  for (const fed::Contribution& part : version.contributions) {
+    double product = 1;
+    for (const fed::WeightFactor& factor : part.factors) {
+      product *= factor.value;
+      if (factor.kind != fed::WeightFactor::Kind::kRobust) continue;
+      shares += factor.value;
+      if (factor.value < 0) return absl::StrCat(where, " has a negative share");
+    }
+    if (product != part.coefficient) {
+      return absl::StrCat(where, ": a coefficient is not the product of its factors");
+    }
+    if (!std::isfinite(product)) return absl::StrCat(where, ": a coefficient is not finite");
+    sum += fed::InfluenceOf(part);
+  }
+  if (version.version == Version(0)) return std::nullopt;
+  const fed::Stages& stages = run.stages;
+  const bool in_coefficients =
+      fed::PlaceOfLearningRate(stages.server) == fed::LearningRatePlace::kInCoefficients;
+  const double eta = in_coefficients ? version.server_learning_rate : 1;
+  const bool is_normalised =
+      stages.normalisation == fed::NormalisationStage::kWeights && stages.clip_norm == 0;
+  if (is_normalised && std::abs(sum - eta) > kTolerance) {
+    return absl::StrCat(where, ": normalised weights add up to ", sum, ", not ", eta);
+  }
+  if (!stages.robust.has_value()) return std::nullopt;
+  // Buckets that nobody has filled count as no change.
+  const bool is_partial = stages.robust->kind == fed::RobustRule::Kind::kBuckets && shares > 0;
+  if (shares > 1 + kTolerance || (!is_partial && shares < 1 - kTolerance)) {
+    return absl::StrCat(where, ": shares add up to ", shares, ", not one");
+  }
+  return std::nullopt;
+}
+
+Broken CheckVersionHoldsIncluded(const fed::RunState& run, const fed::VersionState& version,
+                                 std::set<std::pair<SiteId, TaskId>>& named) {
+  for (const fed::Contribution& part : version.contributions) {
+    if (part.role != fed::Contribution::Role::kNew) continue;
+    const std::string name = Name(part.site, part.task);
+    if (!named.emplace(part.site, part.task).second) {
+      return absl::StrCat("exactly once: ", name, " is in two versions, or twice in one");
+    }
+    const fed::TaskState& task = run.participants.at(part.site).tasks.at(part.task);
+    if (task.phase != fed::TaskPhase::kIncluded || task.included_in != version.version ||
+        task.coefficient != part.coefficient || task.update != part.update) {
+      return absl::StrCat("exactly once: version ", version.version.value(), " holds ", name,
+                          ", which is told otherwise");
+    }
+  }
+  return std::nullopt;
+}
+
+// Whether a member that has no task will be given one without having done anything: when its rest
+// is over, or when the others have delivered.
+bool MayWait(const fed::RunState& run, const SiteId& site, const fed::Participant& participant) {
+  if (participant.fair.rest.has_value()) {
+    return run.timers.contains(
+        {.run = run.run, .kind = fed::Timer::Kind::kRest, .number = *participant.fair.rest});
+  }
+  switch (run.stages.trigger) {
+    case fed::TriggerStage::kBuffer:
+      return false;
+    case fed::TriggerStage::kBarrier:
+      return !run.awaited.contains(site);
+    case fed::TriggerStage::kGroups:
+      return fed::WaitsForVersion(participant);
+    case fed::TriggerStage::kInterval: {
+      const auto waiting =
+          std::count_if(run.buffer.begin(), run.buffer.end(),
+                        [&site](const auto& entry) { return entry.first == site; });
+      return waiting >= static_cast<std::ptrdiff_t>(kIntervalUpdatesOfSiteMax);
+    }
+    case fed::TriggerStage::kBounded:
+      return std::any_of(run.members.begin(), run.members.end(), [&](const SiteId& other) {
+        return run.participants.at(other).answered < participant.answered;
+      });
+  }
+  return false;
+}
+
+Broken CheckOpenTasks(const fed::RunState& run, const SiteId& site,
+                      const fed::Participant& participant) {
+  if (participant.open.size() > fed::OpenTasksMax(run)) {
+    return absl::StrCat("budget: ", site.value(), " has more open tasks than the plan allows");
+  }
+  const LocalStepsRange steps = LocalStepsOf(run.plan->config());
+  for (const TaskId id : participant.open) {
+    const fed::TaskState& task = participant.tasks.at(id);
+    if (task.phase != fed::TaskPhase::kGranted) {
+      return absl::StrCat("budget: ", Name(site, id), " is open and has ended");
+    }
+    if (task.local_steps < steps.min || task.local_steps > steps.max) {
+      return absl::StrCat("budget: ", Name(site, id), " has ", task.local_steps,
+                          " local steps, which the plan does not allow");
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Broken CheckLimits(const fed::RunState& run) {
+  if (run.current().value() > run.plan->config().stop().versions_max()) {
+    return "budget: more versions than stop.versions_max";
+  }
+  for (const auto& [site, participant] : run.participants) {
+    if (Broken broken = CheckOpenTasks(run, site, participant)) return broken;
+  }
+  if (run.phase != fed::RunPhase::kRunning) return std::nullopt;
+  for (const SiteId& site : run.members) {
+    const fed::Participant& participant = run.participants.at(site);
+    if (participant.open.empty() && !MayWait(run, site, participant)) {
+      return absl::StrCat("no starvation: ", site.value(),
+                          " has no task, and waits for nothing that would bring it one");
+    }
+  }
+  return std::nullopt;
+}
+
+Broken CheckEnd(const fed::RunState& run) {
+  if (run.phase != fed::RunPhase::kEnded) return "no starvation: the run has not ended";
+  std::set<std::pair<SiteId, TaskId>> named;
+  std::map<SiteId, double> influence;
+  for (const fed::VersionState& version : run.versions) {
+    if (Broken broken = CheckCoefficients(run, version)) return broken;
+    if (Broken broken = CheckVersionHoldsIncluded(run, version, named)) return broken;
+    for (const auto& part : version.contributions) influence[part.site] += fed::InfluenceOf(part);
+  }
+  const v1::UpdateLimits& limits = run.plan->config().aggregation().limits();
+  for (const auto& [site, participant] : run.participants) {
+    if (std::abs(participant.influence - influence[site]) > kTolerance) {
+      return absl::StrCat("conservation: the influence of ", site.value(),
+                          " is not the sum of its coefficients");
+    }
+    for (const auto& [id, task] : participant.tasks) {
+      const std::string name = Name(site, id);
+      if (task.phase == fed::TaskPhase::kGranted || task.phase == fed::TaskPhase::kAccepted) {
+        return absl::StrCat("exactly once: ", name, " has not ended");
+      }
+      const bool is_included = task.phase == fed::TaskPhase::kIncluded;
+      if (is_included && !named.contains({site, id})) {
+        return absl::StrCat("exactly once: ", name, " is included in no version");
+      }
+      if (is_included && limits.update_norm_max() > 0 && task.norm > limits.update_norm_max()) {
+        return absl::StrCat("budget: ", name, " is longer than limits.update_norm_max");
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+Broken CheckReceipts(const fed::RunState& run, const SiteView& view) {
+  const auto participant = run.participants.find(view.site);
+  if (participant == run.participants.end()) return std::nullopt;
+  for (const auto& [id, held] : view.run.tasks) {
+    const std::string name = absl::StrCat("receipts: ", Name(view.site, id));
+    const auto found = participant->second.tasks.find(id);
+    if (found == participant->second.tasks.end()) return absl::StrCat(name, " was never granted");
+    const fed::TaskState& task = found->second;
+    if (held.acceptance != nullptr &&
+        (held.acceptance->sequence() != task.accepted.value() || held.update != task.update)) {
+      return absl::StrCat(name, " has an acceptance receipt of something else");
+    }
+    const bool says_included = held.phase == site::TaskPhase::kIncluded;
+    if (says_included && (task.phase != fed::TaskPhase::kIncluded ||
+                          held.ending->version() != task.included_in.value() ||
+                          held.ending->coefficient() != task.coefficient)) {
+      return absl::StrCat(name, " is included at the site, and not so at the aggregator");
+    }
+    if (held.phase == site::TaskPhase::kNotIncluded && task.phase != fed::TaskPhase::kNotIncluded) {
+      return absl::StrCat(name, " is not included at the site, and otherwise at the aggregator");
+    }
+  }
+  return std::nullopt;
+}
+
+Broken CheckHeardAll(const fed::RunState& run, const SiteView& view) {
+  if (!run.members.contains(view.site) || view.has_left) return std::nullopt;
+  if (!view.run.ended()) {
+    return absl::StrCat("receipts: ", view.site.value(), " has not heard that the run has ended");
+  }
+  for (const auto& [id, held] : view.run.tasks) {
+    if (held.phase < site::TaskPhase::kIncluded) {
+      return absl::StrCat("receipts: ", Name(view.site, id), " still waits for its end");
+    }
+  }
+  return std::nullopt;
+}
+
+Folded FoldJournal(const Simulation& simulation, const Recording& recording) {
+  Folded folded;
+  for (const v1::JournalEntry& entry : recording.entries) {
+    v1::JournalEntry read;
+    absl::StatusOr<fed::JournalledEvent> input = absl::DataLossError("it can not be parsed");
+    if (read.ParseFromString(entry.SerializeAsString())) {
+      input = fed::DecodeJournalEntry(std::move(read));
+    }
+    if (!input.ok()) {
+      folded.broken =
+          absl::StrCat("durability: input ", entry.sequence(),
+                       " does not come back from its bytes: ", input.status().message());
+      return folded;
+    }
+    folded.engine.Step(input->now, input->event);
+  }
+  if (folded.engine.StateDigest() != simulation.aggregator_engine().StateDigest()) {
+    folded.broken = "durability: the journal does not lead to the aggregator's state";
+  }
+  return folded;
+}
+
+Broken CheckReplay(const Recording& recording, const ReplayOptions& options) {
+  const absl::StatusOr<ReplayResult> replayed = Replay(recording, options);
+  if (!replayed.ok()) return absl::StrCat("durability: ", replayed.status().message());
+  if (!replayed->mismatches.empty()) {
+    return absl::StrCat("durability: replayed, ", replayed->mismatches.front());
+  }
+  return std::nullopt;
+}
+
+}  // namespace consilium
