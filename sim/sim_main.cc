@@ -14,6 +14,7 @@
 #include "sim/commands/compare_command.h"
 #include "sim/commands/replay_command.h"
 #include "sim/commands/run_command.h"
+#include "sim/commands/search_command.h"
 #include "sim/commands/split_command.h"
 #include "sim/commands/trainers.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
@@ -67,6 +68,25 @@ constexpr char kCheckExamples[] = R"(Examples:
   consilium-sim check --replay found
 Ends with 0 where all hold, 1 where one does not, 2 for wrong usage.)";
 
+constexpr char kSearchExamples[] = R"(Examples:
+  consilium-sim search space.textproto run.textproto scenario.textproto --out out/search
+  consilium-sim search space.textproto run.textproto scenario.textproto --out out/search --workers 4
+  consilium-sim search space.textproto run.textproto scenario.textproto --out out/search --json
+
+SPACE is a SearchSpace in protobuf text format (docs/search.md):
+  name: "rates"
+  parameters {
+    path: "training.optimizer.sgd.learning_rate" real { min: 0.001 max: 1 scale: LOG }
+  }
+  parameters { path: "training.local_steps" integer { min: 1 max: 50 } }
+  parameters { path: "aggregation.preset" choice { values: ["FEDAVG", "FEDBUFF"] } }
+  objectives { quantity: BEST_SCORE direction: MINIMISE }
+  random { trials: 40 })";
+
+constexpr char kSearchOutHelp[] =
+    "Folder for trials.csv, trials.json, report.html, events and each trial's summary: the same "
+    "command goes on where its process was ended. A folder of another search is refused";
+
 constexpr char kAssessExamples[] = R"(Example:
   consilium-sim assess run.export --key recipient.key --data north=north.csv --data east=east.csv \
     --scenario scenario.textproto --simulate FEDAVG,FEDASYNC,FEDBUFF,CA2FL --out out/report)";
@@ -92,8 +112,10 @@ void AddRun(CLI::App& app, RunCommand& command) {
       ->required()
       ->check(CLI::ExistingFile);
   sub->add_option("--data", command.data_folder, kDataHelp);
-  sub->add_option("--set", command.overrides,
-                  "path=value over the run config, whose other fields stay; repeatable");
+  sub->add_option(
+      "--set", command.overrides,
+      "path=value over the run config, whose other fields stay; spec.PATH=VALUE over its "
+      "model spec, scenario.PATH=VALUE over the scenario; repeatable");
   sub->add_option("--simulate", command.presets, kSimulateHelp)->delimiter(',');
   sub->add_option("--seeds", command.seeds,
                   "One seed, or a range like 1..5: of run, split and scenario, over what the files "
@@ -184,6 +206,30 @@ void AddCompare(CLI::App& app, CompareCommand& command) {
       "Comparison as JSON");
 }
 
+void AddSearch(CLI::App& app, SearchCommand& command) {
+  CLI::App* sub = app.add_subcommand(
+      "search", "Try values of run config, model spec and scenario, and say which are best.");
+  sub->footer(kSearchExamples);
+  sub->add_option("SPACE", command.space_file, "Search space (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("RUN", command.run_file, "Run config (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("SCENARIO", command.scenario_file, "Scenario (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("--data", command.data_folder, kDataHelp);
+  sub->add_option("--set", command.overrides,
+                  "path=value of every trial, as of `consilium-sim run`; repeatable");
+  sub->add_option("--out", command.out, kSearchOutHelp)->required();
+  sub->add_option("--workers", command.workers,
+                  "Trials at once, each a process of one thread; default: one a core")
+      ->check(CLI::Range(1, 256));
+  sub->add_flag_callback(
+      "--json", [&command] { command.output = SearchCommand::Output::kJson; }, "Trials as JSON");
+}
+
 void AddSplit(CLI::App& app, SplitCommand& command) {
   CLI::App* data = app.add_subcommand("data", "Data of virtual hospitals.");
   data->require_subcommand(1);
@@ -243,12 +289,14 @@ int Main(int argc, char** argv) {
   AssessCommand assess;
   CheckCommand check;
   CompareCommand compare;
+  SearchCommand search;
   SplitCommand split;
   AddRun(app, run);
   AddReplay(app, replay);
   AddAssess(app, assess);
   AddCheck(app, check);
   AddCompare(app, compare);
+  AddSearch(app, search);
   AddSplit(app, split);
   try {
     app.parse(argc, argv);
@@ -260,6 +308,7 @@ int Main(int argc, char** argv) {
   if (app.got_subcommand("assess")) return ExitCode(Execute(assess));
   if (app.got_subcommand("check")) return ExitCode(Execute(check));
   if (app.got_subcommand("compare")) return ExitCode(Execute(compare));
+  if (app.got_subcommand("search")) return ExitCode(Execute(search));
   return ExitCode(Execute(split));
 }
 

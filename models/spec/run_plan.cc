@@ -4,17 +4,16 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "models/spec/complaints.h"
 #include "models/spec/features.h"
 #include "models/spec/plan_checks.h"
 #include "models/spec/plan_defaults.h"
 #include "protocol/core/status_macros.h"
-#include "protocol/wire/limits.h"
 #include "protocol/wire/text_format.h"
+#include "protocol/wire/text_path.h"
 
 namespace consilium {
 namespace {
@@ -32,18 +31,8 @@ absl::Status ReadNamedFile(const std::string& config_path, absl::string_view fie
   return absl::Status(read.code(), absl::StrCat(field, ": ", read.message()));
 }
 
-// "a.b=1" as the text "a { b: 1 }" over `config`.
-absl::Status MergeOverride(const std::string& override, v1::RunConfig& config) {
-  const size_t equals = override.find('=');
-  if (equals == std::string::npos || equals == 0) {
-    return absl::InvalidArgumentError(absl::StrFormat("'%s': write path=value.", override));
-  }
-  const std::vector<std::string> path = absl::StrSplit(override.substr(0, equals), '.');
-  const std::string text =
-      absl::StrCat(absl::StrJoin(path, " { "), ": ", override.substr(equals + 1),
-                   std::string(path.size() - 1, '}'));
-  return MergeTextFormat(text, override, config);
-}
+// What begins an override of the model spec.
+constexpr absl::string_view kSpecPath = "spec.";
 
 }  // namespace
 
@@ -52,10 +41,16 @@ absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
   v1::RunPlan plan;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(path, *plan.mutable_config()));
   for (const std::string& override : overrides) {
-    CONSILIUM_RETURN_IF_ERROR(MergeOverride(override, *plan.mutable_config()));
+    if (absl::StartsWith(override, kSpecPath)) continue;
+    CONSILIUM_RETURN_IF_ERROR(SetByPath(override, *plan.mutable_config()));
   }
   CONSILIUM_RETURN_IF_ERROR(ReadNamedFile(path, "model.spec_file",
                                           plan.config().model().spec_file(), *plan.mutable_spec()));
+  for (const std::string& override : overrides) {
+    if (!absl::StartsWith(override, kSpecPath)) continue;
+    const absl::Status set = SetByPath(override.substr(kSpecPath.size()), *plan.mutable_spec());
+    if (!set.ok()) return absl::Status(set.code(), absl::StrCat(kSpecPath, set.message()));
+  }
   CONSILIUM_RETURN_IF_ERROR(ReadNamedFile(
       path, "data.contract_file", plan.config().data().contract_file(), *plan.mutable_contract()));
   return ResolvePlan(std::move(plan));

@@ -21,8 +21,10 @@ namespace consilium {
 // every default (also those of the preset's stages, so that a resolved plan says everything that
 // will happen) and checks. INVALID_ARGUMENT holds every complaint, one sentence a line, each
 // beginning with the field's path ("aggregation.trigger.buffer.updates: …").
-// `overrides` are "path=value" in text format over the config before anything is filled in, e.g.
-// "training.local_steps=10"; one that names no field is refused like an unknown field.
+// `overrides` are assignments as SetByPath takes them (protocol/wire/text_path.h), over the config
+// or, behind "spec.", over the spec, before anything is filled in: "training.local_steps=10",
+// "spec.layers.drop.dropout.probability=0.5". One that names no field is refused like an unknown
+// field.
 absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
                                         const std::vector<std::string>& overrides = {});
 

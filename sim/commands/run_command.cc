@@ -167,9 +167,11 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
         command.run_file, absl::StrJoin(kept, ", "));
   }
   Experiment experiment;
-  CONSILIUM_ASSIGN_OR_RETURN(experiment.plan, LoadRunPlan(command.run_file, command.overrides));
-  CONSILIUM_ASSIGN_OR_RETURN(experiment.scenario,
-                             LoadScenario(command.scenario_file, FolderOfData(command)));
+  const Overrides overrides = OverridesByFile(command.overrides);
+  CONSILIUM_ASSIGN_OR_RETURN(experiment.plan, LoadRunPlan(command.run_file, overrides.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      experiment.scenario,
+      LoadScenario(command.scenario_file, FolderOfData(command), overrides.scenario));
   CONSILIUM_ASSIGN_OR_RETURN(experiment.presets, ParsePresets(command.presets));
   if (!command.target.empty()) {
     CONSILIUM_ASSIGN_OR_RETURN(experiment.target, ParseTarget(command.target));
@@ -205,6 +207,19 @@ std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
     if (in_file && !given(stage)) kept.emplace_back(stage);
   }
   return kept;
+}
+
+Overrides OverridesByFile(const std::vector<std::string>& overrides) {
+  constexpr absl::string_view kScenario = "scenario.";
+  Overrides by_file;
+  for (const std::string& override : overrides) {
+    if (absl::StartsWith(override, kScenario)) {
+      by_file.scenario.push_back(override.substr(kScenario.size()));
+    } else {
+      by_file.plan.push_back(override);
+    }
+  }
+  return by_file;
 }
 
 absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text) {

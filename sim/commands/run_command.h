@@ -22,7 +22,8 @@ struct RunCommand {
   std::string run_file;
   std::string scenario_file;
   std::string data_folder;  // Where the scenario's files lie; empty: beside the scenario.
-  // "path=value" over the run config, e.g. "aggregation.preset=FEDBUFF".
+  // "path=value" over the run config, e.g. "aggregation.preset=FEDBUFF"; behind "spec." over its
+  // model spec, behind "scenario." over the scenario.
   std::vector<std::string> overrides;
   std::vector<std::string> presets;  // Names of v1.AggregationConfig.Preset, simulated beside it.
   // "METRIC=VALUE": when its validation score is first reached is told. Empty: the plan's target.
@@ -47,6 +48,13 @@ absl::Status Execute(const RunCommand& command);
 // `overrides` name another preset, so that the run is not what that preset stands for.
 std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
                                         const std::vector<std::string>& overrides);
+
+// Overrides of plan and scenario, each as its own loader takes them.
+struct Overrides {
+  std::vector<std::string> plan;
+  std::vector<std::string> scenario;
+};
+Overrides OverridesByFile(const std::vector<std::string>& overrides);
 
 // "4" or "1..5". INVALID_ARGUMENT otherwise, or for more than 1,000.
 absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text);

@@ -12,6 +12,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/text_format.h"
+#include "protocol/wire/text_path.h"
 #include "sim/engine/attacks.h"
 #include "sim/engine/speeds.h"
 #include "site_agent/core/release_rules.h"
@@ -327,9 +328,13 @@ absl::Status CheckScenarioAgainst(const v1::Scenario& scenario, const v1::RunPla
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::string& folder) {
+absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::string& folder,
+                                          const std::vector<std::string>& overrides) {
   v1::Scenario scenario;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(path, scenario));
+  for (const std::string& override : overrides) {
+    CONSILIUM_RETURN_IF_ERROR(SetByPath(override, scenario));
+  }
   v1::Dataset& dataset = *scenario.mutable_dataset();
   if (!dataset.split_file().empty()) {
     const std::filesystem::path beside = std::filesystem::path(path).parent_path();

@@ -7,6 +7,7 @@
 #define CONSILIUM_SIM_ENGINE_SCENARIO_CHECKS_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,9 +25,11 @@ absl::Status CheckScenarioAgainst(const v1::Scenario& scenario, const v1::RunPla
                                   const FederationData& data);
 
 // Reads the file, and the trace that it names, which lies in `folder` or has an absolute path; and
-// checks all of it. The path of its split_file, which lies beside it, is made whole. Errors as
-// ReadTextFormatFile, ReadTrace and CheckScenario.
-absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::string& folder);
+// checks all of it. The path of its split_file, which lies beside it, is made whole. `overrides`
+// are assignments (protocol/wire/text_path.h) over the file. Errors as ReadTextFormatFile,
+// SetByPath, ReadTrace and CheckScenario.
+absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::string& folder,
+                                          const std::vector<std::string>& overrides = {});
 
 }  // namespace consilium
 

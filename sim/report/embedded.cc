@@ -17,6 +17,7 @@
 
 CONSILIUM_EMBED(consilium_report_template, CONSILIUM_REPORT_TEMPLATE);
 CONSILIUM_EMBED(consilium_compare_template, CONSILIUM_COMPARE_TEMPLATE);
+CONSILIUM_EMBED(consilium_search_template, CONSILIUM_SEARCH_TEMPLATE);
 CONSILIUM_EMBED(consilium_chart_js, CONSILIUM_CHART_JS);
 
 namespace consilium::embedded {
@@ -29,6 +30,11 @@ absl::string_view ReportTemplate() {
 absl::string_view CompareTemplate() {
   return {consilium_compare_template_begin,
           static_cast<size_t>(consilium_compare_template_end - consilium_compare_template_begin)};
+}
+
+absl::string_view SearchTemplate() {
+  return {consilium_search_template_begin,
+          static_cast<size_t>(consilium_search_template_end - consilium_search_template_begin)};
 }
 
 absl::string_view ChartJs() {

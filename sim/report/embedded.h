@@ -9,6 +9,7 @@ namespace consilium::embedded {
 
 absl::string_view ReportTemplate();   // sim/report/report_template.html
 absl::string_view CompareTemplate();  // sim/report/compare_template.html
+absl::string_view SearchTemplate();   // sim/search/search_template.html
 absl::string_view ChartJs();          // Chart.js, minified, from Debian's libjs-chart.js.
 
 }  // namespace consilium::embedded

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "sim/report/event_records.h"
+
 namespace consilium {
 namespace {
 

@@ -1,0 +1,199 @@
+#include "sim/commands/search_command.h"
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "protocol/core/files.h"
+#include "protocol/core/status_macros.h"
+#include "sim/commands/progress.h"
+#include "sim/commands/run_command.h"
+#include "sim/search/hparams_events.h"
+#include "sim/search/search_files.h"
+#include "sim/search/search_loop.h"
+#include "sim/search/search_report.h"
+#include "sim/search/trial_runner.h"
+#include "sim/search/trials_log.h"
+#include "spdlog/spdlog.h"
+
+namespace consilium {
+namespace {
+
+constexpr uint32_t kWorkersMax = 256;
+constexpr size_t kRowsShownMax = 10;
+
+// A word as a shell takes it.
+std::string Quoted(const std::string& word) {
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           absl::string_view("-_./=:,+%").find(c) != absl::string_view::npos;
+  });
+  return plain ? word : absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+}
+
+std::string ShellCommand(const std::vector<std::string>& arguments) {
+  std::string text = "consilium-sim";
+  for (const std::string& argument : arguments) absl::StrAppend(&text, " ", Quoted(argument));
+  return text;
+}
+
+absl::Status WriteEvents(const std::string& folder, const std::string& content) {
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0755));
+  return WriteFileDurably(absl::StrCat(folder, "/events.out.tfevents.0.consilium"), content, 0644);
+}
+
+// Each trial as it becomes known, into the log, TensorBoard's files and the line of progress.
+class Notes {
+ public:
+  Notes(const v1::SearchSpace& space, std::string out, TrialsLog& log, uint64_t trials_max)
+      : space_(space), out_(std::move(out)), log_(log), trials_max_(trials_max) {}
+
+  absl::Status Add(const Trial& trial) {
+    CONSILIUM_RETURN_IF_ERROR(log_.Append(trial));
+    Count(trial);
+    return trial.same_as.has_value() ? absl::OkStatus() : AddEvents(trial);
+  }
+
+  // One of an earlier process, which may have died before it wrote its events.
+  absl::Status AddKnown(const Trial& trial) {
+    Count(trial);
+    return trial.same_as.has_value() ? absl::OkStatus() : AddEvents(trial);
+  }
+
+ private:
+  absl::Status AddEvents(const Trial& trial) const {
+    return WriteEvents(absl::StrFormat("%s/events/trial-%06d", out_, trial.number()),
+                       TrialEventFile(space_, trial));
+  }
+
+  void Count(const Trial& trial) {
+    ++known_;
+    std::string best;
+    if (trial.succeeded()) {
+      const double loss = LossesOf(space_, trial.result.objectives)[0];
+      if (!best_.has_value() || loss < *best_) {
+        best_ = loss;
+        best_text_ = absl::StrFormat("%.6g", trial.result.objectives[0]);
+      }
+    }
+    progress_.Show(
+        static_cast<double>(known_), static_cast<double>(trials_max_),
+        absl::StrFormat("trial %d of %d, best %s %s", known_, trials_max_,
+                        space_.objectives(0).name(), best_text_.empty() ? "unknown" : best_text_));
+  }
+
+  const v1::SearchSpace& space_;
+  const std::string out_;
+  TrialsLog& log_;
+  const uint64_t trials_max_;
+  Progress progress_{"searching"};
+  uint64_t known_ = 0;
+  std::optional<double> best_;  // Loss of the first objective.
+  std::string best_text_;
+};
+
+absl::Status WriteResults(const std::string& out, const v1::SearchSpace& space,
+                          const std::vector<Trial>& trials) {
+  const std::pair<std::string, std::string> files[] = {
+      {"trials.csv", SearchCsv(space, trials)},
+      {"trials.json", absl::StrCat(SearchJson(space, trials).dump(2), "\n")},
+      {"report.html", SearchHtml(space, trials)},
+  };
+  for (const auto& [name, content] : files) {
+    CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(out, "/", name), content, 0644));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SomeSucceeded(const std::vector<Trial>& trials) {
+  const auto succeeded = [](const Trial& trial) { return trial.succeeded(); };
+  if (std::any_of(trials.begin(), trials.end(), succeeded)) return absl::OkStatus();
+  if (trials.empty()) return absl::FailedPreconditionError("there was nothing to try");
+  return absl::FailedPreconditionError(absl::StrFormat("none of %d trials succeeded; the first: %s",
+                                                       trials.size(), trials[0].result.error));
+}
+
+absl::Status CheckOptions(const SearchCommand& command, const v1::SearchSpace& space) {
+  if (command.out.empty()) return absl::InvalidArgumentError("--out: name a folder");
+  if (command.workers > kWorkersMax) {
+    return absl::InvalidArgumentError(absl::StrFormat("--workers: from 1 to %d", kWorkersMax));
+  }
+  if (space.seeds().empty()) return absl::OkStatus();
+  const auto seeds = ParseSeeds(space.seeds());
+  return seeds.ok()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(absl::StrFormat(
+                   "seeds: \"%s\" is neither a number nor a range like 1..5", space.seeds()));
+}
+
+absl::StatusOr<std::vector<Trial>> Search(const SearchCommand& command,
+                                          const v1::SearchSpace& space, const TrialRunner& runner,
+                                          TrialsLog& log) {
+  const std::unique_ptr<SearchAlgorithm> algorithm = MakeAlgorithm(space);
+  SearchLoopInput input;
+  input.space = space;
+  input.algorithm = algorithm.get();
+  input.workers = command.workers > 0
+                      ? command.workers
+                      : std::clamp(std::thread::hardware_concurrency(), 1U, kWorkersMax);
+  input.known = log.TakeTrials();
+  uint64_t trials_max = algorithm->trials_max();
+  if (space.trials_max() > 0) trials_max = std::min<uint64_t>(trials_max, space.trials_max());
+  Notes notes(space, command.out, log, trials_max);
+  if (!input.known.empty()) {
+    spdlog::info("{} goes on from {} trials that are known", command.out, input.known.size());
+  }
+  for (const Trial& trial : input.known) CONSILIUM_RETURN_IF_ERROR(notes.AddKnown(trial));
+  input.evaluate = [&runner](const Trial& trial) { return runner.Run(trial); };
+  input.on_known = [&notes](const Trial& trial) { return notes.Add(trial); };
+  return RunSearchLoop(std::move(input));
+}
+
+}  // namespace
+
+absl::Status Execute(const SearchCommand& command) {
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::SearchSpace space, LoadSearchSpace(command.space_file));
+  CONSILIUM_RETURN_IF_ERROR(CheckOptions(command, space));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      const TrialsLog::Identity identity,
+      CheckSearchFiles(space, {command.run_file, command.scenario_file, command.overrides}));
+  TrialRunnerOptions options;
+  options.space = space;
+  options.program = command.program;
+  options.run_file = command.run_file;
+  options.scenario_file = command.scenario_file;
+  options.data_folder = command.data_folder;
+  options.overrides = command.overrides;
+  options.folder = absl::StrCat(command.out, "/trials");
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(options.folder, 0755));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      const std::unique_ptr<TrialsLog> log,
+      TrialsLog::Open(absl::StrCat(command.out, "/trials.jsonl"), space, identity));
+  CONSILIUM_RETURN_IF_ERROR(
+      WriteEvents(absl::StrCat(command.out, "/events"), SearchEventFile(space)));
+  const TrialRunner runner(std::move(options));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Trial> trials, Search(command, space, runner, *log));
+  CONSILIUM_RETURN_IF_ERROR(WriteResults(command.out, space, trials));
+  if (command.output == SearchCommand::Output::kJson) {
+    absl::PrintF("%s\n", SearchJson(space, trials).dump(2));
+    return SomeSucceeded(trials);
+  }
+  CONSILIUM_RETURN_IF_ERROR(SomeSucceeded(trials));
+  absl::PrintF("%s", SearchText(space, trials, kRowsShownMax));
+  const std::vector<uint64_t> best = BestTrials(space, trials);
+  if (best.size() > 1) return absl::OkStatus();
+  const auto winner = std::find_if(trials.begin(), trials.end(), [&best](const Trial& trial) {
+    return trial.number() == best[0];
+  });
+  absl::PrintF("\n%s\n", ShellCommand(runner.CommandOf(*winner)));
+  return absl::OkStatus();
+}
+
+}  // namespace consilium

@@ -1,0 +1,56 @@
+// A search space, checked, and its points. Algorithms work in the unit cube, one coordinate a
+// parameter; what a point stands for is the texts that it gives to the parameters' paths. Two
+// points of the same texts are the same trial.
+//
+// Ownership: values. Threads: as any value.
+
+#ifndef CONSILIUM_SIM_SEARCH_SPACE_H_
+#define CONSILIUM_SIM_SEARCH_SPACE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "consilium/v1/search_space.pb.h"
+
+namespace consilium {
+
+// One coordinate a parameter, each in [0, 1].
+using Point = std::vector<double>;
+
+// What the value of `parameter` is at `coordinate`: "0.00316228", "12", "RELU". Equal intervals of
+// coordinates are equal ranges of numbers (of their logarithms), or one value of a choice each.
+std::string TextAt(const v1::SearchParameter& parameter, double coordinate);
+// The texts of all parameters, in their order.
+std::vector<std::string> TextsAt(const v1::SearchSpace& space, const Point& point);
+// The same for the same trial, and for no other.
+std::string KeyOf(const std::vector<std::string>& texts);
+// "path=text" for each.
+std::vector<std::string> AssignmentsOf(const v1::SearchSpace& space,
+                                       const std::vector<std::string>& texts);
+
+// A coordinate for each value that a grid takes of it, in order, each value once.
+std::vector<double> GridCoordinates(const v1::SearchParameter& parameter);
+
+// Reads and checks the file, and fills in defaults. INVALID_ARGUMENT with line and column, or with
+// the field's path.
+absl::StatusOr<v1::SearchSpace> LoadSearchSpace(const std::string& path);
+// The same of a message. Idempotent.
+absl::StatusOr<v1::SearchSpace> ResolveSearchSpace(v1::SearchSpace space);
+
+// Objectives as losses: those to maximise change their sign.
+std::vector<double> LossesOf(const v1::SearchSpace& space, const std::vector<double>& objectives);
+
+// What the space is told by: its digest without budgets, which may grow between two processes.
+std::string SpaceSha256(const v1::SearchSpace& resolved);
+
+// stop.versions_max at a rung of successive halving, from 0; nothing for other algorithms.
+std::optional<uint32_t> VersionsAt(const v1::SearchSpace& resolved, uint32_t rung);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_SEARCH_SPACE_H_

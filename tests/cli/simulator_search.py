@@ -1,0 +1,262 @@
+"""`consilium-sim search` as a person meets it: killed and started again, its files as others read
+them, and what it refuses.
+
+usage: simulator_search.py --bin DIR --source DIR [UNITTEST_NAME]...
+
+Without TensorBoard (scripts/setup --check-tools) that part is left out, and it says so.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+DEADLINE_S = 120
+SPACE = """
+name: "rates"
+parameters {
+  path: "training.optimizer.sgd.learning_rate" real { min: 0.001 max: 0.3 scale: LOG }
+}
+parameters { path: "training.local_steps" integer { min: 1 max: 20 } }
+parameters { path: "aggregation.preset" choice { values: ["FEDAVG", "FEDBUFF"] } }
+objectives { quantity: BEST_SCORE direction: MINIMISE }
+seed: 1
+"""
+EVOLUTION = SPACE + "differential_evolution { population: 4 generations: 2 }\n"
+SIZES = """
+name: "sizes"
+parameters { path: "model.parameters.units" choice { values: ["2", "4"] } }
+parameters { path: "spec.layers.relu2.activation.function" choice { values: ["RELU", "TANH"] } }
+parameters { path: "scenario.sites.latency_ms" integer { min: 5 max: 6 } }
+objectives { quantity: BEST_SCORE direction: MINIMISE }
+objectives { quantity: MULTIPLY_ADDS direction: MINIMISE }
+seeds: "1..2"
+grid {}
+"""
+
+world = None
+
+
+class World:
+    def __init__(self, arguments, folder):
+        self.bin, self.source, self.folder = arguments.bin, arguments.source, folder
+        table = subprocess.run([self.source / "scripts/wdbc_table"], check=True,
+                               capture_output=True).stdout
+        (folder / "wdbc.csv").write_bytes(table)
+        self.scenario = self.source / "sim/scenarios/wdbc-four-hospitals"
+
+    def words(self, space, out, *arguments):
+        file = self.folder / f"{out}.textproto"
+        file.write_text(space)
+        return [self.bin / "consilium-sim", "search", file, self.scenario / "run.textproto",
+                self.scenario / "scenario.textproto", "--data", self.folder, "--set",
+                "stop.versions_max=4", "--out", self.folder / out, *arguments]
+
+    def search(self, space, out, *arguments, code=0):
+        done = subprocess.run([*map(str, self.words(space, out, *arguments))],
+                              capture_output=True, text=True, timeout=DEADLINE_S)
+        assert done.returncode == code, f"{done.args}\n{done.stdout}{done.stderr}"
+        return done
+
+    def trials(self, out):
+        """What was tried and what came of it; how long it took differs."""
+        trials = json.loads((self.folder / out / "trials.json").read_text())["trials"]
+        return [(t["trial"], t["parameters"], t["objectives"], t.get("rung")) for t in trials]
+
+
+def log_lines(out):
+    log = world.folder / out / "trials.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def children(pid):
+    return [int(p) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+            for p in (task / "children").read_text().split()]
+
+
+def is_gone(pid):
+    """Nobody may be there to wait for it."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Search(unittest.TestCase):
+    def test_killed_it_goes_on_to_the_same_trials(self):
+        whole = world.search(EVOLUTION, "whole", "--workers", 1)
+        self.assertEqual(len(world.trials("whole")), 12)
+        words = [*map(str, world.words(EVOLUTION, "killed", "--workers", 1))]
+        for lines in (3, 8):
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            deadline = time.monotonic() + DEADLINE_S
+            while log_lines("killed") < lines and time.monotonic() < deadline:
+                self.assertIsNone(process.poll())
+                time.sleep(0.002)
+            trials = children(process.pid)
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=DEADLINE_S)
+            for trial in trials:
+                while not is_gone(trial) and time.monotonic() < deadline:
+                    time.sleep(0.002)
+                self.assertTrue(is_gone(trial))
+            self.assertLess(log_lines("killed"), 13)
+        log = world.folder / "killed/trials.jsonl"
+        log.write_bytes(log.read_bytes() + b'{"trial":99,"po')
+        known = log_lines("killed")
+        again = world.search(EVOLUTION, "killed", "--workers", 1)
+        self.assertIn(f"goes on from {known - 1} trials", again.stderr)
+        self.assertEqual(world.trials("killed"), world.trials("whole"))
+        self.assertEqual(again.stdout.splitlines()[:-1], whole.stdout.splitlines()[:-1])
+
+    def test_a_trial_is_what_run_says(self):
+        done = world.search(SPACE + "random { trials: 5 }\n", "random", "--workers", 3)
+        self.assertNotIn("\r", done.stderr)
+        command = shlex.split(done.stdout.splitlines()[-1])
+        self.assertEqual(command[:2], ["consilium-sim", "run"])
+        ran = subprocess.run([world.bin / command[0], *command[1:], "--json"], check=True,
+                             capture_output=True, timeout=DEADLINE_S)
+        [best] = json.loads((world.folder / "random/trials.json").read_text())["best"]
+        [objectives] = [o for number, _, o, _ in world.trials("random") if number == best]
+        self.assertEqual(json.loads(ran.stdout)["best_score"], objectives["best_score"])
+        self.assertEqual(objectives["best_score"],
+                         min(o["best_score"] for _, _, o, _ in world.trials("random")))
+        # However many at once.
+        world.search(SPACE + "random { trials: 5 }\n", "random1", "--workers", 1)
+        self.assertEqual(world.trials("random1"), world.trials("random"))
+        rows = list(csv.DictReader(
+            (world.folder / "random/trials.csv").read_text().splitlines()))
+        self.assertEqual([r["training.local_steps"] for r in rows],
+                         [p["training.local_steps"] for _, p, _, _ in world.trials("random")])
+        self.assertEqual([int(r["trial"]) for r in rows if r["best"] == "1"], [best])
+
+    def test_a_grid_over_config_spec_and_scenario(self):
+        done = world.search(SIZES, "sizes", "--set",
+                            'model.spec_file="../../../models/zoo/mlp.textproto"', "--json")
+        found = json.loads(done.stdout)
+        self.assertEqual(len(found["trials"]), 8)
+        self.assertEqual(found, json.loads((world.folder / "sizes/trials.json").read_text()))
+        for trial in found["trials"]:
+            units = int(trial["parameters"]["model.parameters.units"])
+            # Thirty features to units to units/2 to one.
+            half = units // 2
+            self.assertEqual(trial["objectives"]["multiply_adds"], 30 * units + units * half + half)
+            self.assertEqual(trial["costs"]["parameters"],
+                             31 * units + (units + 1) * half + half + 1)
+            summary = json.loads(
+                (world.folder / f"sizes/trials/{trial['trial']:06d}.json").read_text())
+            scores = [seed["best_score"] for seed in summary["seeds"]]
+            self.assertEqual([seed["seed"] for seed in summary["seeds"]], [1, 2])
+            self.assertAlmostEqual(trial["objectives"]["best_score"], sum(scores) / 2, places=12)
+        functions = {t["parameters"]["spec.layers.relu2.activation.function"]:
+                     t["objectives"]["best_score"] for t in found["trials"]}
+        self.assertEqual(len(set(functions.values())), 2)
+        self.assertIn("Chart.js v", (world.folder / "sizes/report.html").read_text())
+
+    def test_halving_runs_few_for_long(self):
+        world.search(SPACE + "successive_halving { trials: 6 versions_min: 2 versions_max: 6 }\n",
+                     "halving", "--workers", 2, code=2)  # stop.versions_max is set by --set.
+        words = [w for w in world.words(
+            SPACE + "successive_halving { trials: 6 versions_min: 2 versions_max: 6 }\n",
+            "halving") if w not in ("--set", "stop.versions_max=4")]
+        subprocess.run([*map(str, words)], check=True, capture_output=True, timeout=DEADLINE_S)
+        trials = json.loads((world.folder / "halving/trials.json").read_text())
+        versions = {}
+        for trial in trials["trials"]:
+            summary = json.loads(
+                (world.folder / f"halving/trials/{trial['trial']:06d}.json").read_text())
+            self.assertEqual(summary["versions"], trial["versions_max"])
+            versions.setdefault(trial["versions_max"], []).append(trial["trial"])
+        self.assertEqual(len(versions[2]), 6)
+        self.assertGreaterEqual(len(versions[6]), 2)
+        self.assertEqual(set(versions), {2, 6})
+        self.assertLessEqual(set(trials["best"]), set(versions[6]))
+
+    def test_tensorboard_reads_the_hyperparameters(self):
+        packages = pathlib.Path(os.environ.get(
+            "CONSILIUM_DEPS_DIR", pathlib.Path.home() / ".cache/consilium")) / "check-packages"
+        if not (packages / "tensorboard").is_dir():
+            print("SKIPPED: no TensorBoard here; scripts/setup --check-tools fetches it")
+            return
+        world.search(SPACE + "random { trials: 3 }\n", "board")
+        sys.path.insert(0, str(packages))
+        from tensorboard.backend.event_processing import event_file_loader
+        from tensorboard.plugins.hparams import metadata
+        from tensorboard.util import tensor_util
+
+        def values(folder):
+            [file] = folder.glob("events.out.*")
+            return {value.tag: value for event in
+                    event_file_loader.EventFileLoader(str(file)).Load()
+                    for value in event.summary.value}
+
+        events = world.folder / "board/events"
+        [whole] = values(events).values()
+        experiment = metadata.parse_experiment_plugin_data(whole.metadata.plugin_data.content)
+        self.assertEqual(whole.metadata.plugin_data.plugin_name, metadata.PLUGIN_NAME)
+        self.assertEqual(experiment.name, "rates")
+        self.assertEqual([metric.name.tag for metric in experiment.metric_infos],
+                         ["objective/best_score"])
+        for number, parameters, objectives, _ in world.trials("board"):
+            found = values(events / f"trial-{number:06d}")
+            start = metadata.parse_session_start_info_plugin_data(
+                found[metadata.SESSION_START_INFO_TAG].metadata.plugin_data.content)
+            self.assertEqual(start.hparams["aggregation.preset"].string_value,
+                             parameters["aggregation.preset"])
+            self.assertEqual(start.hparams["training.local_steps"].number_value,
+                             float(parameters["training.local_steps"]))
+            self.assertEqual(start.hparams.keys(), {info.name for info in experiment.hparam_infos})
+            end = metadata.parse_session_end_info_plugin_data(
+                found[metadata.SESSION_END_INFO_TAG].metadata.plugin_data.content)
+            self.assertEqual(end.status, 1)
+            self.assertAlmostEqual(
+                float(tensor_util.make_ndarray(found["objective/best_score"].tensor)),
+                objectives["best_score"], places=6)
+
+    def test_what_is_refused(self):
+        def refused(space, *arguments, out="refused", code=2):
+            return world.search(space, out, *arguments, code=code).stderr
+
+        self.assertIn("refused.textproto:2:6", refused("name: 'a'\nnames: 'b'\n"))
+        self.assertIn("(training.lokal_steps)", refused(
+            SPACE.replace("local_steps", "lokal_steps") + "random { trials: 1 }"))
+        self.assertIn("seeds:", refused(SPACE + "seeds: '5..1' random { trials: 1 }"))
+        self.assertIn("Range", refused(SPACE + "random { trials: 1 }", "--workers", "0", code=2)
+                      .replace("range", "Range"))
+        self.assertFalse((world.folder / "refused/trials.jsonl").exists())
+        # A trial that fails is told, and a search where all do has failed.
+        bad = SPACE.replace("min: 0.001 max: 0.3 scale: LOG", "min: -2 max: -1")
+        self.assertIn("learning_rate", refused(bad + "random { trials: 2 }", out="bad", code=1))
+        self.assertEqual(len((world.folder / "bad/trials.csv").read_text().splitlines()), 3)
+        # Another search's folder.
+        world.search(SPACE + "random { trials: 1 }", "taken")
+        self.assertIn("another space", refused(EVOLUTION, out="taken", code=1))
+        self.assertIn("another run config", refused(
+            SPACE + "random { trials: 1 }", "--set", "training.batch_examples=8", out="taken",
+            code=1))
+        # A larger budget goes on.
+        world.search(SPACE + "random { trials: 2 }", "taken")
+        self.assertEqual(len(world.trials("taken")), 2)
+
+
+def main():
+    global world
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    arguments, names = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(arguments, pathlib.Path(folder))
+        unittest.main(argv=[sys.argv[0], *names])
+
+
+main()

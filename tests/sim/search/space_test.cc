@@ -1,0 +1,217 @@
+#include "sim/search/space.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "protocol/core/files.h"
+#include "protocol/wire/derived_seed.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+#include "tests/sim/search/plain_search.h"
+
+namespace consilium {
+namespace {
+
+using absl::StatusCode;
+
+v1::SearchParameter ParameterOf(const std::string& kind) {
+  return SpaceOf(absl::StrCat("name: 's' parameters { path: 'p' ", kind,
+                              " } objectives { quantity: BEST_SCORE direction: MINIMISE } "
+                              "random { trials: 1 }"))
+      .parameters(0);
+}
+
+std::vector<std::string> GridTexts(const std::string& kind) {
+  const v1::SearchParameter parameter = ParameterOf(kind);
+  std::vector<std::string> texts;
+  for (const double u : GridCoordinates(parameter)) texts.push_back(TextAt(parameter, u));
+  return texts;
+}
+
+TEST(TextAt, EveryIntegerIsAsLikely) {
+  const v1::SearchParameter parameter = ParameterOf("integer { min: -2 max: 2 }");
+  std::map<std::string, int> counts;
+  for (int i = 0; i < 1000; ++i) ++counts[TextAt(parameter, (i + 0.5) / 1000)];
+  EXPECT_EQ(counts, (std::map<std::string, int>{
+                        {"-2", 200}, {"-1", 200}, {"0", 200}, {"1", 200}, {"2", 200}}));
+  EXPECT_EQ(TextAt(parameter, 0), "-2");
+  EXPECT_EQ(TextAt(parameter, 1), "2");
+}
+
+TEST(TextAt, RealsStayInTheirRangeAndLogIsOfEqualFactors) {
+  const v1::SearchParameter log = ParameterOf("real { min: 0.0001 max: 1 scale: LOG }");
+  EXPECT_EQ(TextAt(log, 0), "0.0001");
+  EXPECT_EQ(TextAt(log, 0.25), "0.001");
+  EXPECT_EQ(TextAt(log, 0.5), "0.01");
+  EXPECT_EQ(TextAt(log, 1), "1");
+  EXPECT_EQ(TextAt(ParameterOf("real { min: -1 max: 3 }"), 0.5), "1");
+  // Six digits of these would lie outside.
+  const v1::SearchParameter narrow = ParameterOf("real { min: 0.12345678 max: 0.87654321 }");
+  for (const double u : {0.0, 1.0, -1.0, 2.0}) {
+    double value = 0;
+    ASSERT_TRUE(absl::SimpleAtod(TextAt(narrow, u), &value));
+    EXPECT_GE(value, 0.12345678);
+    EXPECT_LE(value, 0.87654321);
+  }
+}
+
+TEST(TextAt, AChoiceHasAnIntervalForEachValue) {
+  const v1::SearchParameter parameter = ParameterOf("choice { values: ['A', 'B', 'C'] }");
+  EXPECT_EQ(TextAt(parameter, 0), "A");
+  EXPECT_EQ(TextAt(parameter, 0.34), "B");
+  EXPECT_EQ(TextAt(parameter, 0.67), "C");
+  EXPECT_EQ(TextAt(parameter, 1), "C");
+}
+
+TEST(GridCoordinates, AreOfEachValueOnce) {
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(GridTexts("integer { min: 3 max: 6 }"), Texts({"3", "4", "5", "6"}));
+  EXPECT_EQ(GridTexts("integer { min: 16 max: 4096 scale: LOG grid_points: 5 }"),
+            Texts({"16", "64", "256", "1024", "4096"}));
+  EXPECT_EQ(GridTexts("integer { min: 1 max: 3 grid_points: 9 }"), Texts({"1", "2", "3"}));
+  EXPECT_EQ(GridTexts("integer { min: 7 max: 7 }"), Texts({"7"}));
+  EXPECT_EQ(GridTexts("real { min: 0 max: 1 grid_points: 3 }"), Texts({"0", "0.5", "1"}));
+  EXPECT_EQ(GridTexts("real { min: 0.001 max: 0.1 scale: LOG grid_points: 3 }"),
+            Texts({"0.001", "0.01", "0.1"}));
+  EXPECT_EQ(GridTexts("choice { values: ['A', 'B'] }"), Texts({"A", "B"}));
+  // Every integer of a logarithmic range has its own interval of coordinates.
+  const v1::SearchParameter log = ParameterOf("integer { min: 1 max: 500 scale: LOG }");
+  std::set<std::string> all;
+  for (const double u : GridCoordinates(log)) all.insert(TextAt(log, u));
+  EXPECT_EQ(all.size(), 500U);
+}
+
+TEST(KeyOf, TellsTextsApart) {
+  EXPECT_NE(KeyOf({"1", "23"}), KeyOf({"12", "3"}));
+  EXPECT_NE(KeyOf({"a", ""}), KeyOf({"", "a"}));
+  EXPECT_NE(KeyOf({"1:a"}), KeyOf({"a"}));
+}
+
+constexpr char kGood[] = R"(
+  name: "good"
+  parameters { path: "a" integer { min: 1 max: 4 } }
+  parameters { path: "b" real { min: 0.5 max: 4 grid_points: 4 } }
+  objectives { quantity: BEST_SCORE direction: MINIMISE }
+  random { trials: 5 }
+)";
+
+TEST(ResolveSearchSpace, FillsInDefaults) {
+  const v1::SearchSpace space = SpaceOf(absl::StrReplaceAll(
+      kGood, {{"random { trials: 5 }",
+               "objectives { score_for_cost { multiply_adds_target: 100 } direction: MAXIMISE } "
+               "objectives { summary: 'federated.auroc' direction: MAXIMISE } grid {}"}}));
+  EXPECT_EQ(space.parameters(0).integer().scale(), v1::LINEAR);
+  EXPECT_EQ(space.objectives(0).name(), "best_score");
+  EXPECT_EQ(space.objectives(1).name(), "score_for_cost");
+  EXPECT_EQ(space.objectives(1).score_for_cost().exponent(), -0.07);
+  EXPECT_EQ(space.objectives(1).score_for_cost().score(), "best_score");
+  EXPECT_EQ(space.objectives(2).name(), "federated_auroc");
+  const v1::SearchSpace de = SpaceOf(absl::StrReplaceAll(
+      kGood,
+      {{"random { trials: 5 }", "differential_evolution { population: 4 generations: 1 }"}}));
+  EXPECT_EQ(de.differential_evolution().crossover(), 0.7);
+  EXPECT_EQ(de.differential_evolution().mutation(), 0.5);
+}
+
+TEST(ResolveSearchSpace, NamesWhatIsWrong) {
+  struct Case {
+    std::string from, to, words;
+  };
+  const std::string parameter = "path: \"a\" integer { min: 1 max: 4 }";
+  const std::string objective = "quantity: BEST_SCORE direction: MINIMISE";
+  const std::vector<Case> cases = {
+      {"name: \"good\"", "name: 'Good'", "name:"},
+      {parameter, "path: 'a=1' integer { min: 1 max: 4 }", "parameters[0].path"},
+      {parameter, "integer { min: 1 max: 4 }", "parameters[0].path"},
+      {parameter, "path: 'b' integer { min: 1 max: 4 }", "parameters[1].path: b is there twice"},
+      {parameter, "path: 'a'", "must have integer, real or choice"},
+      {parameter, "path: 'a' integer { min: 5 max: 4 }", "parameters[0] (a).integer"},
+      {parameter, "path: 'a' integer { min: 0 max: 4 scale: LOG }", "must be above 0"},
+      {parameter, "path: 'a' integer { min: 1 max: 4 grid_points: 1 }", "grid_points: is 1"},
+      {parameter, "path: 'a' real { min: 1 max: inf }", "finite"},
+      {parameter, "path: 'a' real { min: nan max: 1 }", "finite"},
+      {parameter, "path: 'a' choice {}", "choice.values: is 0"},
+      {parameter, "path: 'a' choice { values: ['x', 'x'] }", "x is there twice"},
+      {parameter, "path: 'a' choice { values: [''] }", "a value has 1 to"},
+      {objective, "quantity: BEST_SCORE", "objectives[0].direction"},
+      {objective, "direction: MINIMISE", "must have quantity, summary or score_for_cost"},
+      {objective, "direction: MINIMISE score_for_cost {}", "multiply_adds_target"},
+      {objective, "name: 'A' quantity: BEST_SCORE direction: MINIMISE", "objectives[0].name"},
+      {objective, objective + " } objectives { " + objective, "best_score is there twice"},
+      {"random { trials: 5 }", "", "there must be one of grid"},
+      {"random { trials: 5 }", "random {}", "random.trials: is 0"},
+      {"random { trials: 5 }", "differential_evolution { population: 3 generations: 1 }",
+       "population: is 3"},
+      {"random { trials: 5 }",
+       "differential_evolution { population: 4 generations: 1 crossover: 1.5 }", "crossover"},
+      {"random { trials: 5 }",
+       "differential_evolution { population: 4 generations: 1 mutation: -1 }", "mutation"},
+      {"random { trials: 5 }", "successive_halving { trials: 9 versions_min: 4 versions_max: 2 }",
+       "versions_max: is 2"},
+      {"random { trials: 5 }",
+       "successive_halving { trials: 9 versions_min: 4 versions_max: 8 } "
+       "objectives { quantity: PARAMETERS direction: MINIMISE }",
+       "successive_halving takes one"},
+  };
+  for (const Case& one : cases) {
+    const std::string text = absl::StrReplaceAll(kGood, {{one.from, one.to}});
+    ASSERT_NE(text, kGood) << one.from;
+    v1::SearchSpace space;
+    ASSERT_TRUE(ParseTextFormat(text, "space", space).ok()) << text;
+    EXPECT_THAT(ResolveSearchSpace(space), IsError(StatusCode::kInvalidArgument, one.words))
+        << text;
+  }
+}
+
+TEST(ResolveSearchSpace, AGridNeedsAStepForReals) {
+  v1::SearchSpace space;
+  ASSERT_TRUE(ParseTextFormat(absl::StrReplaceAll(kGood, {{"grid_points: 4", ""},
+                                                          {"random { trials: 5 }", "grid {}"}}),
+                              "space", space)
+                  .ok());
+  EXPECT_THAT(ResolveSearchSpace(space),
+              IsError(StatusCode::kInvalidArgument, "parameters[1] (b).real.grid_points"));
+}
+
+TEST(ResolveSearchSpace, AGridOfMoreThanAMillionIsRefusedBeforeItIsMade) {
+  for (const char* parameters :
+       {"parameters { path: 'a' integer { min: 0 max: 9000000000000000 } }",
+        "parameters { path: 'a' integer { min: 1 max: 1001 } } "
+        "parameters { path: 'b' integer { min: 1 max: 1000 } }"}) {
+    v1::SearchSpace space;
+    ASSERT_TRUE(ParseTextFormat(absl::StrCat("name: 's' ", parameters,
+                                             " objectives { quantity: BEST_SCORE direction: "
+                                             "MINIMISE } grid {}"),
+                                "space", space)
+                    .ok());
+    EXPECT_THAT(ResolveSearchSpace(space), IsError(StatusCode::kInvalidArgument, "1000000"));
+  }
+}
+
+TEST(LoadSearchSpace, TellsLineAndColumn) {
+  const TempFolder folder;
+  ASSERT_THAT(WriteFileDurably(folder.File("space"), "name: \"s\"\nparametres { }\n"), IsOk());
+  EXPECT_THAT(LoadSearchSpace(folder.File("space")),
+              IsError(StatusCode::kInvalidArgument, "space:2:12"));
+  EXPECT_THAT(LoadSearchSpace(folder.File("none")), IsError(StatusCode::kNotFound, "none"));
+}
+
+TEST(SpaceSha256, LeavesBudgetsOut) {
+  const std::string digest = SpaceSha256(SpaceOf(kGood));
+  EXPECT_EQ(SpaceSha256(SpaceOf(absl::StrReplaceAll(kGood, {{"trials: 5", "trials: 50"}}))),
+            digest);
+  EXPECT_EQ(SpaceSha256(SpaceOf(absl::StrCat(kGood, "trials_max: 3"))), digest);
+  EXPECT_NE(SpaceSha256(SpaceOf(absl::StrCat(kGood, "seed: 3"))), digest);
+  EXPECT_NE(SpaceSha256(SpaceOf(absl::StrReplaceAll(kGood, {{"max: 4", "max: 5"}}))), digest);
+}
+
+}  // namespace
+}  // namespace consilium
