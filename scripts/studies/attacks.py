@@ -83,9 +83,9 @@ def row(rule, found):
 
 def text(result):
     titles = ["rule", *ATTACKS.values(), "turned by the trigger, % (without it)"]
-    lines = [f"Ten hospitals of the Wisconsin Diagnostic Breast Cancer table, {HOSTILE_MAX} of them "
-             f"hostile; {len(SEEDS)} seeds ({SEEDS[0]} to {SEEDS[-1]}). Test loss of the honest and "
-             "hostile hospitals' patients, mean ± deviation over seeds, and errors per 100.", "",
+    lines = [f"Ten hospitals of the Wisconsin Diagnostic Breast Cancer table, {HOSTILE_MAX} of "
+             f"them hostile; {len(SEEDS)} seeds ({SEEDS[0]} to {SEEDS[-1]}). Test loss of all "
+             "hospitals' patients, mean ± deviation over seeds, and errors per 100.", "",
              "| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
     lines += [row(rule, found) for rule, found in result["figures"]["rows"].items()]
     return lines + ["", f"{len(result['commands'])} simulations, the first of them: "

@@ -69,7 +69,8 @@ std::vector<std::string> TrialRunner::CommandOf(const Trial& trial) const {
   if (!options_.space.seeds().empty()) {
     words.insert(words.end(), {"--seeds", options_.space.seeds()});
   }
-  words.emplace_back("--no-baselines");
+  // Trials run beside each other; each is one process of one thread.
+  words.insert(words.end(), {"--no-baselines", "--threads", "1"});
   return words;
 }
 

@@ -1,5 +1,5 @@
-"""The work that all take on: a synchronous round is every site's training of a small perceptron from
-the round's model, and the mean of what they come to."""
+"""The work that all take on: a synchronous round is every site's training of a small perceptron
+from the round's model, and the mean of what they come to."""
 
 import csv
 import pathlib
