@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sim/commands/simulate.h"
+#include "sim/commands/trainers.h"
 #include "tests/sim/small_world.h"
 
 namespace consilium {
@@ -148,7 +149,7 @@ TEST(AttacksTest, SharesAreOfAllSitesAndOfThoseThatAreNotNamed) {
 RunSummary SummaryUnder(const std::string& attacks) {
   SmallWorld world({.config = "stop { versions_max: 30 }",
                     .scenario = absl::StrCat("seed: 1 sites { ", attacks, " }")});
-  const auto summary = Simulate(world.plan, world.scenario, world.data, {}, world.trainer);
+  const auto summary = Simulate(world.plan, world.scenario, world.data, {}, *MakeTrainers({}));
   EXPECT_TRUE(summary.ok()) << summary.status();
   return *summary;
 }

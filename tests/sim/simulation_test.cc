@@ -19,6 +19,7 @@
 #include "protocol/wire/text_format.h"
 #include "sim/commands/replay_command.h"
 #include "sim/commands/simulate.h"
+#include "sim/commands/trainers.h"
 #include "sim/engine/baselines.h"
 #include "sim/engine/replay.h"
 #include "sim/report/scores.h"
@@ -270,7 +271,7 @@ std::vector<double> Difference(const std::vector<double>& a, const std::vector<d
 class LearningTest : public SimulationTest {
  protected:
   double Federated(const Study& study) {
-    const auto simulated = Simulate(study.plan, study.scenario, study.data, {}, trainer_);
+    const auto simulated = Simulate(study.plan, study.scenario, study.data, {}, *MakeTrainers({}));
     EXPECT_TRUE(simulated.ok()) << simulated.status();
     return simulated.ok() ? *simulated->federated.log_loss : NAN;
   }
