@@ -50,6 +50,7 @@ constexpr char kPlanText[] = R"(
   }
 )";
 
+// NOLINTBEGIN(bugprone-suspicious-missing-comma): the longer ones take two lines.
 constexpr const char* kRules[] = {
     "preset: STALENESS_WEIGHTED_TABLE",
     "preset: STALENESS_WEIGHTED_TABLE staleness { hinge { slope: 2 free: 1 } } server { adam {} }",
@@ -105,6 +106,7 @@ constexpr const char* kRules[] = {
     "preset: STALENESS_WEIGHTED_TABLE fairness { epsilon: 0.1 window_versions: 3 }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 4000 } } fairness { window_versions: 2 }",
 };
+// NOLINTEND(bugprone-suspicious-missing-comma)
 
 // Of v1.RunConfig, one case in five each.
 constexpr double kConfigChance = 0.2;
