@@ -222,6 +222,21 @@ class Search(unittest.TestCase):
                 float(tensor_util.make_ndarray(found["objective/best_score"].tensor)),
                 objectives["best_score"], places=6)
 
+    def test_the_worked_scenario_begins(self):
+        """Its whole grid takes minutes."""
+        folder = world.source / "sim/scenarios/search-mlp-grid"
+        space = world.folder / "mlp-grid.textproto"
+        space.write_text((folder / "space.textproto").read_text() + "trials_max: 2\n")
+        done = subprocess.run(
+            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
+                        folder / "scenario.textproto", "--data", world.folder, "--out",
+                        world.folder / "mlp-grid", "--json"])],
+            check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+        trials = json.loads(done.stdout)["trials"]
+        self.assertEqual(len(trials), 2)
+        # Two hidden layers of four units over thirty features.
+        self.assertEqual([t["objectives"]["parameters"] for t in trials], [31 * 4 + 5 * 4 + 5] * 2)
+
     def test_what_is_refused(self):
         def refused(space, *arguments, out="refused", code=2):
             return world.search(space, out, *arguments, code=code).stderr
