@@ -7,6 +7,7 @@ namespace {
 
 std::vector<uint64_t> ExamplesOf(const std::vector<PacedFederation::SiteOptions>& sites) {
   std::vector<uint64_t> examples;
+  examples.reserve(sites.size());
   for (const auto& site : sites) examples.push_back(site.examples);
   return examples;
 }
