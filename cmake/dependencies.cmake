@@ -14,11 +14,21 @@ find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(GTest REQUIRED)
 find_package(ZLIB REQUIRED)
+# Linked only: its headers lie among the system's own, which are no layer's.
+find_package(CURL 7.85 REQUIRED)
+add_library(consilium_curl INTERFACE)
+target_link_libraries(consilium_curl INTERFACE $<LINK_ONLY:CURL::libcurl>)
 # libzip's own CMake package wants its command line tools, which Debian packages apart.
 find_path(CONSILIUM_ZIP_INCLUDE zip.h REQUIRED)
 find_library(CONSILIUM_ZIP_LIBRARY NAMES zip REQUIRED)
 add_library(consilium_zip INTERFACE)
 target_link_libraries(consilium_zip INTERFACE ${CONSILIUM_ZIP_LIBRARY})
+# Only the simulator's ranks (sim/mpi), which need LibTorch like the rest of it. The old C++ calls
+# are left out.
+if(CONSILIUM_TORCH)
+  set(MPI_CXX_SKIP_MPICXX TRUE)
+  find_package(MPI REQUIRED COMPONENTS CXX)
+endif()
 if(CONSILIUM_BENCH)
   find_package(benchmark CONFIG REQUIRED)
 endif()
@@ -56,6 +66,12 @@ if(CONSILIUM_TORCH)
   # out again where it installs the program (consilium_program).
   target_link_options(consilium_libtorch INTERFACE
                       -Wl,-rpath-link,${torch_root}/lib -Wl,--allow-shlib-undefined)
+  # pagmo2, which the simulator's search alone uses. Linked only: its headers (Boost's, Eigen's) are
+  # for the one file that asks for them.
+  find_package(pagmo CONFIG REQUIRED)
+  add_library(consilium_pagmo INTERFACE)
+  target_link_libraries(consilium_pagmo INTERFACE $<LINK_ONLY:Pagmo::pagmo>)
+  get_target_property(CONSILIUM_EIGEN_INCLUDE Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
   # What an installed program loads besides the system's libraries: the two it is linked with, and
   # what these load. The wheel for GPUs has some of it in folders beside its own.
   file(GLOB torch_companions ${torch_root}/lib/libgomp*.so*

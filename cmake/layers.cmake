@@ -36,7 +36,9 @@ consilium_layer(site_agent_train   site_agent/train     USES site_agent_core sit
 consilium_layer(site_agent_runtime site_agent/runtime   USES site_agent_core site_agent_ingest protocol_rpc privacy_at_rest
                                                         OUTSIDE absl spdlog protobuf openssl grpc json)
 consilium_layer(sim                sim                  USES aggregator_core aggregator_merge site_agent_core site_agent_ingest site_agent_train
-                                                        OUTSIDE absl spdlog protobuf torch json cli11)
+                                                        OUTSIDE absl spdlog protobuf torch json cli11 pagmo zip zlib curl)
+# The ranks of sim/cluster/ranks.h, which it implements and adds no header to.
+consilium_layer(sim_mpi            sim/mpi              USES sim                         OUTSIDE absl mpi)
 consilium_layer(cli                cli                  USES aggregator_core protocol_rpc privacy_at_rest
                                                         OUTSIDE absl spdlog protobuf openssl grpc json cli11)
 
@@ -81,8 +83,11 @@ set(CONSILIUM_OUTSIDE_sqlcipher consilium_sqlcipher)
 set(CONSILIUM_OUTSIDE_json nlohmann_json::nlohmann_json)
 set(CONSILIUM_OUTSIDE_torch consilium_libtorch)
 set(CONSILIUM_OUTSIDE_cli11 CLI11::CLI11)
+set(CONSILIUM_OUTSIDE_pagmo consilium_pagmo)
+set(CONSILIUM_OUTSIDE_mpi MPI::MPI_CXX)
 set(CONSILIUM_OUTSIDE_zip consilium_zip)
 set(CONSILIUM_OUTSIDE_zlib ZLIB::ZLIB)
+set(CONSILIUM_OUTSIDE_curl consilium_curl)
 
 # consilium_library(NAME SOURCES files... [OUTSIDE more...]): the library of a layer.
 # Headers are included by their whole path from the project's root ("protocol/core/clock.h").

@@ -1,21 +1,30 @@
 // consilium-sim: federations on virtual time, and recorded federations run again.
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <CLI/CLI.hpp>
 #include <map>
+#include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "models/torch/torch_model.h"
 #include "protocol/core/process_memory.h"
+#include "protocol/core/status_macros.h"
+#include "sim/cluster/launcher.h"
+#include "sim/cluster/ranks.h"
 #include "sim/commands/assess_command.h"
 #include "sim/commands/check_command.h"
 #include "sim/commands/compare_command.h"
+#include "sim/commands/data_command.h"
 #include "sim/commands/replay_command.h"
 #include "sim/commands/run_command.h"
 #include "sim/commands/search_command.h"
 #include "sim/commands/split_command.h"
+#include "sim/commands/stack_command.h"
 #include "sim/commands/trainers.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
@@ -35,9 +44,12 @@ constexpr char kRunExamples[] = R"(Examples:
   consilium-sim run run.textproto scenario.textproto --simulate FEDAVG,FEDBUFF --seeds 1..5
   consilium-sim run run.textproto scenario.textproto --set training.local_steps=50
   consilium-sim run run.textproto scenario.textproto --out out/first --resume
+  mpirun -n 4 consilium-sim run run.textproto scenario.textproto --out out/first
   consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
 
-constexpr char kDataHelp[] = "Folder of the scenario's data files; default: beside the scenario";
+constexpr char kDataHelp[] =
+    "Folder of the scenario's data files; default: beside the scenario, and for a data set with a "
+    "name where it is found ($CONSILIUM_DATASETS, `data fetch`)";
 constexpr char kSimulateHelp[] =
     "Rules to simulate beside it, each with its own defaults and about as many merged updates; "
     "comma-separated";
@@ -62,6 +74,20 @@ constexpr char kSplitExamples[] = R"(Examples:
   consilium-sim data split run.textproto scenario.textproto --preview
   consilium-sim data split run.textproto scenario.textproto --out hospitals)";
 
+constexpr char kDataListExamples[] = R"(Examples:
+  consilium-sim data list
+  consilium-sim data list eicu-demo
+  consilium-sim data list --json | jq '.datasets[] | select(.state == "present") | .name'
+Looked for in the --data folder, $CONSILIUM_DATASETS, $XDG_DATA_HOME/consilium/datasets (default
+~/.local/share) and where its package puts it. Ends with 1 where files are damaged.)";
+
+constexpr char kDataFetchExamples[] = R"(Examples:
+  consilium-sim data fetch wdbc digits fashion-mnist
+  consilium-sim data fetch diabetes-130us --from downloads
+  consilium-sim data fetch eicu-demo --from https://files.example.org/eicu --into /srv/datasets
+Ends with 0 where every file is there and has its SHA-256, 1 where one has not, 2 for wrong usage;
+the same command goes on where it was cut off.)";
+
 constexpr char kCheckExamples[] = R"(Examples:
   consilium-sim check --runs 5000
   consilium-sim check --seed 1000000 --runs 1000000000 --time 600 --out found
@@ -81,11 +107,25 @@ SPACE is a SearchSpace in protobuf text format (docs/search.md):
   parameters { path: "training.local_steps" integer { min: 1 max: 50 } }
   parameters { path: "aggregation.preset" choice { values: ["FEDAVG", "FEDBUFF"] } }
   objectives { quantity: BEST_SCORE direction: MINIMISE }
-  random { trials: 40 })";
+  random { trials: 40 }
+
+Algorithms: grid, random, differential_evolution, successive_halving, aging_evolution,
+policy_gradient, cma_es and nsga2.)";
 
 constexpr char kSearchOutHelp[] =
     "Folder for trials.csv, trials.json, report.html, events and each trial's summary: the same "
     "command goes on where its process was ended. A folder of another search is refused";
+
+constexpr char kStackExamples[] = R"(Examples:
+  consilium-sim stack space.textproto large/run.textproto out/cells --set cell.cells=6
+  consilium-sim stack space.textproto large/run.textproto out/cells --trial 41 \
+    --set cell.stages=3 --set cell.compound.phi=2 --out large/cells.textproto
+
+SPACE is the search space, which has a cell (docs/search.md):
+  name: "cells"
+  cell { nodes: 4 stages: 2 cells: 1 channels: 8 }
+  objectives { quantity: BEST_SCORE direction: MAXIMISE }
+  aging_evolution { population: 20 sample: 5 trials: 200 })";
 
 constexpr char kAssessExamples[] = R"(Example:
   consilium-sim assess run.export --key recipient.key --data north=north.csv --data east=east.csv \
@@ -136,9 +176,10 @@ void AddRun(CLI::App& app, RunCommand& command) {
       ->capture_default_str();
   sub->add_option("--journal-mib", command.journal_mib, kJournalHelp)->capture_default_str();
   AddTrainer(sub, command.trainers.kind);
-  sub->add_option("--threads", command.trainers.threads,
-                  "Hospitals trained beside each other; 0: one a processor. The models are the "
-                  "same with any number")
+  sub->add_option(
+         "--threads", command.trainers.threads,
+         "Hospitals trained beside each other, by each rank where there are several; 0: one a "
+         "processor. The models are the same with any number")
       ->check(CLI::Range(size_t{0}, kTrainingThreadsMax))
       ->capture_default_str();
   sub->add_flag_callback(
@@ -230,10 +271,57 @@ void AddSearch(CLI::App& app, SearchCommand& command) {
       "--json", [&command] { command.output = SearchCommand::Output::kJson; }, "Trials as JSON");
 }
 
-void AddSplit(CLI::App& app, SplitCommand& command) {
-  CLI::App* data = app.add_subcommand("data", "Data of virtual hospitals.");
-  data->require_subcommand(1);
-  CLI::App* sub = data->add_subcommand("split", "Deal one table out as a CSV file a hospital.");
+void AddStack(CLI::App& app, StackCommand& command) {
+  CLI::App* sub = app.add_subcommand(
+      "stack",
+      "Write the model spec of a network of the cells that a search found, deeper or wider than "
+      "there.");
+  sub->footer(kStackExamples);
+  sub->add_option("SPACE", command.space_file, "Search space (protobuf text)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("RUN", command.run_file,
+                  "Run config of the large set: its model spec gives input, loss and head")
+      ->required()
+      ->check(CLI::ExistingFile);
+  sub->add_option("SEARCH", command.search_folder, "--out of the search")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  sub->add_option("--trial", command.trial, "Whose cell; default: the best one's");
+  sub->add_option(
+      "--set", command.overrides,
+      "cell.stages, cell.cells, cell.channels, cell.pooling or cell.compound.phi=value; "
+      "path=value over the run config; repeatable");
+  sub->add_option("--out", command.out, "File to write; default: stdout");
+}
+
+void AddDataList(CLI::App& data, DataListCommand& command) {
+  CLI::App* sub = data.add_subcommand(
+      "list", "Data sets that scenarios can name: licence, size, hospitals, and where they are.");
+  sub->footer(kDataListExamples);
+  sub->add_option("NAMES", command.names, "All that is known of these; default: a line for each");
+  sub->add_option("--data", command.data_folder, "Folder to look into first");
+  sub->add_flag_callback(
+      "--json", [&command] { command.output = DataListCommand::Output::kJson; },
+      "All that is known, as JSON");
+}
+
+void AddDataFetch(CLI::App& data, DataFetchCommand& command) {
+  CLI::App* sub = data.add_subcommand(
+      "fetch", "Bring the files of data sets here, and check the SHA-256 of each.");
+  sub->footer(kDataFetchExamples);
+  sub->add_option("NAMES", command.names, "Data sets of `data list`")->required();
+  sub->add_option("--from", command.from,
+                  "Folder or https, http or file address that has the files; default: where a "
+                  "package has put them, else the manifest's address");
+  sub->add_option("--into", command.into,
+                  "Folder; default: $XDG_DATA_HOME/consilium/datasets, where runs look for them");
+  sub->add_flag_callback(
+      "--json", [&command] { command.output = DataFetchCommand::Output::kJson; }, "Result as JSON");
+}
+
+void AddDataSplit(CLI::App& data, SplitCommand& command) {
+  CLI::App* sub = data.add_subcommand("split", "Deal one table out as a CSV file a hospital.");
   sub->footer(kSplitExamples);
   sub->add_option("RUN", command.run_file, "Run config (for its data contract)")
       ->required()
@@ -249,6 +337,27 @@ void AddSplit(CLI::App& app, SplitCommand& command) {
   sub->add_flag_callback(
       "--json", [&command] { command.output = SplitCommand::Output::kJson; },
       "The preview as JSON");
+}
+
+struct DataCommands {
+  DataListCommand list;
+  DataFetchCommand fetch;
+  SplitCommand split;
+};
+
+void AddData(CLI::App& app, DataCommands& commands) {
+  CLI::App* data = app.add_subcommand("data", "Data of virtual hospitals.");
+  data->require_subcommand(1);
+  data->footer(kDataListExamples);
+  AddDataList(*data, commands.list);
+  AddDataFetch(*data, commands.fetch);
+  AddDataSplit(*data, commands.split);
+}
+
+absl::Status ExecuteData(const CLI::App& data, const DataCommands& commands) {
+  if (data.got_subcommand("list")) return Execute(commands.list);
+  if (data.got_subcommand("fetch")) return Execute(commands.fetch);
+  return Execute(commands.split);
 }
 
 void AddCheck(CLI::App& app, CheckCommand& command) {
@@ -272,6 +381,21 @@ void AddCheck(CLI::App& app, CheckCommand& command) {
       "--json", [&command] { command.output = CheckCommand::Output::kJson; }, "Result as JSON");
 }
 
+absl::Status ExecuteAlone(const CLI::App& app, absl::FunctionRef<absl::Status()> execute) {
+  if (!IsLaunchedWithOthers(getenv)) return execute();
+  return absl::InvalidArgumentError(
+      absl::StrCat("`", app.get_subcommands().front()->get_name(),
+                   "` is one process's work, and a launcher has started several: only `run` is "
+                   "distributed over ranks"));
+}
+
+absl::Status ExecuteRun(RunCommand& run) {
+  if (!IsLaunchedWithOthers(getenv)) return Execute(run);
+  CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Ranks> ranks, JoinRanks());
+  run.ranks = ranks.get();
+  return Execute(run);
+}
+
 int Main(int argc, char** argv) {
   // An export of a real federation's journal is opened with a key.
   KeepMemoryToItself();
@@ -290,26 +414,31 @@ int Main(int argc, char** argv) {
   CheckCommand check;
   CompareCommand compare;
   SearchCommand search;
-  SplitCommand split;
+  StackCommand stack;
+  DataCommands data;
   AddRun(app, run);
   AddReplay(app, replay);
   AddAssess(app, assess);
   AddCheck(app, check);
   AddCompare(app, compare);
   AddSearch(app, search);
-  AddSplit(app, split);
+  AddStack(app, stack);
+  AddData(app, data);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (app.got_subcommand("run")) return ExitCode(Execute(run));
-  if (app.got_subcommand("replay")) return ExitCode(Execute(replay));
-  if (app.got_subcommand("assess")) return ExitCode(Execute(assess));
-  if (app.got_subcommand("check")) return ExitCode(Execute(check));
-  if (app.got_subcommand("compare")) return ExitCode(Execute(compare));
-  if (app.got_subcommand("search")) return ExitCode(Execute(search));
-  return ExitCode(Execute(split));
+  if (app.got_subcommand("run")) return ExitCode(ExecuteRun(run));
+  return ExitCode(ExecuteAlone(app, [&] {
+    if (app.got_subcommand("replay")) return Execute(replay);
+    if (app.got_subcommand("assess")) return Execute(assess);
+    if (app.got_subcommand("check")) return Execute(check);
+    if (app.got_subcommand("compare")) return Execute(compare);
+    if (app.got_subcommand("search")) return Execute(search);
+    if (app.got_subcommand("stack")) return Execute(stack);
+    return ExecuteData(*app.get_subcommand("data"), data);
+  }));
 }
 
 }  // namespace

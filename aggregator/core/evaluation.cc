@@ -181,12 +181,19 @@ void AnnounceMissed(StepContext& step, const RunState& run, const SiteId& site) 
   }
 }
 
-bool IsComplete(const RunState& run, Version version, v1::Split split) {
+bool IsComplete(RunState& run, Version version, v1::Split split) {
   if (!HasPart(run, split)) return true;
   const MetricReports& reports = ReportsOf(run.versions[version.value()], split);
   if (reports.size() < run.members.size()) return false;
-  return std::all_of(run.members.begin(), run.members.end(),
-                     [&reports](const SiteId& site) { return reports.contains(site); });
+  // Reports only come; where a member does, what was seen is forgotten.
+  ReportsSeen& seen = run.members_memo.reports_seen[{version, split}];
+  if (seen.all) return true;
+  const auto next =
+      std::find_if(run.members.lower_bound(seen.next), run.members.end(),
+                   [&reports](const SiteId& site) { return !reports.contains(site); });
+  seen.all = next == run.members.end();
+  if (!seen.all) seen.next = *next;
+  return seen.all;
 }
 
 Version ChooseResult(const StepContext& step, const RunState& run) {

@@ -29,7 +29,7 @@ void AnnounceMissed(StepContext& step, const RunState& run, const SiteId& site);
 
 // Whether every member has reported on that part (a report without metrics, for lack of
 // examples, counts), or the plan has no such part.
-bool IsComplete(const RunState& run, Version version, v1::Split split);
+bool IsComplete(RunState& run, Version version, v1::Split split);
 
 // The best on validation by stop.select_by. Compared are the versions that every member has
 // evaluated which is attached or has evaluated the last version, over those members: a hospital

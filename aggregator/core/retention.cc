@@ -5,6 +5,7 @@
 
 #include "aggregator/core/evaluation.h"
 #include "aggregator/core/strategies/control_variates.h"
+#include "aggregator/core/validator.h"
 #include "protocol/wire/vector_program.h"
 
 namespace consilium::federation {
@@ -41,6 +42,10 @@ Version OldestInUse(const RunState& run) {
 
 }  // namespace
 
+bool KeepsLatestOf(const RunState& run, const SiteId& site) {
+  return KeepsTable(run.stages) || IsValidator(run, site);
+}
+
 void ForgetUpdate(StepContext& step, const RunState& run, const Digest& update) {
   if (!KeepsAll(run)) step.Emit(Forget{run.run, VectorName::Update(update)});
 }
@@ -61,9 +66,8 @@ void ForgetAtEnd(StepContext& step, RunState& run) {
     if (version.version == run.current() || run.result == version.version) continue;
     ForgetModel(step, run, version);
   }
-  if (!KeepsTable(run.stages)) return;
   for (const auto& [site, participant] : run.participants) {
-    if (!participant.latest_folded.has_value()) continue;
+    if (!KeepsLatestOf(run, site) || !participant.latest_folded.has_value()) continue;
     ForgetUpdate(step, run, participant.tasks.find(*participant.latest_folded)->second.update);
   }
 }

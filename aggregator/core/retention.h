@@ -11,6 +11,8 @@
 
 namespace consilium::federation {
 
+// Whether a version to come may need the site's latest update again.
+bool KeepsLatestOf(const RunState& run, const SiteId& site);
 // Emits Forget, unless the run keeps its updates.
 void ForgetUpdate(StepContext& step, const RunState& run, const Digest& update);
 // After a commit: models that nothing can name again.

@@ -11,6 +11,7 @@
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/update_intake.h"
+#include "aggregator/core/validator.h"
 #include "aggregator/core/version_folding.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/standardisation.h"
@@ -46,7 +47,7 @@ Timer ClosingDeadlineOf(const RunState& run) {
 
 // Older versions are asked for too: the result is chosen among them, and a report on the last one
 // can overtake one that a broken stream lost and that is asked for again.
-bool IsValidated(const RunState& run) {
+bool IsValidated(RunState& run) {
   const uint64_t current = run.current().value();
   for (uint64_t v = current - std::min(current, kEvaluationsAskedAgainMax - 1); v <= current; ++v) {
     if (run.versions[v].stored == VersionState::Stored::kKept &&
@@ -97,6 +98,11 @@ absl::StatusOr<RunState> NewRun(const StepContext& step, const RunSubmitted& eve
   }
   for (const auto& [id, site] : step.federation.sites) {
     if (listed.empty() && site.link != SiteState::Link::kRemoved) run.participants[id];
+  }
+  if (run.stages.zeno.has_value() && !run.participants.contains(run.stages.zeno->validator)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("aggregation.transform.zeno.validator: ", run.stages.zeno->validator.value(),
+                     " is none of the sites of the run"));
   }
   if (run.stages.robust.has_value() && run.stages.trigger == TriggerStage::kBarrier &&
       run.participants.size() > kStepVectorsMax) {
@@ -165,7 +171,7 @@ bool WaitsForAny(RunState& run) {
 }
 
 // Begins when every expected site has refused, or is ready; after the deadline with those that
-// are ready, if they are enough.
+// are ready, if they are enough. Never without its validator, where it has one.
 void TryBegin(StepContext& step, RunState& run) {
   if (run.phase != RunPhase::kOffered) return;
   const v1::ParticipationConfig& config = run.plan->config().participation();
@@ -176,11 +182,18 @@ void TryBegin(StepContext& step, RunState& run) {
   const auto ready = static_cast<uint32_t>(
       std::count_if(run.participants.begin(), run.participants.end(),
                     [&run](const auto& entry) { return IsReady(run, entry.second); }));
-  const bool enough = ready >= std::max<uint32_t>(config.sites_min(), 1);
+  const Participant* const validator =
+      run.stages.zeno.has_value() ? &run.participants.find(run.stages.zeno->validator)->second
+                                  : nullptr;
+  const bool can_score = validator == nullptr || IsReady(run, *validator);
+  const bool has_refused =
+      validator != nullptr && validator->decision == Participant::Decision::kRefused;
+  const bool enough = ready >= std::max<uint32_t>(config.sites_min(), 1) && can_score;
   if (enough && (all || too_late)) {
     BeginDrawing(step, run);
-  } else if (all) {
-    run.why_ended = absl::StrCat("only ", ready, " of the sites take part");
+  } else if (all || (too_late && has_refused)) {
+    run.why_ended = has_refused ? WhyNothingIsScored(run)
+                                : absl::StrCat("only ", ready, " of the sites take part");
     End(step, run);
   }
 }
@@ -189,6 +202,10 @@ void TryBegin(StepContext& step, RunState& run) {
 bool StopIfTooFew(StepContext& step, RunState& run) {
   if (run.members.empty()) {
     StopRun(step, run, "every site has left");
+    return true;
+  }
+  if (const std::string why = WhyNothingIsScored(run); !why.empty()) {
+    StopRun(step, run, why);
     return true;
   }
   const bool has_rounds = run.stages.trigger == TriggerStage::kBarrier;

@@ -65,6 +65,9 @@ struct WeightFactor {
     // The plan's local steps over its task's, where a fairness contract made the task shorter: what
     // makes a whole update of it. No influence.
     kShorterTask,
+    // ‖v‖/‖Δ‖ of an update that ZENO lets count: as long as the validator's. No influence.
+    kRescale,
+    kValidator,  // 0: the validator's own, by which the others are scored.
   };
   Kind kind = Kind::kSize;
   double value = 1;
@@ -157,7 +160,7 @@ struct VersionState {
   Digest payload_root = {};
   Sequence committed;
   absl::Time committed_at;
-  std::vector<Contribution> contributions;  // kNew in order of acceptance, then table entries.
+  std::vector<Contribution> contributions;  // kNew as in the buffer, then table entries.
   double server_learning_rate = 0;
   std::vector<double> scalars;  // Of its program: ‖direction‖², ‖w‖²; with SCAFFOLD ‖c‖².
   std::map<SiteId, std::shared_ptr<const v1::MetricSums>> validation;
@@ -180,10 +183,18 @@ struct PendingProgram {
   uint32_t empty_buckets = 0;  // Of those that count, where the rule has buckets.
 };
 
+// How far the look for a member without a report came: all before `next` have reported.
+struct ReportsSeen {
+  SiteId next;
+  bool all = false;
+};
+
 // What follows from the members, until they change; in no digest.
 struct MembersMemo {
   std::shared_ptr<const std::vector<SiteId>> list;  // Null: not made since.
   std::optional<double> examples;                   // Σ n_i
+  // So that all the reports on a version together cost one look at each member.
+  std::map<std::pair<Version, v1::Split>, ReportsSeen> reports_seen;
 };
 
 // Sites that are to arrive together (arrival_groups.h).
@@ -217,7 +228,7 @@ struct RunState {
   MembersMemo members_memo;
   std::vector<VersionState> versions;  // Index = version number.
   // Accepted and in no version, nor in `pending` nor a group, in order of acceptance; groups as
-  // they ended.
+  // they ended, a validator's first.
   std::vector<std::pair<SiteId, TaskId>> buffer;
   std::optional<PendingProgram> pending;
   uint64_t programs = 0;  // Asked for so far.

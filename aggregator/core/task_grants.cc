@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "aggregator/core/admission.h"
 #include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/fair_shares.h"
+#include "aggregator/core/strategies/robust_combine.h"
+#include "aggregator/core/validator.h"
 #include "models/spec/preset_traits.h"
 #include "protocol/wire/limits.h"
 
@@ -38,21 +41,17 @@ uint64_t SlowestOf(const RunState& run) {
   return slowest;
 }
 
-// Accepted updates of the site that wait for a version.
-size_t WaitingOf(const RunState& run, const SiteId& site) {
-  return static_cast<size_t>(
-      std::count_if(run.buffer.begin(), run.buffer.end(),
-                    [&site](const auto& entry) { return entry.first == site; }));
-}
-
 bool MayHaveMore(const RunState& run, const SiteId& site, const Participant& participant,
                  uint64_t slowest) {
-  if (participant.open.size() >= OpenTasksNow(run, participant, OpenTasksMax(run))) return false;
+  const size_t open_max = OpenTasksMax(run);
+  if (participant.open.size() >= OpenTasksNow(run, participant, open_max)) return false;
+  if (!ScoringAllowsTask(run, site, open_max)) return false;
   switch (run.stages.trigger) {
     case TriggerStage::kBuffer:
-      return true;
-    case TriggerStage::kInterval:
-      return participant.open.size() + WaitingOf(run, site) < kIntervalUpdatesOfSiteMax;
+    case TriggerStage::kInterval: {
+      const std::optional<size_t> most = WaitingMax(run);
+      return !most.has_value() || participant.open.size() + WaitingOf(run, site) < *most;
+    }
     case TriggerStage::kBarrier:
       return run.awaited.contains(site);
     case TriggerStage::kBounded:
@@ -86,6 +85,12 @@ void GrantUpTo(StepContext& step, RunState& run, const SiteId& site, uint64_t sl
 
 }  // namespace
 
+size_t WaitingOf(const RunState& run, const SiteId& site) {
+  return static_cast<size_t>(
+      std::count_if(run.buffer.begin(), run.buffer.end(),
+                    [&site](const auto& entry) { return entry.first == site; }));
+}
+
 size_t RoundUpdatesMin(const RunState& run) {
   return run.stages.robust.has_value() ? UpdatesMin(*run.stages.robust) : 1;
 }
@@ -95,6 +100,12 @@ size_t OpenTasksMax(const RunState& run) {
   if (run.stages.trigger == TriggerStage::kGroups) return 1;
   return std::clamp<uint32_t>(run.plan->config().training().tasks_in_flight_max(), 1,
                               limits::kTasksInFlightMax);
+}
+
+std::optional<size_t> WaitingMax(const RunState& run) {
+  if (run.stages.trigger == TriggerStage::kInterval) return kIntervalUpdatesOfSiteMax;
+  if (!HasBuckets(run)) return std::nullopt;
+  return std::max(run.stages.buffer_updates, kIntervalUpdatesOfSiteMax);
 }
 
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site) {
@@ -107,7 +118,7 @@ void GrantToAll(StepContext& step, RunState& run) {
 }
 
 void GrantAfterAnswer(StepContext& step, RunState& run, const SiteId& site) {
-  if (run.stages.trigger == TriggerStage::kBounded) {
+  if (run.stages.trigger == TriggerStage::kBounded || IsValidator(run, site)) {
     GrantToAll(step, run);  // The others may have waited for this one.
   } else {
     GrantTasks(step, run, site);

@@ -7,7 +7,8 @@
 // that is gone holds up the others until it is removed. Who is gone hears of its open grants when
 // it attaches. A fairness contract makes tasks shorter and has sites rest (fair_shares.h); with
 // arrival groups a member has one, of as many steps as its group leaves it, and the next when its
-// update is in a version (arrival_groups.h).
+// update is in a version (arrival_groups.h). What a validator's task hangs on, and the others' on
+// it: validator.h.
 //
 // Threads: the engine's.
 
@@ -15,6 +16,7 @@
 #define CONSILIUM_AGGREGATOR_CORE_TASK_GRANTS_H_
 
 #include <cstddef>
+#include <optional>
 
 #include "aggregator/core/federation.h"
 
@@ -23,11 +25,18 @@ namespace consilium::federation {
 // The most tasks that a site may have open.
 size_t OpenTasksMax(const RunState& run);
 
+// Accepted updates of the site that wait in the buffer.
+size_t WaitingOf(const RunState& run, const SiteId& site);
+// Updates of one site that may wait for a version, its open grants included; nothing where every
+// update that comes brings the next version nearer. Else one site alone could fill the disk while
+// the others are away.
+std::optional<size_t> WaitingMax(const RunState& run);
+
 // What a member may have and has not; nothing unless the run runs.
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site);
 void GrantToAll(StepContext& step, RunState& run);
-// After `site`'s update was accepted or refused: to the site, and with kBounded to those who waited
-// for it.
+// After `site`'s update was accepted or refused: to the site, and with kBounded, or if it is the
+// validator, to those who waited for it.
 void GrantAfterAnswer(StepContext& step, RunState& run, const SiteId& site);
 // Says open grants again.
 void OfferOpenTasks(StepContext& step, const RunState& run, const SiteId& site);

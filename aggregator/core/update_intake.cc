@@ -8,6 +8,7 @@
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
+#include "aggregator/core/validator.h"
 #include "aggregator/core/version_folding.h"
 
 namespace consilium::federation {
@@ -55,6 +56,15 @@ void Record(const StepContext& step, const RunState& run, const UpdateStaged& up
   }
 }
 
+// Where an accepted update waits for its version.
+void Queue(RunState& run, const SiteId& site, TaskId task) {
+  if (run.stages.zeno.has_value()) {
+    WaitForScores(run, site, task);
+  } else {
+    ArriveInGroup(run, site, task);
+  }
+}
+
 // The first update for an open grant.
 void Decide(StepContext& step, RunState& run, Participant& participant, TaskState& task,
             const UpdateStaged& update) {
@@ -66,7 +76,7 @@ void Decide(StepContext& step, RunState& run, Participant& participant, TaskStat
   LearnPace(step, run, participant, task);
   if (reason == v1::REASON_UNSPECIFIED) {
     task.phase = TaskPhase::kAccepted;
-    ArriveInGroup(run, update.site, update.task);
+    Queue(run, update.site, update.task);
     step.Emit(AcceptanceReceipt(update.site, run, update.task, task));
   } else {
     MissGroup(run, update.site);

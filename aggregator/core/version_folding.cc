@@ -18,21 +18,24 @@
 #include "aggregator/core/strategies/robust_combine.h"
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/update_intake.h"
+#include "aggregator/core/validator.h"
 #include "protocol/wire/identity.h"
 
 namespace consilium::federation {
 namespace {
 
-// How many of the buffer, from its front, the next version is made of; 0: not yet.
-size_t BatchSize(const RunState& run) {
-  if (run.stages.robust.has_value() && run.stages.robust->kind == RobustRule::Kind::kBuckets) {
+// How many of the buffer, from its front, the trigger would make the next version of; 0: not yet.
+size_t TriggeredSize(const RunState& run) {
+  if (HasBuckets(run)) {
     const bool ready = run.buffer.size() >= run.stages.buffer_updates && AreBucketsReady(run);
     return ready ? run.buffer.size() : 0;
   }
   switch (run.stages.trigger) {
     case TriggerStage::kBuffer:
-    case TriggerStage::kBounded:
-      return run.buffer.size() >= run.stages.buffer_updates ? run.stages.buffer_updates : 0;
+    case TriggerStage::kBounded: {
+      const size_t updates = ValidatorsWaiting(run) + run.stages.buffer_updates;
+      return run.buffer.size() >= updates ? updates : 0;
+    }
     case TriggerStage::kGroups:
       return run.buffer.size();
     case TriggerStage::kBarrier:
@@ -42,6 +45,12 @@ size_t BatchSize(const RunState& run) {
       return IsIntervalOver(run) ? run.buffer.size() : 0;
   }
   return 0;
+}
+
+// How many of the buffer, from its front, the next version is made of; 0: not yet.
+size_t BatchSize(const RunState& run) {
+  const size_t size = TriggeredSize(run);
+  return CanBeScored(run, size) ? size : 0;
 }
 
 VersionState CommittedVersion(const StepContext& step, const RunState& run,
@@ -79,10 +88,10 @@ void EnterTable(StepContext& step, RunState& run, const VersionState& version) {
       if (participant.replaced_ages.size() > kReplacedAgesMax) {
         participant.replaced_ages.pop_front();
       }
-      if (KeepsTable(run.stages)) ForgetUpdate(step, run, replaced.update);
+      if (KeepsLatestOf(run, site)) ForgetUpdate(step, run, replaced.update);
     }
     participant.latest_folded = entry->task;
-    if (!KeepsTable(run.stages)) ForgetUpdate(step, run, entry->update);
+    if (!KeepsLatestOf(run, site)) ForgetUpdate(step, run, entry->update);
   }
 }
 
@@ -125,6 +134,7 @@ void GoOn(StepContext& step, RunState& run) {
   const bool waited =
       run.stages.trigger == TriggerStage::kBarrier || run.stages.trigger == TriggerStage::kGroups;
   if (waited || run.stages.fairness.has_value()) GrantToAll(step, run);
+  if (run.stages.zeno.has_value()) GrantTasks(step, run, run.stages.zeno->validator);
   TryFold(step, run);
 }
 
@@ -197,8 +207,8 @@ void TryFold(StepContext& step, RunState& run) {
     pending.stage = PendingProgram::Stage::kMeasures;
   }
   run.buffer.erase(run.buffer.begin(), run.buffer.begin() + static_cast<std::ptrdiff_t>(size));
-  // With an interval a member's grants hang on how many of its updates wait.
-  if (run.stages.trigger == TriggerStage::kInterval) GrantToAll(step, run);
+  // Here a member's grants hang on how many of its updates wait.
+  if (WaitingMax(run).has_value()) GrantToAll(step, run);
   run.pending = std::move(pending);
   AskForPending(step, run);
 }

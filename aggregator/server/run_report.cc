@@ -56,6 +56,10 @@ absl::string_view NameOf(WeightFactor::Kind kind) {
       return "robust";
     case WeightFactor::Kind::kShorterTask:
       return "shorter_task";
+    case WeightFactor::Kind::kRescale:
+      return "rescale";
+    case WeightFactor::Kind::kValidator:
+      return "validator";
   }
   return "";
 }

@@ -19,11 +19,9 @@ constexpr uint32_t kIntervalMsMax = 86'400'000;
 
 // Words of the run config whose stages are not built.
 void CheckBuilt(const Config& config, Complaints& complaints) {
-  constexpr char kNotBuilt[] = "is not built yet; remove it";
   complaints.Require(
       TraitsOf(config.preset()) != nullptr || !Config::Preset_IsValid(config.preset()),
       "aggregation.preset", "is not built yet");
-  complaints.Require(!config.transform().has_zeno(), "aggregation.transform.zeno", kNotBuilt);
 }
 
 void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complaints& complaints) {

@@ -15,8 +15,10 @@
 #include "models/spec/contract_checks.h"
 #include "models/spec/field_checks.h"
 #include "models/spec/model_graph.h"
+#include "models/spec/personal_layers.h"
 #include "models/spec/robust_checks.h"
 #include "models/spec/run_plan.h"
+#include "models/spec/zeno_checks.h"
 #include "protocol/wire/identity.h"
 #include "protocol/wire/limits.h"
 
@@ -127,9 +129,6 @@ void CheckTraining(const v1::RunConfig& config, Complaints& complaints) {
       "must be 1 with FEDCOMPASS, which learns a site's speed from one task at a time");
   complaints.Require(IsNotNegative(training.proximal_mu()), "training.proximal_mu",
                      "must be 0 or more");
-  complaints.Require(!training.has_personal(), "training.personal", "is not built yet; remove it");
-  complaints.Require(training.ditto_lambda() == 0, "training.ditto_lambda",
-                     "is not built yet; remove it");
 }
 
 // Which scores a loss's outputs can be given.
@@ -210,7 +209,14 @@ void CheckLabelFits(const ModelGraph& graph, const v1::Label& label, Complaints&
 // variances below zero.
 void CheckBuffersFit(const ModelGraph& graph, const v1::AggregationConfig& aggregation,
                      Complaints& complaints) {
-  if (graph.layout.trained_elements() == graph.layout.elements()) return;
+  const bool shares_buffers =
+      std::any_of(graph.layers.begin(), graph.layers.end(), [&graph](const GraphLayer& layer) {
+        return layer.spec.has_batch_norm() && !IsPersonal(graph, layer);
+      });
+  if (!shares_buffers) return;
+  complaints.Require(aggregation.preset() != v1::AggregationConfig::ZENO, "aggregation.preset",
+                     "can not be ZENO for a spec with batch_norm, whose running statistics are no "
+                     "direction to be lengthened or compared; group_norm has none");
   const v1::ServerOptimizer& server = aggregation.server();
   complaints.Require(server.has_sgd() && server.sgd().momentum() == 0, "aggregation.server",
                      "must be sgd without momentum for a spec with batch_norm, whose running "
@@ -234,6 +240,7 @@ void CheckModel(const v1::RunPlan& plan, Complaints& complaints) {
                                      inputs, features));
   CheckLabelFits(*graph, plan.contract().label(), complaints);
   CheckBuffersFit(*graph, plan.config().aggregation(), complaints);
+  CheckPersonal(*graph, plan.config(), complaints);
 }
 
 }  // namespace
@@ -256,6 +263,7 @@ void CheckPlan(const v1::RunPlan& plan, Complaints& complaints) {
   CheckAggregation(config.aggregation(), complaints);
   CheckTrainingFits(config.aggregation(), config.training(), complaints);
   CheckRobustness(config, complaints);
+  CheckZeno(config, complaints);
   CheckStop(plan, complaints);
   complaints.Require(!config.has_privacy(), "privacy", "is not built yet; remove the block");
   complaints.Require(v1::Retention_IsValid(config.retention()), "retention",

@@ -1,10 +1,12 @@
 #include "models/spec/plan_defaults.h"
 
 #include "models/spec/fairness_checks.h"
+#include "models/spec/personal_layers.h"
 #include "models/spec/preset_traits.h"
 #include "models/spec/robust_checks.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/spec_defaults.h"
+#include "models/spec/zeno_checks.h"
 
 namespace consilium {
 namespace {
@@ -147,6 +149,7 @@ void FillOwnNumbers(const PresetTraits& traits, Config& config) {
   if (traits.preset == Config::DC_ASGD && config.transform().delay_compensation() == 0) {
     config.mutable_transform()->set_delay_compensation(kDelayCompensation);
   }
+  FillZeno(config);
 }
 
 void FillAggregation(Config& config) {
@@ -233,6 +236,7 @@ void FillPlanDefaults(v1::RunPlan& plan) {
   FillData(config.seed(), *config.mutable_data());
   FillAggregation(*config.mutable_aggregation());
   FillTraining(config.aggregation(), *config.mutable_training());
+  FillPersonal(plan.spec(), config);
   FillStop(plan.spec().loss().kind(), *config.mutable_stop());
   if (config.retention() == v1::RETENTION_UNSPECIFIED) config.set_retention(v1::KEEP_FOR_RUN);
 }

@@ -64,6 +64,9 @@ constexpr PresetTraits kPresets[] = {
     {.preset = Config::FEDPROX, .rates = Rates::kCorrectable, .gives_shares = true},
     {.preset = Config::SCAFFOLD, .triggers = Triggers::kBarrier},
     {.preset = Config::FEDNOVA},
+    {.preset = Config::FEDBN, .triggers = Triggers::kBarrier, .gives_shares = true},
+    {.preset = Config::FEDPER, .triggers = Triggers::kBarrier, .gives_shares = true},
+    {.preset = Config::DITTO, .triggers = Triggers::kBarrier, .gives_shares = true},
     {.preset = Config::ACE,
      .trigger = Trigger::kBuffer,
      .buffer_updates = 1,
@@ -102,6 +105,7 @@ constexpr PresetTraits kPresets[] = {
     {.preset = Config::MULTI_KRUM},
     {.preset = Config::GEOMETRIC_MEDIAN},
     {.preset = Config::NORM_BOUND, .rates = Rates::kCorrectable},
+    {.preset = Config::ZENO, .trigger = Trigger::kBuffer, .buffer_updates = 1},
     {.preset = Config::BASGD, .trigger = Trigger::kBuffer, .buffer_updates = 1},
     // FEDBUFF with what plan_defaults.cc and fairness_checks.cc give it.
     {.preset = Config::ADAPTIVE,
@@ -143,8 +147,21 @@ const PresetTraits* TraitsOf(Config::Preset preset) {
 }
 
 SiteKeeps KeptBySites(const v1::RunConfig& config) {
-  return config.aggregation().preset() == Config::SCAFFOLD ? SiteKeeps::kControlVariate
-                                                           : SiteKeeps::kNothing;
+  switch (config.aggregation().preset()) {
+    case Config::SCAFFOLD:
+      return SiteKeeps::kControlVariate;
+    case Config::FEDBN:
+    case Config::FEDPER:
+      return SiteKeeps::kPersonalLayers;
+    case Config::DITTO:
+      return SiteKeeps::kPersonalModel;
+    default:
+      return SiteKeeps::kNothing;
+  }
+}
+
+bool IsPersonal(SiteKeeps keeps) {
+  return keeps == SiteKeeps::kPersonalLayers || keeps == SiteKeeps::kPersonalModel;
 }
 
 }  // namespace consilium

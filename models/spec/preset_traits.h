@@ -60,16 +60,20 @@ struct PresetTraits {
   double mixing_alpha = 0;
 };
 
-// With the trigger `interval`, the most updates of one site that wait for a version: a site that
-// has so many gets no grant. So what a person approves has a bound (site_agent/core/tasks.h).
+// With the trigger `interval`, and with buckets, the most updates of one site that wait: who has
+// so many gets no grant. So what a person approves has a bound (site_agent/core/tasks.h).
 inline constexpr uint32_t kIntervalUpdatesOfSiteMax = 10;
 
 // What a site keeps from task to task and never sends.
 enum class SiteKeeps : uint8_t {
   kNothing,
   kControlVariate,  // SCAFFOLD's c_i.
+  kPersonalLayers,  // FEDPER's and FEDBN's: their tensors, in the layout's order.
+  kPersonalModel,   // DITTO's v: a whole model.
 };
 SiteKeeps KeptBySites(const v1::RunConfig& config);
+// Whether it is of a model that serves this site: evaluated with, and part of the run's result.
+bool IsPersonal(SiteKeeps keeps);
 
 // Of `preset`; null where it is not built.
 const PresetTraits* TraitsOf(v1::AggregationConfig::Preset preset);

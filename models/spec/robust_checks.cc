@@ -14,7 +14,7 @@ using Config = v1::AggregationConfig;
 constexpr uint32_t kComparedMin = 3;  // Of two nobody can say which is the hostile one.
 constexpr uint32_t kHostileMax = (kStepVectorsMax - 3) / 2;
 constexpr uint32_t kIterationsMax = 32;
-constexpr uint32_t kBucketsMax = 1000;
+constexpr uint32_t kBucketsMax = kStepVectorsMax;  // Their means are compared in one step.
 
 // Presets whose mean a `combine` may replace: one over updates that come once, each on its own.
 bool MayCombine(Config::Preset preset) {
@@ -27,6 +27,9 @@ bool MayCombine(Config::Preset preset) {
     case Config::FEDAMSGRAD:
     case Config::FEDPROX:
     case Config::FADAS:
+    case Config::FEDBN:
+    case Config::FEDPER:
+    case Config::DITTO:
       return true;
     default:
       return IsRobustPreset(preset) && preset != Config::NORM_BOUND;
@@ -130,7 +133,7 @@ void CheckRange(const v1::Combine& combine, Complaints& complaints) {
   } else if (combine.has_buckets()) {
     const uint32_t buckets = combine.buckets().buckets();
     complaints.Require(buckets >= 2 && buckets <= kBucketsMax, path + ".buckets.buckets",
-                       "must be given, from 2 to 1,000");
+                       absl::StrFormat("must be given, from 2 to %d", kBucketsMax));
     complaints.Require(combine.band_versions() == 0, path + ".band_versions",
                        "has no place with buckets, which hold updates of any age; remove it");
   }

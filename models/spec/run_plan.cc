@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "models/spec/complaints.h"
 #include "models/spec/features.h"
+#include "models/spec/personal_layers.h"
 #include "models/spec/plan_checks.h"
 #include "models/spec/plan_defaults.h"
 #include "protocol/core/status_macros.h"
@@ -71,8 +72,11 @@ std::vector<std::string> ComplaintsAbout(const v1::RunPlan& resolved) {
 
 absl::StatusOr<ModelGraph> GraphOf(const v1::RunPlan& resolved) {
   const auto& given = resolved.config().model().parameters();
-  return BuildModelGraph(resolved.spec(),
-                         std::map<std::string, int64_t>(given.begin(), given.end()));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      ModelGraph graph,
+      BuildModelGraph(resolved.spec(), std::map<std::string, int64_t>(given.begin(), given.end())));
+  MarkPersonal(resolved.config().training().personal(), graph);
+  return graph;
 }
 
 size_t FeatureCount(const v1::DataContract& contract) {

@@ -28,6 +28,8 @@ RULES = {
     "BASGD": ["BASGD", "aggregation.combine.buckets.buckets=5"],
     "Zeno++": ["ZENO"],
 }
+# A validator must be honest, so with Zeno++ the hostile two are named instead of drawn.
+HOSTILE_NAMED = ["site-9", "site-10"]
 
 
 def simulate(context, attack, rule, seed):
@@ -37,8 +39,14 @@ def simulate(context, attack, rule, seed):
     if rule == "BASGD":
         # About as many merged updates: a version is made of one of each bucket.
         sets.append("stop.versions_max=80")
+    run_config = "run.textproto"
+    if rule == "Zeno++":
+        run_config = "zeno.textproto"
+        if attack != "none":
+            sets += [f'scenario.sites.attacks.0.sites="{site}"' for site in HOSTILE_NAMED]
+            sets.append("scenario.sites.attacks.0.share=0")
     return context.simulate(
-        folder / "run.textproto", folder / f"{attack}.textproto", context.table("wdbc"),
+        folder / run_config, folder / f"{attack}.textproto", context.table("wdbc"),
         "--seeds", str(seed), "--no-baselines",
         *[part for one in sets for part in ("--set", one)], name=f"{attack}-{rule}-{seed}")
 

@@ -91,12 +91,20 @@ constexpr const char* kRules[] = {
     "preset: NORM_BOUND transform { clip_norm: 0.5 }",
     "preset: BASGD combine { buckets { buckets: 3 } }",
     "preset: ASYNCFEDED",
+    "preset: ZENO transform { zeno { validator: 'site-1' } }",
+    "preset: ZENO transform { zeno { validator: 'site-2' epsilon: 0.1 } } "
+    "trigger { buffer { updates: 3 } } limits { staleness_versions_max: 1 }",
+    "preset: ZENO transform { zeno { validator: 'site-1' } } "
+    "trigger { interval { interval_ms: 3000 } } staleness { polynomial {} }",
+    "preset: ZENO transform { zeno { validator: 'site-1' } } "
+    "trigger { barrier { deadline_ms: 6000 } }",
     "preset: FEDPROX",
     "preset: FEDADAGRAD trigger { barrier { deadline_ms: 6000 } }",
     "preset: FEDAMSGRAD trigger { buffer { updates: 2 } } staleness { polynomial {} } "
     "rate_correction {}",
     "preset: SCAFFOLD",
     "preset: SCAFFOLD trigger { barrier { deadline_ms: 4000 sites_min: 2 } }",
+    "preset: DITTO",
     "preset: FEDCOMPASS",
     "preset: FEDCOMPASS trigger { groups { local_steps_min: 2 local_steps_max: 12 "
     "latest_factor: 1.2 speed_decay: 0.5 } } server { sgd { momentum: 0.5 } }",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -13,8 +14,8 @@
 #include "aggregator/core/strategies/contributions.h"
 #include "aggregator/core/strategies/server_optimizer.h"
 #include "aggregator/core/task_grants.h"
+#include "aggregator/core/validator.h"
 #include "models/spec/local_steps.h"
-#include "models/spec/preset_traits.h"
 
 namespace consilium {
 namespace {
@@ -55,6 +56,10 @@ Broken CheckCoefficients(const fed::RunState& run, const fed::VersionState& vers
   if (is_normalised && std::abs(sum - eta) > kTolerance) {
     return absl::StrCat(where, ": normalised weights add up to ", sum, ", not ", eta);
   }
+  if (stages.zeno.has_value()) {
+    const bool none_or_one = shares == 0 || std::abs(shares - 1) <= kTolerance;
+    return none_or_one ? Broken() : absl::StrCat(where, ": shares add up to ", shares);
+  }
   if (!stages.robust.has_value()) return std::nullopt;
   // Buckets that nobody has filled count as no change.
   const bool is_partial = stages.robust->kind == fed::RobustRule::Kind::kBuckets && shares > 0;
@@ -82,6 +87,17 @@ Broken CheckVersionHoldsIncluded(const fed::RunState& run, const fed::VersionSta
   return std::nullopt;
 }
 
+// With ZENO: whether the site waits for the validator, or, being it, for what its update scores.
+bool WaitsForScores(const fed::RunState& run, const SiteId& site) {
+  if (!run.stages.zeno.has_value()) return false;
+  const auto is_accepted = [](const auto& task) {
+    return task.second.phase == fed::TaskPhase::kAccepted;
+  };
+  const auto& tasks = run.participants.at(site).tasks;
+  const bool waits = std::any_of(tasks.begin(), tasks.end(), is_accepted);
+  return waits && (fed::IsValidator(run, site) || !fed::HasReference(run));
+}
+
 // Whether a member that has no task will be given one without having done anything: when its rest
 // is over, or when the others have delivered.
 bool MayWait(const fed::RunState& run, const SiteId& site, const fed::Participant& participant) {
@@ -89,18 +105,20 @@ bool MayWait(const fed::RunState& run, const SiteId& site, const fed::Participan
     return run.timers.contains(
         {.run = run.run, .kind = fed::Timer::Kind::kRest, .number = *participant.fair.rest});
   }
+  if (WaitsForScores(run, site)) return true;
   switch (run.stages.trigger) {
-    case fed::TriggerStage::kBuffer:
-      return false;
     case fed::TriggerStage::kBarrier:
       return !run.awaited.contains(site);
     case fed::TriggerStage::kGroups:
       return fed::WaitsForVersion(participant);
+    case fed::TriggerStage::kBuffer:
     case fed::TriggerStage::kInterval: {
+      const std::optional<size_t> most = fed::WaitingMax(run);
+      if (!most.has_value()) return false;
       const auto waiting =
           std::count_if(run.buffer.begin(), run.buffer.end(),
                         [&site](const auto& entry) { return entry.first == site; });
-      return waiting >= static_cast<std::ptrdiff_t>(kIntervalUpdatesOfSiteMax);
+      return static_cast<size_t>(waiting) >= *most;
     }
     case fed::TriggerStage::kBounded:
       return std::any_of(run.members.begin(), run.members.end(), [&](const SiteId& other) {

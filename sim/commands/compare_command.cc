@@ -46,16 +46,18 @@ absl::Status Execute(const CompareCommand& command) {
     if (!names.insert(experiment.name).second) experiment.name = argument;
     experiments.push_back(std::move(experiment));
   }
-  const nlohmann::json json = ComparisonJson(experiments);
+  // A folder's name may be anything.
+  const std::string json =
+      ComparisonJson(experiments).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
   if (command.output == CompareCommand::Output::kJson) {
-    absl::PrintF("%s\n", json.dump(2));
+    absl::PrintF("%s\n", json);
   } else {
     for (const std::string& sentence : Sentences(experiments)) absl::PrintF("%s\n", sentence);
   }
   if (command.out.empty()) return absl::OkStatus();
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(command.out, 0755));
-  CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(command.out, "/compare.json"),
-                                             absl::StrCat(json.dump(2), "\n"), 0644));
+  CONSILIUM_RETURN_IF_ERROR(
+      WriteFileDurably(absl::StrCat(command.out, "/compare.json"), absl::StrCat(json, "\n"), 0644));
   return WriteFileDurably(absl::StrCat(command.out, "/compare.html"), ComparisonHtml(experiments),
                           0644);
 }

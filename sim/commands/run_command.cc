@@ -19,6 +19,8 @@
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/text_format.h"
+#include "sim/cluster/rank_leader.h"
+#include "sim/cluster/rank_worker.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
@@ -179,6 +181,34 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
   return experiment;
 }
 
+absl::StatusOr<RankIdentity> IdentityOf(const RunCommand& command, const Experiment& experiment) {
+  return RankIdentityOf(experiment.plan, experiment.scenario, NameOf(command.trainers.kind));
+}
+
+absl::StatusOr<std::unique_ptr<RankLeader>> GatherRanks(const RunCommand& command,
+                                                        const Experiment& experiment) {
+  CONSILIUM_ASSIGN_OR_RETURN(const RankIdentity own, IdentityOf(command, experiment));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      std::unique_ptr<RankLeader> leader,
+      RankLeader::Gather(*command.ranks, own, MakeTrainer(command.trainers.kind)));
+  spdlog::info("with {}", leader->Describe());
+  return leader;
+}
+
+// Why it can not, rank 0 tells.
+absl::StatusOr<RankIdentity> IdentityOf(const RunCommand& command) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
+  return IdentityOf(command, experiment);
+}
+
+// A rank other than 0.
+absl::Status Serve(const RunCommand& command) {
+  RankWorkerOptions options = {IdentityOf(command), FolderOfData(command),
+                               ThreadsOf(command.trainers, command.ranks),
+                               [&] { return MakeTrainer(command.trainers.kind); }};
+  return RankWorker(*command.ranks, std::move(options)).Serve();
+}
+
 }  // namespace
 
 std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
@@ -236,16 +266,24 @@ absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text) {
   return seeds;
 }
 
-absl::Status Execute(const RunCommand& command) {
+namespace {
+
+// Rank 0 of several, or the only process.
+absl::Status Lead(const RunCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
   std::vector<std::optional<uint64_t>> seeds = {std::nullopt};
   if (!command.seeds.empty()) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<uint64_t> given, ParseSeeds(command.seeds));
     seeds.assign(given.begin(), given.end());
   }
+  std::unique_ptr<RankLeader> leader;
+  if (command.ranks != nullptr) {
+    CONSILIUM_ASSIGN_OR_RETURN(leader, GatherRanks(command, experiment));
+  }
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
                              OpenSavedRuns(command, experiment, seeds));
-  const std::unique_ptr<TrainingPool> trainings = MakeTrainers(command.trainers);
+  const std::unique_ptr<TrainingPool> trainings =
+      MakeTrainers(command.trainers, command.ranks, leader.get());
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
   for (const std::optional<uint64_t>& seed : seeds) {
@@ -267,6 +305,15 @@ absl::Status Execute(const RunCommand& command) {
   json["trainer"] = std::string(NameOf(command.trainers.kind));
   if (command.output == RunCommand::Output::kJson) absl::PrintF("%s\n", json.dump(2));
   return WriteOutputs(command.out, json, runs, {{"clock", "virtual (simulated)"}});
+}
+
+}  // namespace
+
+absl::Status Execute(const RunCommand& command) {
+  if (command.ranks != nullptr && command.ranks->rank() != 0) return Serve(command);
+  const absl::Status status = Lead(command);
+  if (command.ranks != nullptr) DismissRanks(*command.ranks, status);
+  return status;
 }
 
 }  // namespace consilium

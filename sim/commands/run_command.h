@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "consilium/v1/run_config.pb.h"
+#include "sim/cluster/ranks.h"
 #include "sim/commands/saved_runs.h"
 #include "sim/commands/trainers.h"
 
@@ -38,10 +39,14 @@ struct RunCommand {
   enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
   TrainersOptions trainers;
   enum class Output { kText, kJson } output = Output::kText;
+  // Where a launcher has started this process as one of several (sim/cluster): rank 0 simulates,
+  // the others train for it. May be null; outlives the command.
+  Ranks* ranks = nullptr;
 };
 
 // Goes on where an earlier process with the same `out` was ended. Writes what it found to stdout;
-// progress, where that is a terminal, and warnings to stderr.
+// progress, where that is a terminal, and warnings to stderr. ABORTED where a rank has died: it
+// goes on likewise.
 absl::Status Execute(const RunCommand& command);
 
 // The fields of `aggregation` in the run config of a file that stay as they are there although

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -144,6 +145,14 @@ class NewFile {
   std::unique_ptr<FILE, Closer> file_;
 };
 
+// For this user alone: what single sites have sent can be inverted into rows. A folder that is
+// there already may be open to others.
+absl::Status MakePrivateFolder(const std::string& path) {
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(path, 0700));
+  if (chmod(path.c_str(), 0700) != 0) return SystemError("can not keep others out of", path);
+  return absl::OkStatus();
+}
+
 // Made once for a folder.
 absl::StatusOr<PublicKey> RecipientOf(const std::string& folder) {
   const std::string path = absl::StrCat(folder, "/recipient.key");
@@ -195,7 +204,8 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> SavedRuns::Open(SavedRunsOptions opti
                                                            const Experiment& experiment) {
   std::unique_ptr<SavedRuns> runs(new SavedRuns(std::move(options)));
   const std::string folder = runs->Folder();
-  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0755));
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(runs->options_.out, 0755));
+  CONSILIUM_RETURN_IF_ERROR(MakePrivateFolder(folder));
   CONSILIUM_RETURN_IF_ERROR(runs->Lock());
   const auto begin = runs->options_.begin;
   if (begin == SavedRunsOptions::Begin::kGoOn && !std::filesystem::exists(ExperimentFile(folder))) {
@@ -227,8 +237,8 @@ absl::StatusOr<std::unique_ptr<SavedSimulation>> SavedRuns::OpenRun(
 
 absl::Status SavedRuns::WriteJournal(const std::string& name, const RunId& run, RunLog& log) const {
   const std::string folder = absl::StrCat(options_.out, "/journal");
-  // Updates can be inverted into rows, and the key lies beside them.
-  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  // The key lies beside what it opens.
+  CONSILIUM_RETURN_IF_ERROR(MakePrivateFolder(folder));
   CONSILIUM_ASSIGN_OR_RETURN(const PublicKey recipient, RecipientOf(folder));
   CONSILIUM_ASSIGN_OR_RETURN(const SigningKey signer, SigningKey::Generate());
   v1::ExportHeader header;

@@ -6,7 +6,7 @@
 //   OUT/checkpoint/NAME.baselines           what the federation is compared with
 //   OUT/journal/NAME.export, recipient.key  protocol/wire/journal_export.h; the key that opens them
 //
-// Threads: one. A second process on the same folder is refused.
+// Threads: one. A second process on the same folder is refused. Other users may enter neither.
 
 #ifndef CONSILIUM_SIM_COMMANDS_SAVED_RUNS_H_
 #define CONSILIUM_SIM_COMMANDS_SAVED_RUNS_H_
@@ -51,7 +51,7 @@ class SavedRuns {
     std::vector<uint64_t> seeds;
   };
   // Makes the folders. FAILED_PRECONDITION: another experiment's, or in use by another process.
-  // NOT_FOUND: there is nothing to go on from, and that was asked for.
+  // NOT_FOUND: nothing to go on from, which was asked for. PERMISSION_DENIED: another user's.
   static absl::StatusOr<std::unique_ptr<SavedRuns>> Open(SavedRunsOptions options,
                                                          const Experiment& experiment);
 

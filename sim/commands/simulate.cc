@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "sim/commands/progress.h"
@@ -38,6 +39,21 @@ absl::StatusOr<std::optional<BackdoorSuccess>> BackdoorOfResult(const Simulation
   CONSILIUM_ASSIGN_OR_RETURN(const Weights weights, simulation.ModelOf(*run.result));
   return MeasureBackdoor(scenario,
                          {run.plan.get(), run.standardisation.get(), *weights, &data, &trainer});
+}
+
+// Where a rank is lost the simulation ends, too, with a checkpoint of that moment. `saved` may be
+// null.
+void EndWith(RemoteTrainers& remote, SavedSimulation* saved, SimulationInput& input) {
+  input.between = [&remote, saved, between = input.between](Simulation& simulation) {
+    const absl::Status lost = remote.status();
+    if (lost.ok()) return between ? between(simulation) : absl::OkStatus();
+    const auto said = [&lost](absl::string_view what) {
+      return absl::Status(lost.code(), absl::StrCat(lost.message(), what));
+    };
+    if (saved == nullptr) return said("; without --out nothing of this simulation is kept");
+    CONSILIUM_RETURN_IF_ERROR(saved->WriteNow(simulation));
+    return said("; the same command goes on from here, with any number of ranks");
+  };
 }
 
 std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data) {
@@ -86,10 +102,16 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
                                   absl::FormatDuration(now - absl::UnixEpoch())));
   };
   const absl::Time began = absl::Now();
+  RemoteTrainers* const remote = trainings.remote();
   std::unique_ptr<SavedSimulation> saved;
   if (save.runs != nullptr) {
     CONSILIUM_ASSIGN_OR_RETURN(saved, save.runs->OpenRun(save.name, input));
     saved->Attach(input);
+  }
+  const bool trains = saved == nullptr || !saved->had_ended();
+  if (remote != nullptr && trains) {
+    CONSILIUM_RETURN_IF_ERROR(remote->Prepare(plan, scenario, data));
+    EndWith(*remote, saved.get(), input);
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Simulation> simulation,
                              Simulation::Create(std::move(input)));
@@ -108,6 +130,11 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   OpenScores open;
   CONSILIUM_ASSIGN_OR_RETURN(open["federated"],
                              ScoreInTheOpen(plan, data, *result, trainings.own()));
+  if (IsPersonal(KeptBySites(plan.config()))) {
+    CONSILIUM_ASSIGN_OR_RETURN(
+        open["personal"],
+        ScorePersonal(plan, data, *result, simulation->KeptBySite(), trainings.own()));
+  }
   if (options.baselines != nullptr) {
     open["alone"].centres = options.baselines->alone;
     open["pooled"] = {options.baselines->pooled, options.baselines->pooled_over_all};
@@ -121,7 +148,11 @@ absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
   v1::RunPlan other = plan;
   other.mutable_config()->clear_aggregation();
   other.mutable_config()->mutable_aggregation()->set_preset(preset);
-  other.mutable_config()->mutable_training()->clear_tasks_in_flight_max();
+  v1::TrainingConfig& training = *other.mutable_config()->mutable_training();
+  training.clear_tasks_in_flight_max();
+  // Words of one rule only.
+  if (preset != v1::AggregationConfig::FEDPER) training.clear_personal();
+  if (preset != v1::AggregationConfig::DITTO) training.clear_ditto_lambda();
   CONSILIUM_ASSIGN_OR_RETURN(other, ResolvePlan(std::move(other)));
   const uint64_t updates =
       plan.config().stop().versions_max() * UpdatesPerVersion(plan.config().aggregation(), sites);

@@ -1,5 +1,7 @@
 #include "sim/commands/trainers.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -17,10 +19,23 @@ absl::string_view NameOf(TrainerKind kind) {
   return kind == TrainerKind::kFused ? "fused" : "libtorch";
 }
 
-std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options) {
+size_t ThreadsOf(const TrainersOptions& options, const Ranks* ranks) {
+  if (options.threads > 0) return options.threads;
+  const size_t processors = std::max(1U, std::thread::hardware_concurrency());
+  if (ranks == nullptr) return processors;
+  // Launchers bind ranks to processors unless they are told not to.
+  cpu_set_t bound_to;
+  const bool known = sched_getaffinity(0, sizeof(bound_to), &bound_to) == 0;
+  const size_t bound = known ? static_cast<size_t>(CPU_COUNT(&bound_to)) : processors;
+  const size_t share = processors / static_cast<size_t>(std::max(1, ranks->here()));
+  return std::max<size_t>(1, std::min(bound, share));
+}
+
+std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options, const Ranks* ranks,
+                                           RemoteTrainers* remote) {
   TrainingPool::Options pool;
-  pool.threads =
-      options.threads > 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  pool.threads = ThreadsOf(options, ranks);
+  pool.remote = remote;
   pool.trainer_name = std::string(NameOf(options.kind));
   return std::make_unique<TrainingPool>(std::move(pool), [&] { return MakeTrainer(options.kind); });
 }

@@ -10,6 +10,8 @@
 #include <memory>
 
 #include "absl/strings/string_view.h"
+#include "sim/cluster/ranks.h"
+#include "sim/engine/remote_trainers.h"
 #include "sim/engine/training_pool.h"
 #include "site_agent/core/trainer.h"
 
@@ -22,7 +24,7 @@ enum class TrainerKind {
 
 struct TrainersOptions {
   TrainerKind kind = TrainerKind::kLibTorch;
-  size_t threads = 0;  // 0: one a processor. Shows in the wall time only.
+  size_t threads = 0;  // Of each process; 0: one a processor. Shows in the wall time only.
 };
 
 inline constexpr size_t kTrainingThreadsMax = 1024;
@@ -30,7 +32,12 @@ inline constexpr size_t kTrainingThreadsMax = 1024;
 std::unique_ptr<Trainer> MakeTrainer(TrainerKind kind);
 // "libtorch", "fused": what --trainer takes, and summary.json tells.
 absl::string_view NameOf(TrainerKind kind);
-std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options);
+// How many there are; `ranks` may be null. Those of one machine share its processors.
+size_t ThreadsOf(const TrainersOptions& options, const Ranks* ranks);
+// Both may be null; `remote` outlives the pool.
+std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options,
+                                           const Ranks* ranks = nullptr,
+                                           RemoteTrainers* remote = nullptr);
 
 }  // namespace consilium
 

@@ -5,6 +5,7 @@
 
 #include "models/metrics/metrics.h"
 #include "models/spec/initial_values.h"
+#include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "sim/report/scores.h"
@@ -13,6 +14,18 @@ namespace consilium {
 namespace {
 
 constexpr uint32_t kEpochsMax = 10'000;
+
+// A model of one hospital, or of all patients as one, has nothing that is not its own.
+v1::RunPlan WithoutPersonal(v1::RunPlan plan) {
+  v1::RunConfig& config = *plan.mutable_config();
+  if (!IsPersonal(KeptBySites(config))) return plan;
+  // Nor a server, whose step might not suit running statistics that are shared.
+  config.clear_aggregation();
+  config.mutable_aggregation()->set_preset(v1::AggregationConfig::FEDAVG);
+  config.mutable_training()->clear_personal();
+  config.mutable_training()->clear_ditto_lambda();
+  return plan;
+}
 
 absl::StatusOr<std::vector<float>> TrainEpochs(const v1::RunPlan& plan,
                                                const v1::BaselinesConfig& config,
@@ -82,35 +95,37 @@ absl::StatusOr<std::vector<float>> TrainBaseline(const v1::RunPlan& plan,
 
 absl::StatusOr<Baselines> TrainBaselines(const v1::RunPlan& plan, const v1::BaselinesConfig& config,
                                          const FederationData& data, Trainer& trainer) {
+  const v1::RunPlan plain = WithoutPersonal(plan);
   if (config.has_optimizer() && (config.epochs() == 0 || config.epochs() > kEpochsMax)) {
     return absl::InvalidArgumentError("baselines.epochs: must be from 1 to 10,000");
   }
   Baselines baselines;
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::Standardisation everyone, StandardisationOver(plan, data));
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::Standardisation everyone, StandardisationOver(plain, data));
   SplitExamples all;
   std::map<SiteId, SplitExamples> as_pooled;
   for (const auto& [site, site_data] : data) {
     CONSILIUM_ASSIGN_OR_RETURN(const v1::Standardisation own,
-                               StandardisationOver(plan, {{site, site_data}}));
-    CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples examples, EncodeSite(plan, own, site_data));
+                               StandardisationOver(plain, {{site, site_data}}));
+    CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples examples, EncodeSite(plain, own, site_data));
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> weights,
-                               TrainBaseline(plan, config, site, examples, trainer));
+                               TrainBaseline(plain, config, site, examples, trainer));
     CONSILIUM_ASSIGN_OR_RETURN(baselines.alone[site],
-                               trainer.Evaluate({&plan, weights, &examples.test}));
-    CONSILIUM_ASSIGN_OR_RETURN(as_pooled[site], EncodePooled(plan, everyone, site_data));
+                               trainer.Evaluate({&plain, weights, &examples.test}));
+    CONSILIUM_ASSIGN_OR_RETURN(as_pooled[site], EncodePooled(plain, everyone, site_data));
     Append(as_pooled[site].train, all.train);
     Append(as_pooled[site].validation, all.validation);
     Append(as_pooled[site].test, all.test);
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> weights,
-                             TrainBaseline(plan, config, SiteId("pooled"), all, trainer));
+                             TrainBaseline(plain, config, SiteId("pooled"), all, trainer));
   for (const auto& [site, site_data] : data) {
-    CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples examples, EncodeSite(plan, everyone, site_data));
+    CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples examples,
+                               EncodeSite(plain, everyone, site_data));
     CONSILIUM_ASSIGN_OR_RETURN(baselines.pooled[site],
-                               trainer.Evaluate({&plan, weights, &examples.test}));
+                               trainer.Evaluate({&plain, weights, &examples.test}));
   }
   CONSILIUM_ASSIGN_OR_RETURN(baselines.pooled_over_all,
-                             trainer.Evaluate({&plan, weights, &all.test}));
+                             trainer.Evaluate({&plain, weights, &all.test}));
   return baselines;
 }
 

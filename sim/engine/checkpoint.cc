@@ -159,6 +159,8 @@ absl::StatusOr<Content> Read(const std::string& path, Parts parts) {
     if (parts == Parts::kHead) continue;
     if (frame->kind == kVector) {
       values = std::make_shared<const std::vector<float>>(AsFloats(frame->bytes));
+    } else if (frame->kind != kHead && values == nullptr) {
+      return absl::DataLossError(absl::StrCat(path, " is no checkpoint: a place has no vector"));
     } else if (frame->kind == kUse) {
       Place(Json::parse(frame->bytes), values, content.vectors);
     } else if (frame->kind == kFirstUpdate) {

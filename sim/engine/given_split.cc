@@ -20,6 +20,9 @@ v1::Split PartNamed(absl::string_view name) {
                                 : v1::SPLIT_UNSPECIFIED;
 }
 
+// Each line is kept, and takes several times its bytes.
+constexpr uint64_t kSplitFileBytesMax = uint64_t{1} << 30;
+
 absl::Status Wrong(const std::string& path, uint64_t line, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ":", line, ": ", what));
 }
@@ -34,7 +37,9 @@ bool IsHeader(const CsvRecord& record, absl::string_view key) {
 absl::StatusOr<GivenSplit> GivenSplit::Read(const std::string& path) {
   auto file = std::make_unique<std::ifstream>(path, std::ios::binary);
   if (!file->is_open()) return SystemError("open", path);
-  CsvReader reader(std::move(file), CsvOptions{});
+  CsvOptions options;
+  options.file_bytes_max = kSplitFileBytesMax;
+  CsvReader reader(std::move(file), options);
   CsvRecord record;
   CONSILIUM_ASSIGN_OR_RETURN(const bool has_header, reader.Next(record));
   GivenSplit split;

@@ -51,6 +51,20 @@ absl::StatusOr<CentreSums> ScoreInTheOpen(const v1::RunPlan& plan, const Federat
   return sums;
 }
 
+absl::StatusOr<CentreSums> ScorePersonal(const v1::RunPlan& plan, const FederationData& data,
+                                         std::span<const float> weights, const KeptOfSites& kept,
+                                         Trainer& trainer) {
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::Standardisation everyone, StandardisationOver(plan, data));
+  CentreSums sums;
+  for (const auto& [site, of_site] : data) {
+    CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples own, EncodeSite(plan, everyone, of_site));
+    EvaluateInput input{&plan, weights, &own.test};
+    if (const auto found = kept.find(site); found != kept.end()) input.kept = *found->second;
+    CONSILIUM_ASSIGN_OR_RETURN(sums.centres[site], trainer.Evaluate(input));
+  }
+  return sums;
+}
+
 Json ToJson(const OpenScores& scores) {
   Json json = Json::object();
   for (const auto& entry : scores) {

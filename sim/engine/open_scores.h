@@ -8,9 +8,11 @@
 #define CONSILIUM_SIM_ENGINE_OPEN_SCORES_H_
 
 #include <map>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "sim/engine/site_data.h"
@@ -25,13 +27,22 @@ struct CentreSums {
   v1::MetricSums all_patients;
 };
 
-// By model: "federated", "alone", "pooled".
+// By model: "federated", "alone", "pooled", and "personal" where sites have models of their own.
 using OpenScores = std::map<std::string, CentreSums>;
+
+// What each site keeps; a site that keeps nothing is absent.
+using KeptOfSites = std::map<SiteId, std::shared_ptr<const std::vector<float>>>;
 
 // Each site's patients encoded as the site encodes them; all patients with the means and deviations
 // over all sites' training patients, as in FLamby (arXiv:2210.04620).
 absl::StatusOr<CentreSums> ScoreInTheOpen(const v1::RunPlan& plan, const FederationData& data,
                                           std::span<const float> weights, Trainer& trainer);
+
+// Of each site's personal model: the version `weights` with what the site keeps. Over all patients
+// there is none.
+absl::StatusOr<CentreSums> ScorePersonal(const v1::RunPlan& plan, const FederationData& data,
+                                         std::span<const float> weights, const KeptOfSites& kept,
+                                         Trainer& trainer);
 
 // {model: {metric: {"mean_over_centres", "all_patients", "centres": {site: value}}}}; what is not
 // defined is null.

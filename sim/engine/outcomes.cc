@@ -58,7 +58,7 @@ absl::StatusOr<TrainedUpdate> Outcomes::RecallTraining() {
   trained.update.norm = staged.norm();
   trained.update.is_finite = staged.finite();
   trained.update.delta = Placeholder(staged.header().payload_bytes() / sizeof(float));
-  if (has_kept) trained.kept = trained.update.delta;  // Of the same length.
+  if (has_kept) trained.kept = trained.update.delta;  // Of whatever length: nothing reads it.
   return trained;
 }
 
@@ -90,13 +90,13 @@ absl::StatusOr<TrainedUpdate> Outcomes::Train(
 
 absl::StatusOr<v1::MetricSums> Outcomes::Evaluate(SiteWork& work, const site::RunState& run,
                                                   const site::Evaluate& action,
-                                                  std::span<const float> payload) {
+                                                  const SiteWork::EvaluationTask& task) {
   v1::MetricSums sums;
   if (IsRecalling()) {
     CONSILIUM_RETURN_IF_ERROR(Recall(kEvaluated, sums));
     return sums;
   }
-  CONSILIUM_ASSIGN_OR_RETURN(sums, work.Evaluate(run, action, payload));
+  CONSILIUM_ASSIGN_OR_RETURN(sums, work.Evaluate(run, action, task));
   CONSILIUM_RETURN_IF_ERROR(Keep(kEvaluated, sums));
   return sums;
 }

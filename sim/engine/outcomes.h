@@ -54,7 +54,7 @@ class Outcomes {
       absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute);
   absl::StatusOr<v1::MetricSums> Evaluate(SiteWork& work, const site::RunState& run,
                                           const site::Evaluate& action,
-                                          std::span<const float> payload);
+                                          const SiteWork::EvaluationTask& task);
   absl::StatusOr<ProgramResult> Run(const federation::Compute& action, MemoryVectorStore& store);
 
   // For the journal. Nothing where the log has them already.

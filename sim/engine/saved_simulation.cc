@@ -19,7 +19,17 @@ namespace {
 // Between looks at the clock where nothing costly happens.
 constexpr uint64_t kCallsBetweenLooks = 256;
 
-std::string HashOf(const FederationData& data) {
+absl::Status NotTheSameAgain() {
+  return absl::DataLossError(
+      "the simulation does not come to the state of its checkpoint again: it was begun by another "
+      "build of this program; --restart begins anew");
+}
+
+}  // namespace
+
+std::string SimulatorVersion() { return CONSILIUM_VERSION; }
+
+Digest DigestOf(const FederationData& data) {
   FieldHasher hash("consilium.sim.data");
   for (const auto& [site, rows] : data) {
     hash.Add(absl::string_view(site.value())).Add(uint64_t{rows.rows.size()});
@@ -30,11 +40,11 @@ std::string HashOf(const FederationData& data) {
     }
     if (rows.own.has_value()) hash.Add(absl::string_view(DeterministicBytes(*rows.own)));
   }
-  return ToHex(hash.Finish());
+  return hash.Finish();
 }
 
-std::vector<std::string> Differences(const std::map<std::string, std::string>& ours,
-                                     const std::map<std::string, std::string>& theirs) {
+std::vector<std::string> DifferingParts(const std::map<std::string, std::string>& ours,
+                                        const std::map<std::string, std::string>& theirs) {
   std::vector<std::string> parts;
   for (const auto& [part, digest] : ours) {
     const auto found = theirs.find(part);
@@ -42,16 +52,6 @@ std::vector<std::string> Differences(const std::map<std::string, std::string>& o
   }
   return parts;
 }
-
-absl::Status NotTheSameAgain() {
-  return absl::DataLossError(
-      "the simulation does not come to the state of its checkpoint again: it was begun by another "
-      "build of this program; --restart begins anew");
-}
-
-}  // namespace
-
-std::string SimulatorVersion() { return CONSILIUM_VERSION; }
 
 std::map<std::string, std::string> IdentityOf(const SimulationInput& input) {
   // A seed is told apart from the rest, so that a refusal can say so.
@@ -65,7 +65,7 @@ std::map<std::string, std::string> IdentityOf(const SimulationInput& input) {
   return {{"run config", ToHex(Sha256Of(absl::string_view(DeterministicBytes(plan))))},
           {"scenario", ToHex(Sha256Of(absl::string_view(DeterministicBytes(scenario))))},
           {"seed", seeds},
-          {"data", HashOf(*input.data)},
+          {"data", ToHex(DigestOf(*input.data))},
           {"trainer", input.trainer_name},
           {"program version", SimulatorVersion()}};
 }
@@ -85,7 +85,7 @@ absl::StatusOr<std::optional<CheckpointHead>> SavedSimulation::Look(int turn) co
   if (absl::IsNotFound(head.status())) return std::nullopt;
   absl::Status status = head.status();
   if (head.ok()) {
-    const std::vector<std::string> parts = Differences(options_.identity, head->identity);
+    const std::vector<std::string> parts = DifferingParts(options_.identity, head->identity);
     if (!parts.empty()) {
       return absl::FailedPreconditionError(
           absl::StrCat(options_.folder, " holds another simulation, which has another ",
@@ -179,6 +179,10 @@ absl::Status SavedSimulation::Write(const Simulation& simulation, Moment moment)
   // Writing is no part of the interval.
   written_ = absl::Now();
   return absl::OkStatus();
+}
+
+absl::Status SavedSimulation::WriteNow(const Simulation& simulation) {
+  return is_taken_up_ ? Write(simulation, Moment::kOnTheWay) : absl::OkStatus();
 }
 
 absl::Status SavedSimulation::Finish(const Simulation& simulation, const JournalWriter& writer) {

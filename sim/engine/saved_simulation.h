@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -36,9 +37,15 @@ struct SavedSimulationOptions {
 // Of this program.
 std::string SimulatorVersion();
 
+// Of the rows of all sites, and the parts they are in.
+Digest DigestOf(const FederationData& data);
+
 // What a simulation with these inputs is: digests of plan, scenario and rows, and the program's
 // version.
 std::map<std::string, std::string> IdentityOf(const SimulationInput& input);
+// Those of `ours` that are not the same in `theirs`.
+std::vector<std::string> DifferingParts(const std::map<std::string, std::string>& ours,
+                                        const std::map<std::string, std::string>& theirs);
 
 class SavedSimulation {
  public:
@@ -55,6 +62,8 @@ class SavedSimulation {
   bool had_ended() const { return found_.has_value() && found_->is_last; }
   // Spent until now, over all processes.
   absl::Duration wall_time() const;
+  // A checkpoint at once, between two events; nothing where it has not come to the last one yet.
+  absl::Status WriteNow(const Simulation& simulation);
   // After Run(): `writer` makes a journal of the log, then the end is durable and the updates go.
   // Nothing where it had ended before.
   using JournalWriter = std::function<absl::Status(RunLog& log)>;

@@ -10,9 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/identity.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/text_format.h"
 #include "protocol/wire/text_path.h"
+#include "sim/datasets/named.h"
 #include "sim/engine/attacks.h"
 #include "sim/engine/speeds.h"
 #include "site_agent/core/release_rules.h"
@@ -115,8 +117,18 @@ absl::Status CheckSiteCount(const v1::Partitioned& source) {
   return absl::OkStatus();
 }
 
+// They become names in tables, reports and journals.
+absl::Status CheckId(absl::string_view field, const std::string& site) {
+  const absl::Status legal = CheckSiteId(site);
+  return legal.ok() ? legal : Refuse(field, legal.message());
+}
+
 absl::Status CheckPartitioned(const v1::Partitioned& source) {
   CONSILIUM_RETURN_IF_ERROR(CheckSiteCount(source));
+  for (int i = 0; i < source.site_ids_size(); ++i) {
+    CONSILIUM_RETURN_IF_ERROR(
+        CheckId(absl::StrFormat("dataset.partitioned.site_ids[%d]", i), source.site_ids(i)));
+  }
   CONSILIUM_RETURN_IF_ERROR(CheckShares(source));
   if (source.labels_case() == v1::Partitioned::kDirichlet) {
     CONSILIUM_RETURN_IF_ERROR(
@@ -149,14 +161,27 @@ absl::Status CheckTable(absl::string_view field, const Source& source) {
   return absl::OkStatus();
 }
 
+absl::Status CheckNatural(const v1::Natural& source) {
+  if (static_cast<size_t>(source.sites_size()) > limits::kSitesMax) {
+    return Refuse("dataset.natural.sites",
+                  absl::StrCat("there are up to ", limits::kSitesMax, " sites"));
+  }
+  std::set<std::string> names;
+  for (int i = 0; i < source.sites_size(); ++i) {
+    const std::string& site = source.sites(i).site_id();
+    CONSILIUM_RETURN_IF_ERROR(
+        CheckId(absl::StrFormat("dataset.natural.sites[%d].site_id", i), site));
+    const std::string field = absl::StrCat("dataset.natural (", site, ")");
+    if (!names.insert(site).second) return Refuse(field, "is there twice");
+    CONSILIUM_RETURN_IF_ERROR(CheckTable(field, source.sites(i)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTables(const v1::Dataset& dataset) {
   CONSILIUM_RETURN_IF_ERROR(CheckTable("dataset.partitioned", dataset.partitioned()));
   CONSILIUM_RETURN_IF_ERROR(CheckTable("dataset.together", dataset.together()));
-  for (const v1::SiteFile& site : dataset.natural().sites()) {
-    CONSILIUM_RETURN_IF_ERROR(
-        CheckTable(absl::StrCat("dataset.natural (", site.site_id(), ")"), site));
-  }
-  return absl::OkStatus();
+  return CheckNatural(dataset.natural());
 }
 
 absl::Status CheckOverrides(const v1::SitesConfig& sites) {
@@ -336,6 +361,7 @@ absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::st
     CONSILIUM_RETURN_IF_ERROR(SetByPath(override, scenario));
   }
   v1::Dataset& dataset = *scenario.mutable_dataset();
+  CONSILIUM_RETURN_IF_ERROR(CompleteFromManifest(dataset));
   if (!dataset.split_file().empty()) {
     const std::filesystem::path beside = std::filesystem::path(path).parent_path();
     dataset.set_split_file((beside / dataset.split_file()).string());

@@ -25,9 +25,10 @@ absl::Status CheckScenarioAgainst(const v1::Scenario& scenario, const v1::RunPla
                                   const FederationData& data);
 
 // Reads the file, and the trace that it names, which lies in `folder` or has an absolute path; and
-// checks all of it. The path of its split_file, which lies beside it, is made whole. `overrides`
-// are assignments (protocol/wire/text_path.h) over the file. Errors as ReadTextFormatFile,
-// SetByPath, ReadTrace and CheckScenario.
+// checks all of it. The path of its split_file, which lies beside it, is made whole, and what it
+// leaves out of a data set with a name is filled in. `overrides` are assignments
+// (protocol/wire/text_path.h) over the file. Errors as ReadTextFormatFile, SetByPath,
+// CompleteFromManifest, ReadTrace and CheckScenario.
 absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::string& folder,
                                           const std::vector<std::string>& overrides = {});
 

@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
-#include "sim/engine/attacks.h"
 #include "sim/engine/overloaded.h"
 #include "sim/engine/scenario_checks.h"
 #include "site_agent/core/fetched_model.h"
@@ -66,24 +65,17 @@ VirtualSiteOptions Simulation::OptionsFor(const SiteId& site, double slowdown) c
 
 void Simulation::AddSites() {
   const SiteWords words(input_.scenario.sites());
-  const std::map<SiteId, v1::Attack> attacks = AssignAttacks(input_.scenario, *input_.data);
+  std::map<SiteId, SiteWork::Options> works = WorkOptions(input_.scenario, *input_.data);
   world_.links.reserve(input_.data->size());
   for (const auto& [site, data] : *input_.data) {
     SiteTimeline timeline(input_.scenario, words, site);
-    SiteWork::Options work;
-    work.id = site;
-    if (const uint32_t minimum = input_.scenario.sites().minimum_count(); minimum != 0) {
-      work.minimum_count = minimum;
-    }
-    if (const auto attack = attacks.find(site); attack != attacks.end()) {
-      work.attacker.emplace(attack->second, input_.scenario.seed(), site);
-    }
     world_.site_index[site] = sites_.size();
     VirtualSiteOptions options = OptionsFor(site, timeline.slowdown());
     world_.links.emplace_back(input_.scenario, site, std::move(timeline));
     sites_.push_back(std::make_unique<VirtualSite>(
         std::move(options), SiteClock(input_.scenario, site),
-        SiteWork(std::move(work), data, *input_.trainer, examples_), world_, aggregator_));
+        SiteWork(std::move(works.at(site)), data, *input_.trainer, examples_), world_,
+        aggregator_));
   }
 }
 
@@ -176,7 +168,17 @@ SimulationVectors Simulation::Vectors() const {
 
 absl::Status Simulation::Restore(const SimulationVectors& vectors) {
   MemoryVectorStore* store = aggregator_.VectorsOf(run_id_);
-  if (store != nullptr) store->Replace(vectors.store);
+  if (store != nullptr) {
+    // Its reader vouches for no more than that the file is as it was written.
+    const auto fits = [store](const auto& entry) {
+      return entry.second->size() == store->elements();
+    };
+    if (!std::all_of(vectors.store.vectors.begin(), vectors.store.vectors.end(), fits) ||
+        !std::all_of(vectors.store.staged_state.begin(), vectors.store.staged_state.end(), fits)) {
+      return absl::DataLossError("the checkpoint holds a vector of another length than the model");
+    }
+    store->Replace(vectors.store);
+  }
   for (auto& [id, update] : world_.updates) {
     const auto found = vectors.updates.find(id);
     if (found == vectors.updates.end()) {
@@ -186,6 +188,14 @@ absl::Status Simulation::Restore(const SimulationVectors& vectors) {
   }
   for (const auto& site : sites_) CONSILIUM_RETURN_IF_ERROR(site->TakeVectors(vectors));
   return absl::OkStatus();
+}
+
+std::map<SiteId, Weights> Simulation::KeptBySite() const {
+  std::map<SiteId, Weights> kept;
+  for (const auto& [site, index] : world_.site_index) {
+    if (Weights values = sites_[index]->KeptOf(run_id_)) kept[site] = std::move(values);
+  }
+  return kept;
 }
 
 absl::StatusOr<Weights> Simulation::ModelOf(Version version) const {

@@ -8,6 +8,7 @@
 #define CONSILIUM_SIM_ENGINE_SIMULATION_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,6 +70,8 @@ class Simulation {
   const federation::RunState& run() const;
   const federation::FederationEngine& aggregator_engine() const { return aggregator_.engine(); }
   absl::StatusOr<Weights> ModelOf(Version version) const;
+  // What sites keep from task to task, of those that keep something.
+  std::map<SiteId, Weights> KeptBySite() const;
   absl::Time now() const { return world_.queue.now(); }
   // Its site numbers count the sites of the data, in their order.
   const ActivityLog& activity() const { return world_.activity; }

@@ -29,7 +29,7 @@ absl::StatusOr<size_t> PositionOf(const std::string& column,
 }  // namespace
 
 absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
-    const SiteColumnFile& file, const v1::DataContract& contract) {
+    const SiteColumnFile& file, const v1::DataContract& contract, RowBudget& budget) {
   auto input = std::make_unique<std::ifstream>(file.path, std::ios::binary);
   if (!input->is_open()) return SystemError("open", file.path);
   CONSILIUM_ASSIGN_OR_RETURN(ContractCheck check, ContractCheck::Create(contract));
@@ -61,6 +61,7 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
                                                      file.column, "\" holds what is no ",
                                                      "site id: ", legal.message()));
     }
+    CONSILIUM_RETURN_IF_ERROR(budget.Take(row));
     rows[SiteId(site)].push_back(row);
   }
 }

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "consilium/v1/data_contract.pb.h"
 #include "protocol/core/ids.h"
+#include "sim/engine/row_budget.h"
 #include "site_agent/ingest/raw_row.h"
 
 namespace consilium {
@@ -23,9 +24,10 @@ struct SiteColumnFile {
 };
 
 // The rows that the contract takes, by site, in the file's order. INVALID_ARGUMENT where the file
-// has no such column, or it holds what is no site id; otherwise as ImportCsvFile.
+// has no such column, or it holds what is no site id; RESOURCE_EXHAUSTED also where `budget` is
+// used up; otherwise as ImportCsvFile.
 absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
-    const SiteColumnFile& file, const v1::DataContract& contract);
+    const SiteColumnFile& file, const v1::DataContract& contract, RowBudget& budget);
 
 }  // namespace consilium
 

@@ -9,6 +9,8 @@
 #include "models/spec/run_plan.h"
 #include "models/spec/standardisation.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/limits.h"
+#include "sim/datasets/named.h"
 #include "sim/engine/given_split.h"
 #include "sim/engine/table_files.h"
 #include "sim/partition/feature_noise.h"
@@ -59,8 +61,10 @@ absl::StatusOr<std::vector<size_t>> Partition(const v1::Partitioned& source, uin
 
 absl::StatusOr<FederationData> DealOut(const v1::Partitioned& source, uint64_t seed,
                                        const v1::RunPlan& plan, const std::string& folder) {
-  CONSILIUM_ASSIGN_OR_RETURN(std::vector<RawRow> rows,
-                             ReadTable({folder, source.file(), source.arrays()}, plan.contract()));
+  RowBudget budget;
+  CONSILIUM_ASSIGN_OR_RETURN(
+      std::vector<RawRow> rows,
+      ReadTable({folder, source.file(), source.arrays()}, plan.contract(), budget));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<size_t> site_of,
                              Partition(source, seed, plan.contract().label(), rows));
   AddFeatureNoise(plan.contract(),
@@ -86,8 +90,10 @@ absl::StatusOr<FederationData> DealOut(const v1::Partitioned& source, uint64_t s
 absl::StatusOr<FederationData> ReadTables(const std::map<SiteId, TableSource>& tables,
                                           const v1::RunPlan& plan) {
   FederationData data;
+  RowBudget budget;
   for (const auto& entry : tables) {
-    CONSILIUM_ASSIGN_OR_RETURN(data[entry.first].rows, ReadTable(entry.second, plan.contract()));
+    CONSILIUM_ASSIGN_OR_RETURN(data[entry.first].rows,
+                               ReadTable(entry.second, plan.contract(), budget));
   }
   return data;
 }
@@ -96,17 +102,18 @@ absl::StatusOr<FederationData> ReadTogether(const v1::Dataset& dataset, const v1
                                             const std::string& folder) {
   const v1::Together& source = dataset.together();
   const TableSource table = {folder, source.file(), source.arrays()};
+  RowBudget budget;
   if (source.site_column().empty()) {
     if (dataset.split_file().empty()) {
       return absl::InvalidArgumentError(
           "dataset.together: nothing tells whose a row is; name a site_column or a split_file");
     }
     CONSILIUM_ASSIGN_OR_RETURN(const GivenSplit given, GivenSplit::Read(dataset.split_file()));
-    CONSILIUM_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadTable(table, plan.contract()));
+    CONSILIUM_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadTable(table, plan.contract(), budget));
     return given.DealOut(std::move(rows));
   }
   CONSILIUM_ASSIGN_OR_RETURN(auto by_site,
-                             ReadTableBySite(table, source.site_column(), plan.contract()));
+                             ReadTableBySite(table, source.site_column(), plan.contract(), budget));
   FederationData data;
   for (auto& entry : by_site) data[entry.first].rows = std::move(entry.second);
   return data;
@@ -159,9 +166,14 @@ absl::StatusOr<v1::Standardisation> MomentsOver(const v1::RunPlan& plan,
 }
 
 absl::StatusOr<FederationData> LoadFrom(const v1::Scenario& scenario, const v1::RunPlan& plan,
-                                        const std::string& folder) {
+                                        const std::string& data_folder) {
   const v1::Dataset& dataset = scenario.dataset();
+  CONSILIUM_ASSIGN_OR_RETURN(const std::string folder, FolderOfFiles(dataset, data_folder));
   CONSILIUM_ASSIGN_OR_RETURN(FederationData data, ReadRows(scenario, plan, folder));
+  if (data.size() > limits::kSitesMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "dataset: the rows are of ", data.size(), " sites; there are up to ", limits::kSitesMax));
+  }
   if (dataset.split_file().empty()) {
     CONSILIUM_RETURN_IF_ERROR(Split(plan, data));
   } else {

@@ -134,7 +134,7 @@ SiteWork::Update SiteWork::UpdateOf(const site::RunState& run, const site::Train
 
 absl::StatusOr<v1::MetricSums> SiteWork::Evaluate(const site::RunState& run,
                                                   const site::Evaluate& action,
-                                                  std::span<const float> payload) {
+                                                  const EvaluationTask& task) {
   CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(*run.plan, *run.standardisation));
   const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
   // Most of many small sites have nobody in the part.
@@ -142,12 +142,31 @@ absl::StatusOr<v1::MetricSums> SiteWork::Evaluate(const site::RunState& run,
   EvaluateInput input;
   input.plan = run.plan.get();
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
-  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model, PartsOf(payload, graph.layout.elements()));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model,
+                             PartsOf(task.payload, graph.layout.elements()));
   input.weights = model.weights;
+  input.kept = task.kept;
   input.examples = &part;
   CONSILIUM_ASSIGN_OR_RETURN(v1::MetricSums sums, trainer_.Evaluate(input));
   site::WithholdSmallCounts(options_.minimum_count, part, sums);
   return sums;
+}
+
+std::map<SiteId, SiteWork::Options> WorkOptions(const v1::Scenario& scenario,
+                                                const FederationData& data) {
+  const std::map<SiteId, v1::Attack> attacks = AssignAttacks(scenario, data);
+  std::map<SiteId, SiteWork::Options> all;
+  for (const auto& entry : data) {
+    SiteWork::Options& options = all[entry.first];
+    options.id = entry.first;
+    if (const uint32_t minimum = scenario.sites().minimum_count(); minimum != 0) {
+      options.minimum_count = minimum;
+    }
+    if (const auto attack = attacks.find(entry.first); attack != attacks.end()) {
+      options.attacker.emplace(attack->second, scenario.seed(), entry.first);
+    }
+  }
+  return all;
 }
 
 }  // namespace consilium

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "consilium/v1/coordination.pb.h"
+#include "consilium/v1/scenario.pb.h"
 #include "consilium/v1/transfer.pb.h"
 #include "protocol/core/ids.h"
 #include "sim/engine/attacks.h"
@@ -72,6 +74,8 @@ class SiteWork {
   // All that is borrowed outlives the work.
   SiteWork(Options options, const SiteData& data, Trainer& trainer, ExamplesCache& cache);
 
+  const SiteId& id() const { return options_.id; }
+
   site::PlanChecked Check(const RunId& run) const;
   absl::StatusOr<v1::StatisticsReport> Statistics(const RunId& run, const v1::RunPlan& plan) const;
 
@@ -101,8 +105,12 @@ class SiteWork {
   // What the site sends of it. An attacker's next one may hang on this one.
   Update UpdateOf(const site::RunState& run, const site::Train& action, Trained trained);
 
+  struct EvaluationTask {
+    std::span<const float> payload;  // What was fetched of the version.
+    std::span<const float> kept;     // Of the update that the action names; empty without one.
+  };
   absl::StatusOr<v1::MetricSums> Evaluate(const site::RunState& run, const site::Evaluate& action,
-                                          std::span<const float> payload);
+                                          const EvaluationTask& task);
   // Nullptr where the site is honest.
   const Attacker* attacker() const {
     return options_.attacker.has_value() ? &*options_.attacker : nullptr;
@@ -117,6 +125,34 @@ class SiteWork {
   const SiteData& data_;
   Trainer& trainer_;
   ExamplesCache& cache_;
+};
+
+// Of every site of the data, as the scenario has them.
+std::map<SiteId, SiteWork::Options> WorkOptions(const v1::Scenario& scenario,
+                                                const FederationData& data);
+
+// Who computes tasks of sites: a trainer of this process, or another process. Threads: one call at
+// a time.
+class TaskWorker {
+ public:
+  virtual ~TaskWorker() = default;
+  // As SiteWork::ComputeTraining of that site. UNAVAILABLE where the worker is lost: any other one
+  // computes the same.
+  virtual absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
+                                                  const SiteWork::TrainingTask& task) = 0;
+};
+
+// Borrows the trainer.
+class LocalWorker final : public TaskWorker {
+ public:
+  explicit LocalWorker(Trainer& trainer) : trainer_(trainer) {}
+  absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
+                                          const SiteWork::TrainingTask& task) override {
+    return work.ComputeTraining(task, trainer_);
+  }
+
+ private:
+  Trainer& trainer_;
 };
 
 }  // namespace consilium

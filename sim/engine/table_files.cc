@@ -67,29 +67,31 @@ absl::Status NoRows(const TableSource& source) {
 }  // namespace
 
 absl::StatusOr<std::vector<RawRow>> ReadTable(const TableSource& source,
-                                              const v1::DataContract& contract) {
+                                              const v1::DataContract& contract, RowBudget& budget) {
   std::vector<RawRow> rows;
+  const auto keep = [&](const RawRow& row) {
+    CONSILIUM_RETURN_IF_ERROR(budget.Take(row));
+    rows.push_back(row);
+    return absl::OkStatus();
+  };
   if (IsArrays(source)) {
     CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, "", contract));
-    CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, contract, [&rows](const RawRow& row, size_t) {
-                                rows.push_back(row);
-                                return absl::OkStatus();
+    CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, contract, [&keep](const RawRow& row, size_t) {
+                                return keep(row);
                               }).status());
   } else {
     CONSILIUM_RETURN_IF_ERROR(
-        ImportCsvFile(InFolder(source.folder, source.file), contract, [&rows](const RawRow& row) {
-          rows.push_back(row);
-          return absl::OkStatus();
-        }).status());
+        ImportCsvFile(InFolder(source.folder, source.file), contract, keep).status());
   }
   if (rows.empty()) return NoRows(source);
   return rows;
 }
 
 absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
-    const TableSource& source, const std::string& site_column, const v1::DataContract& contract) {
+    const TableSource& source, const std::string& site_column, const v1::DataContract& contract,
+    RowBudget& budget) {
   if (!IsArrays(source)) {
-    return ReadBySiteColumn({InFolder(source.folder, source.file), site_column}, contract);
+    return ReadBySiteColumn({InFolder(source.folder, source.file), site_column}, contract, budget);
   }
   CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, site_column, contract));
   if (!table.Has(site_column) || !table.RowShape(site_column).empty()) {
@@ -105,6 +107,7 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
           absl::StrCat("row ", index + 1, ": array \"", site_column,
                        "\" holds what is no site id: ", legal.message()));
     }
+    CONSILIUM_RETURN_IF_ERROR(budget.Take(row));
     rows[SiteId(site)].push_back(row);
     return absl::OkStatus();
   };

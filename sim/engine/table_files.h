@@ -14,6 +14,7 @@
 #include "consilium/v1/data_contract.pb.h"
 #include "consilium/v1/scenario.pb.h"
 #include "protocol/core/ids.h"
+#include "sim/engine/row_budget.h"
 #include "site_agent/ingest/raw_row.h"
 
 namespace consilium {
@@ -26,14 +27,16 @@ struct TableSource {
 };
 
 // The rows that the contract takes, in the table's order. INVALID_ARGUMENT where there is none, or
-// no file is named; otherwise as ImportCsvFile and ImportArrays.
+// no file is named; RESOURCE_EXHAUSTED where `budget` is used up; otherwise as ImportCsvFile and
+// ImportArrays.
 absl::StatusOr<std::vector<RawRow>> ReadTable(const TableSource& source,
-                                              const v1::DataContract& contract);
+                                              const v1::DataContract& contract, RowBudget& budget);
 
 // The same by site, which `site_column` tells. INVALID_ARGUMENT also where there is no such column,
 // or it holds what is no site id.
 absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
-    const TableSource& source, const std::string& site_column, const v1::DataContract& contract);
+    const TableSource& source, const std::string& site_column, const v1::DataContract& contract,
+    RowBudget& budget);
 
 }  // namespace consilium
 

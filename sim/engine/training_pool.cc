@@ -10,16 +10,22 @@ class TrainingPool::Begun {
   friend class TrainingPool;
   const Place place_;
   Task task_;  // Of whoever has taken it from those that wait.
-  // Set once, under the pool's lock.
-  std::optional<absl::StatusOr<SiteWork::Trained>> output_;
+  // Under the pool's lock.
+  std::optional<absl::StatusOr<SiteWork::Trained>> output_;  // Set once.
+  bool is_back_ = false;                                     // It waits for another worker.
+  bool is_dropped_ = false;
 };
 
 TrainingPool::TrainingPool(Options options, const TrainerFactory& factory)
-    : options_(std::move(options)), own_(factory()) {
-  for (size_t i = 1; i < options_.threads; ++i) trainers_.push_back(factory());
-  threads_.reserve(trainers_.size());
-  for (const auto& trainer : trainers_) {
-    threads_.emplace_back([this, &trainer = *trainer] { Work(trainer); });
+    : options_(std::move(options)), own_(factory()), own_worker_(*own_) {
+  if (options_.remote != nullptr) workers_ = options_.remote->Workers();
+  for (size_t i = 1; i < options_.threads; ++i) {
+    trainers_.push_back(factory());
+    workers_.push_back(std::make_unique<LocalWorker>(*trainers_.back()));
+  }
+  threads_.reserve(workers_.size());
+  for (const auto& worker : workers_) {
+    threads_.emplace_back([this, &worker = *worker] { Work(worker); });
   }
 }
 
@@ -40,20 +46,40 @@ std::shared_ptr<TrainingPool::Begun> TrainingPool::Begin(absl::Time due, Task ta
   return begun;
 }
 
+std::shared_ptr<TrainingPool::Begun> TrainingPool::TakeOut(const Place& place) {
+  const auto found = waiting_.find(place);
+  if (found == waiting_.end()) return nullptr;
+  std::shared_ptr<Begun> begun = std::move(waiting_.extract(found).mapped());
+  begun->is_back_ = false;
+  return begun;
+}
+
 std::shared_ptr<TrainingPool::Begun> TrainingPool::First() {
   if (waiting_.empty()) return nullptr;
-  return std::move(waiting_.extract(waiting_.begin()).mapped());
+  const Place first = waiting_.begin()->first;
+  return TakeOut(first);
 }
 
-void TrainingPool::Compute(Begun& begun, Trainer& trainer) {
-  absl::StatusOr<SiteWork::Trained> output = begun.task_(trainer);
-  begun.task_ = nullptr;
+TrainingPool::Computed TrainingPool::Compute(const std::shared_ptr<Begun>& begun,
+                                             TaskWorker& worker) {
+  absl::StatusOr<SiteWork::Trained> output = begun->task_(worker);
+  const bool is_lost = absl::IsUnavailable(output.status()) && &worker != &own_worker_;
+  if (!is_lost) begun->task_ = nullptr;
   absl::MutexLock lock(&mu_);
-  begun.output_ = std::move(output);
+  if (!is_lost) {
+    begun->output_ = std::move(output);
+    return Computed::kYes;
+  }
+  if (!begun->is_dropped_ && !ends_) {
+    begun->is_back_ = true;
+    waiting_.emplace(begun->place_, begun);
+  }
+  return Computed::kWorkerLost;
 }
 
-void TrainingPool::Work(Trainer& trainer) {
-  while (true) {
+void TrainingPool::Work(TaskWorker& worker) {
+  Computed computed = Computed::kYes;
+  while (computed == Computed::kYes) {
     std::shared_ptr<Begun> begun;
     {
       absl::MutexLock lock(&mu_);
@@ -62,7 +88,7 @@ void TrainingPool::Work(Trainer& trainer) {
       begun = First();
       ++working_;
     }
-    Compute(*begun, trainer);
+    computed = Compute(begun, worker);
     begun.reset();
     absl::MutexLock lock(&mu_);
     --working_;
@@ -72,25 +98,26 @@ void TrainingPool::Work(Trainer& trainer) {
 absl::StatusOr<SiteWork::Trained> TrainingPool::Take(const std::shared_ptr<Begun>& begun) {
   // What nobody works at is done here at once; else something else meanwhile, so that no thread
   // waits while there is work.
-  std::shared_ptr<Begun> next;
   while (true) {
+    std::shared_ptr<Begun> next;
     {
       absl::MutexLock lock(&mu_);
       if (begun->output_.has_value()) return *std::move(begun->output_);
-      const auto found = waiting_.find(begun->place_);
-      next = found == waiting_.end() ? First() : std::move(waiting_.extract(found).mapped());
+      next = TakeOut(begun->place_);
+      if (next == nullptr) next = First();
       if (next == nullptr) {
-        const auto done = [&begun] { return begun->output_.has_value(); };
-        mu_.Await(absl::Condition(&done));
-        return *std::move(begun->output_);
+        const auto settled = [&begun] { return begun->output_.has_value() || begun->is_back_; };
+        mu_.Await(absl::Condition(&settled));
+        continue;
       }
     }
-    Compute(*next, *own_);
+    Compute(next, own_worker_);
   }
 }
 
 void TrainingPool::Drop(const std::shared_ptr<Begun>& begun) {
   absl::MutexLock lock(&mu_);
+  begun->is_dropped_ = true;
   waiting_.erase(begun->place_);
 }
 
@@ -98,6 +125,7 @@ void TrainingPool::Clear() {
   absl::MutexLock lock(&mu_);
   waiting_.clear();
   mu_.Await(absl::Condition(this, &TrainingPool::IsIdle));
+  waiting_.clear();  // What a lost worker has given back.
 }
 
 }  // namespace consilium

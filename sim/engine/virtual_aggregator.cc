@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/journal_codec.h"
+#include "aggregator/core/retention.h"
 #include "aggregator/core/strategies/control_variates.h"
 #include "models/spec/initial_values.h"
 #include "models/spec/run_plan.h"
@@ -90,9 +91,8 @@ void VirtualAggregator::RecordResult(const fed::ComputeDone& done) {
   const fed::RunState& run = state->second;
   MemoryVectorStore& store = *StoreOf(done.run);
   world_.failure.Update(store.SwitchState(run.current()));
-  if (fed::KeepsTable(run.stages)) return;
   for (const fed::Contribution& part : run.versions.back().contributions) {
-    store.Forget(VectorName::Update(part.update));
+    if (!fed::KeepsLatestOf(run, part.site)) store.Forget(VectorName::Update(part.update));
   }
 }
 

@@ -322,10 +322,9 @@ SiteWork::TrainingTask VirtualSite::TaskOf(const Training& training) const {
 void VirtualSite::BeginTraining() {
   if (world_.trainings == nullptr || world_.outcomes.IsRecalling()) return;
   if (training_->due == absl::InfiniteFuture()) return;
-  training_->begun =
-      world_.trainings->Begin(training_->due, [this, task = TaskOf(*training_)](Trainer& trainer) {
-        return work_.ComputeTraining(task, trainer);
-      });
+  training_->begun = world_.trainings->Begin(
+      training_->due,
+      [this, task = TaskOf(*training_)](TaskWorker& who) { return who.Train(work_, task); });
 }
 
 absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) {
@@ -373,8 +372,11 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
         absl::StrCat(options_.id.value(), " evaluates a version that it does not have")));
     return;
   }
+  SiteWork::EvaluationTask task;
+  task.payload = *model->second;
+  if (action.kept.has_value()) task.kept = *kept_.at(*action.kept);
   absl::StatusOr<v1::MetricSums> sums =
-      world_.outcomes.Evaluate(work_, engine_.runs().at(action.run), action, *model->second);
+      world_.outcomes.Evaluate(work_, engine_.runs().at(action.run), action, task);
   if (!sums.ok()) {
     world_.failure.Update(sums.status());
     return;
@@ -430,6 +432,12 @@ void VirtualSite::ReportDecision(const v1::RunDecision& decision) {
   decided.message = decision.message();
   decided.train_examples = decision.train_examples();
   Report(std::move(decided));
+}
+
+Weights VirtualSite::KeptOf(const RunId& run) const {
+  const auto found = engine_.runs().find(run);
+  if (found == engine_.runs().end() || found->second.kept.empty()) return nullptr;
+  return kept_.at(found->second.kept.rbegin()->second);
 }
 
 // --- Vectors, for checkpoints -----------------------------------------------------------------

@@ -56,6 +56,8 @@ class VirtualSite {
   bool has_left() const { return has_left_; }
 
   const site::SiteEngine& engine() const { return engine_; }
+  // What it keeps from task to task; null where that is nothing.
+  Weights KeptOf(const RunId& run) const;
 
   // Models that it holds, and what it or an attacker keeps. TakeVectors: DATA_LOSS where `from`
   // lacks one that it holds.

@@ -2,18 +2,7 @@
 
 #include <cstddef>
 
-// The assembler puts the files' bytes into the read-only data; their paths come from CMake.
-#define CONSILIUM_EMBED(symbol, path)     \
-  asm(".section .rodata\n"                \
-      ".global " #symbol                  \
-      "_begin\n"                          \
-      ".global " #symbol "_end\n" #symbol \
-      "_begin:\n"                         \
-      ".incbin \"" path "\"\n" #symbol    \
-      "_end:\n"                           \
-      ".previous\n");                     \
-  extern "C" const char symbol##_begin[]; \
-  extern "C" const char symbol##_end[]
+#include "sim/report/embed_file.h"
 
 CONSILIUM_EMBED(consilium_report_template, CONSILIUM_REPORT_TEMPLATE);
 CONSILIUM_EMBED(consilium_compare_template, CONSILIUM_COMPARE_TEMPLATE);

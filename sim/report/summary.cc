@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "aggregator/core/stopping.h"
 #include "models/metrics/metrics.h"
+#include "models/spec/preset_traits.h"
 #include "protocol/wire/hash.h"
 
 namespace consilium {
@@ -38,6 +39,10 @@ absl::string_view NameOf(federation::WeightFactor::Kind kind) {
       "SIZE", "STALENESS", "RATE_CORRECTION", "NORMALISATION", "MIXING", "SERVER_STEP", "REPLACED"};
   const auto index = static_cast<size_t>(kind);
   return index < kNames.size() ? kNames[index] : "OTHER";
+}
+
+const char* NameOf(RunSummary::Scored scored) {
+  return scored == RunSummary::Scored::kPersonal ? "personal" : "shared";
 }
 
 MergedUpdate MergedUpdateOf(const Contribution& part, const VersionState& version) {
@@ -285,6 +290,7 @@ RunSummary SummaryOf(const RunState& run, const SummaryOptions& options) {
   RunSummary summary;
   summary.title = v1::AggregationConfig::Preset_Name(run.plan->config().aggregation().preset());
   summary.dataset = run.plan->config().name();
+  if (IsPersonal(KeptBySites(run.plan->config()))) summary.scored = RunSummary::Scored::kPersonal;
   const v1::StopConfig& stop = run.plan->config().stop();
   summary.metric = federation::SelectBy(stop);
   summary.target = options.target;
@@ -336,6 +342,7 @@ Json ToJson(const RunSummary& summary) {
   for (const CurvePoint& point : summary.curve) curve.push_back(ToJson(point));
   Json json = {{"title", summary.title},
                {"dataset", summary.dataset},
+               {"scored", NameOf(summary.scored)},
                {"sites", std::move(sites)},
                {"federated", ToJson(summary.federated)},
                {"alone", Optional(summary.alone)},
@@ -372,9 +379,10 @@ std::string TextTable(const RunSummary& summary) {
   std::string text = absl::StrFormat(
       "%-22s %6s %6s %7s | %22s | %22s | %22s\n%-22s %6s %6s %7s | %8s %6s %6s | %8s %6s %6s | "
       "%8s %6s %6s\n",
-      "scores on test rows", "train", "test", "updates", "alone", "federated", "pooled (simulated)",
-      "hospital", "rows", "rows", "merged", loss, pairs, "err %", loss, pairs, "err %", loss, pairs,
-      "err %");
+      "scores on test rows", "train", "test", "updates", "alone",
+      summary.scored == RunSummary::Scored::kPersonal ? "personal" : "federated",
+      "pooled (simulated)", "hospital", "rows", "rows", "merged", loss, pairs, "err %", loss, pairs,
+      "err %", loss, pairs, "err %");
   for (const SiteSummary& site : summary.sites) {
     std::string line = absl::StrFormat("%-22s %6d %6s %7d", site.name, site.train_examples,
                                        TestRows(site.federated), site.updates);

@@ -93,6 +93,9 @@ struct SummaryOptions {
 struct RunSummary {
   std::string title;  // Of this run in tables and legends.
   std::string dataset;
+  // Whether hospitals score a model of their own (FEDPER, FEDBN, DITTO) or the shared one, in
+  // `federated` and on the curve.
+  enum class Scored : uint8_t { kShared, kPersonal } scored = Scored::kShared;
   std::vector<SiteSummary> sites;
   Scores federated;  // Over all hospitals' test patients.
   std::optional<Scores> alone;

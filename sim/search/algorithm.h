@@ -2,8 +2,8 @@
 // their losses, in whatever order they become known. It knows nothing of simulations.
 //
 // Every draw has a stream of its own, derived from the space's seed and the trial's number, so that
-// grid and random search try the same points whatever the order of results, and the others whenever
-// results come in the same order.
+// grid, random search and the generational ones try the same points whatever the order of results,
+// and the others whenever results come in the same order.
 //
 // Threads: one call at a time.
 
@@ -15,6 +15,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "consilium/v1/search_space.pb.h"
 #include "sim/search/space.h"
 
@@ -41,6 +42,9 @@ class SearchAlgorithm {
 
   // Trials that it will ask for at most.
   virtual uint64_t trials_max() const = 0;
+
+  // Why Ask gives nothing, where that is no end but an error.
+  virtual absl::Status status() const { return absl::OkStatus(); }
 };
 
 // The one that `space`, which is resolved, names.

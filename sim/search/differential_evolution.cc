@@ -10,13 +10,6 @@ namespace {
 
 constexpr size_t kParents = 4;  // x, a, b, c.
 
-Point UniformPoint(const v1::SearchSpace& space, uint64_t trial) {
-  RandomStream random(SeedPath{space.seed(), "search.member", "", trial});
-  Point point;
-  for (int i = 0; i < space.parameters_size(); ++i) point.push_back(random.NextUnit());
-  return point;
-}
-
 }  // namespace
 
 EvolutionAlgorithm::EvolutionAlgorithm(const v1::SearchSpace& space)
@@ -31,10 +24,7 @@ std::optional<Proposal> EvolutionAlgorithm::Ask() {
   if (trial >= trials_max()) return std::nullopt;
   std::optional<Proposal> proposal;
   if (trial < population_.size()) {
-    // A space of fewer points than the population has them twice.
-    std::optional<Point> drawn = draws_.At(trial);
-    proposal = Proposal{trial, drawn.has_value() ? *std::move(drawn) : UniformPoint(space_, trial),
-                        trial, 0};
+    proposal = Proposal{trial, draws_.MemberAt(trial), trial, 0};
   } else {
     proposal = Offspring(trial);
   }

@@ -33,6 +33,14 @@ std::optional<Point> DistinctDraws::At(uint64_t index) {
   return points_[index];
 }
 
+Point DistinctDraws::MemberAt(uint64_t index) {
+  if (std::optional<Point> drawn = At(index)) return *std::move(drawn);
+  RandomStream random(SeedPath{space_.seed(), "search.member", "", index});
+  Point point;
+  for (int i = 0; i < space_.parameters_size(); ++i) point.push_back(random.NextUnit());
+  return point;
+}
+
 GridAlgorithm::GridAlgorithm(const v1::SearchSpace& space) {
   for (const v1::SearchParameter& parameter : space.parameters()) {
     axes_.push_back(GridCoordinates(parameter));

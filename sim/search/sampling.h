@@ -37,6 +37,8 @@ class DistinctDraws {
   // Draw `index`. Nothing where the space has been tried, as far as chance tells: a thousand draws
   // one after the other were known.
   std::optional<Point> At(uint64_t index);
+  // Of a population: where the space has fewer points than that, it has some of them twice.
+  Point MemberAt(uint64_t index);
 
  private:
   const v1::SearchSpace& space_;

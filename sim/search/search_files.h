@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "consilium/v1/model_spec.pb.h"
 #include "consilium/v1/search_space.pb.h"
 #include "sim/search/trials_log.h"
 
@@ -21,6 +22,10 @@ struct SearchFilesOptions {
   std::string scenario_file;
   std::vector<std::string> overrides;
 };
+
+// The model spec that the run config names, after those of `overrides` that are of the run config.
+absl::StatusOr<v1::ModelSpec> ReadBaseSpec(const std::string& run_file,
+                                           const std::vector<std::string>& overrides);
 
 // Sets, one parameter at a time, its least and its greatest value, or each of its choices.
 // INVALID_ARGUMENT names the parameter; also where an override sets what is searched. Paths of the

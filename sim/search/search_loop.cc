@@ -34,7 +34,7 @@ class SearchLoop {
       std::optional<Trial> trial = Next();
       if (trial.has_value()) {
         Run(*std::move(trial));
-      } else if (running_ == 0) {
+      } else if (running_ == 0 || !status_.ok()) {
         break;
       } else {
         news_.Wait(&mutex_);
@@ -56,7 +56,10 @@ class SearchLoop {
     const uint64_t most = input_.space.trials_max();
     if (most > 0 && run_ >= most) return std::nullopt;
     std::optional<Proposal> proposal = input_.algorithm->Ask();
-    if (!proposal.has_value()) return std::nullopt;
+    if (!proposal.has_value()) {
+      status_.Update(input_.algorithm->status());
+      return std::nullopt;
+    }
     Trial trial;
     trial.texts = TextsAt(input_.space, proposal->point);
     trial.proposal = *std::move(proposal);

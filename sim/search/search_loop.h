@@ -29,8 +29,8 @@ struct SearchLoopInput {
   std::function<absl::Status(const Trial& trial)> on_known;
 };
 
-// All trials, the known ones too, by their numbers. The first Status of evaluate or on_known, after
-// the trials that were under way have ended.
+// All trials, the known ones too, by their numbers. The first Status of evaluate, on_known or the
+// algorithm, after the trials that were under way have ended.
 absl::StatusOr<std::vector<Trial>> RunSearchLoop(SearchLoopInput input);
 
 }  // namespace consilium

@@ -11,6 +11,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
+#include "sim/search/cell_space.h"
 #include "sim/search/space_checks.h"
 
 namespace consilium {
@@ -108,10 +109,20 @@ std::vector<std::string> AssignmentsOf(const v1::SearchSpace& space,
                                        const std::vector<std::string>& texts) {
   std::vector<std::string> assignments;
   for (int i = 0; i < space.parameters_size(); ++i) {
-    assignments.push_back(
-        absl::StrCat(space.parameters(i).path(), "=", texts[static_cast<size_t>(i)]));
+    const std::string& path = space.parameters(i).path();
+    if (IsCellPath(path)) continue;
+    assignments.push_back(absl::StrCat(path, "=", texts[static_cast<size_t>(i)]));
   }
   return assignments;
+}
+
+std::map<std::string, std::string> ValuesOf(const v1::SearchSpace& space,
+                                            const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> values;
+  for (int i = 0; i < space.parameters_size(); ++i) {
+    values[space.parameters(i).path()] = texts[static_cast<size_t>(i)];
+  }
+  return values;
 }
 
 std::vector<double> GridCoordinates(const v1::SearchParameter& parameter) {
@@ -161,6 +172,10 @@ std::string SpaceSha256(const v1::SearchSpace& resolved) {
   if (told.has_differential_evolution()) {
     told.mutable_differential_evolution()->clear_generations();
   }
+  if (told.has_cma_es()) told.mutable_cma_es()->clear_generations();
+  if (told.has_aging_evolution()) told.mutable_aging_evolution()->clear_trials();
+  if (told.has_policy_gradient()) told.mutable_policy_gradient()->clear_trials();
+  if (told.has_nsga2()) told.mutable_nsga2()->clear_generations();
   return ToHex(Sha256Of(DeterministicBytes(told)));
 }
 

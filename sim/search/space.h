@@ -8,6 +8,7 @@
 #define CONSILIUM_SIM_SEARCH_SPACE_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,7 +30,7 @@ std::string TextAt(const v1::SearchParameter& parameter, double coordinate);
 std::vector<std::string> TextsAt(const v1::SearchSpace& space, const Point& point);
 // The same for the same trial, and for no other.
 std::string KeyOf(const std::vector<std::string>& texts);
-// "path=text" for each.
+// "path=text" for each that belongs to a file; what belongs to a cell makes a file of its own.
 std::vector<std::string> AssignmentsOf(const v1::SearchSpace& space,
                                        const std::vector<std::string>& texts);
 
@@ -44,6 +45,10 @@ absl::StatusOr<v1::SearchSpace> ResolveSearchSpace(v1::SearchSpace space);
 
 // Objectives as losses: those to maximise change their sign.
 std::vector<double> LossesOf(const v1::SearchSpace& space, const std::vector<double>& objectives);
+
+// Values of all parameters by their paths.
+std::map<std::string, std::string> ValuesOf(const v1::SearchSpace& space,
+                                            const std::vector<std::string>& texts);
 
 // What the space is told by: its digest without budgets, which may grow between two processes.
 std::string SpaceSha256(const v1::SearchSpace& resolved);

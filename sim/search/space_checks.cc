@@ -4,13 +4,17 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "models/spec/complaints.h"
+#include "models/spec/field_checks.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
+#include "sim/search/cell_space.h"
 #include "sim/search/space.h"
 
 namespace consilium {
@@ -28,6 +32,11 @@ constexpr int64_t kIntegerMax = int64_t{1} << 53;
 constexpr uint32_t kVersionsMax = 1'000'000;
 constexpr double kDefaultExponent = -0.07;
 constexpr double kExponentMax = 10;
+constexpr double kDefaultSigma = 0.3;
+constexpr double kDefaultCrossing = 0.95;
+constexpr uint32_t kDefaultAgingPopulation = 20;
+constexpr double kDefaultPolicyRate = 0.2;
+constexpr double kDefaultDecay = 0.9;
 
 absl::Status Refuse(absl::string_view field, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", what));
@@ -240,6 +249,77 @@ absl::Status CheckHalving(const v1::SearchSpace& space) {
   return CheckBounds(path + ".reduction", halving.reduction(), {2, 100});
 }
 
+absl::Status CheckCmaEs(const v1::SearchSpace& space) {
+  const v1::CmaEs& settings = space.cma_es();
+  const std::string path = "cma_es";
+  CONSILIUM_RETURN_IF_ERROR(CheckOneObjective(path, space));
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".population", settings.population(), {5, 10'000}));
+  CONSILIUM_RETURN_IF_ERROR(
+      CheckBounds(path + ".generations", settings.generations(), {1, 10'000}));
+  if (!(settings.sigma() > 0)) return Refuse(path + ".sigma", "must be above 0");
+  return CheckBounds(path + ".sigma", settings.sigma(), {0, 1});
+}
+
+absl::Status CheckNsga2(const v1::SearchSpace& space) {
+  const v1::Nsga2& settings = space.nsga2();
+  const std::string path = "nsga2";
+  if (space.objectives_size() < 2) {
+    return Refuse("objectives", "nsga2 takes two or more; there is one");
+  }
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".population", settings.population(), {8, 10'000}));
+  if (settings.population() % 4 != 0) {
+    return Refuse(path + ".population",
+                  absl::StrFormat("is %d, but must be a multiple of 4", settings.population()));
+  }
+  CONSILIUM_RETURN_IF_ERROR(
+      CheckBounds(path + ".generations", settings.generations(), {1, 10'000}));
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".crossover", settings.crossover(), {0, 1}));
+  if (settings.crossover() == 1) return Refuse(path + ".crossover", "must be below 1");
+  return CheckBounds(path + ".mutation", settings.mutation(), {0, 1});
+}
+
+absl::Status CheckAging(const v1::SearchSpace& space) {
+  const v1::AgingEvolution& settings = space.aging_evolution();
+  const std::string path = "aging_evolution";
+  CONSILIUM_RETURN_IF_ERROR(CheckOneObjective(path, space));
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".population", settings.population(), {2, 10'000}));
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".sample", settings.sample(),
+                                        {1, static_cast<double>(settings.population())}));
+  return CheckBounds(path + ".trials", settings.trials(), {1, kTrialsMax});
+}
+
+// The table has a place for each value.
+absl::Status CheckTable(const v1::SearchSpace& space) {
+  for (int i = 0; i < space.parameters_size(); ++i) {
+    const v1::SearchParameter& parameter = space.parameters(i);
+    const std::string field = absl::StrFormat("parameters[%d] (%s)", i, parameter.path());
+    if (parameter.has_real() && parameter.real().grid_points() == 0) {
+      return Refuse(absl::StrCat(field, ".real.grid_points"), "policy_gradient needs it");
+    }
+    const v1::IntegerRange& integers = parameter.integer();
+    if (parameter.has_integer() && integers.grid_points() == 0 &&
+        integers.max() - integers.min() >= kGridPointsMax) {
+      return Refuse(
+          absl::StrCat(field, ".integer.grid_points"),
+          absl::StrFormat("policy_gradient over more than %d integers needs it", kGridPointsMax));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPolicy(const v1::SearchSpace& space) {
+  const v1::PolicyGradient& settings = space.policy_gradient();
+  const std::string path = "policy_gradient";
+  CONSILIUM_RETURN_IF_ERROR(CheckOneObjective(path, space));
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".trials", settings.trials(), {1, kTrialsMax}));
+  CONSILIUM_RETURN_IF_ERROR(
+      CheckBounds(path + ".learning_rate", settings.learning_rate(), {0, 10}));
+  if (settings.learning_rate() == 0) return Refuse(path + ".learning_rate", "must be above 0");
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".decay", settings.decay(), {0, 1}));
+  if (settings.decay() == 1) return Refuse(path + ".decay", "must be below 1");
+  return CheckTable(space);
+}
+
 absl::Status CheckAlgorithm(const v1::SearchSpace& space) {
   switch (space.algorithm_case()) {
     case v1::SearchSpace::kGrid:
@@ -250,11 +330,20 @@ absl::Status CheckAlgorithm(const v1::SearchSpace& space) {
       return CheckEvolution(space);
     case v1::SearchSpace::kSuccessiveHalving:
       return CheckHalving(space);
+    case v1::SearchSpace::kCmaEs:
+      return CheckCmaEs(space);
+    case v1::SearchSpace::kNsga2:
+      return CheckNsga2(space);
+    case v1::SearchSpace::kAgingEvolution:
+      return CheckAging(space);
+    case v1::SearchSpace::kPolicyGradient:
+      return CheckPolicy(space);
     case v1::SearchSpace::ALGORITHM_NOT_SET:
       break;
   }
   return absl::InvalidArgumentError(
-      "there must be one of grid, random, differential_evolution and successive_halving");
+      "there must be one of grid, random, differential_evolution, successive_halving, cma_es, "
+      "nsga2, aging_evolution and policy_gradient");
 }
 
 std::string DefaultName(const v1::SearchObjective& objective) {
@@ -270,6 +359,54 @@ std::string DefaultName(const v1::SearchObjective& objective) {
   return name.substr(0, limits::kNameCharsMax);
 }
 
+// Hansen's, and what pagmo takes at least.
+uint32_t DefaultCmaEsPopulation(int parameters) {
+  return std::max(5U, 4 + static_cast<uint32_t>(3 * std::log(parameters)));
+}
+
+void FillAlgorithmDefaults(v1::SearchSpace& space) {
+  if (space.has_differential_evolution()) {
+    v1::DifferentialEvolution& de = *space.mutable_differential_evolution();
+    if (!de.has_crossover()) de.set_crossover(0.7);
+    if (de.mutation() == 0) de.set_mutation(0.5);
+  }
+  if (space.has_successive_halving() && space.successive_halving().reduction() == 0) {
+    space.mutable_successive_halving()->set_reduction(3);
+  }
+  const int parameters = std::max(1, space.parameters_size());
+  if (space.has_cma_es()) {
+    v1::CmaEs& settings = *space.mutable_cma_es();
+    if (settings.population() == 0) settings.set_population(DefaultCmaEsPopulation(parameters));
+    if (settings.sigma() == 0) settings.set_sigma(kDefaultSigma);
+  }
+  if (space.has_nsga2()) {
+    v1::Nsga2& settings = *space.mutable_nsga2();
+    if (!settings.has_crossover()) settings.set_crossover(kDefaultCrossing);
+    if (!settings.has_mutation()) settings.set_mutation(1.0 / parameters);
+  }
+  if (space.has_policy_gradient()) {
+    v1::PolicyGradient& settings = *space.mutable_policy_gradient();
+    if (settings.learning_rate() == 0) settings.set_learning_rate(kDefaultPolicyRate);
+    if (!settings.has_decay()) settings.set_decay(kDefaultDecay);
+  }
+  if (space.has_aging_evolution()) {
+    v1::AgingEvolution& settings = *space.mutable_aging_evolution();
+    if (settings.population() == 0) settings.set_population(kDefaultAgingPopulation);
+    if (settings.sample() == 0) settings.set_sample(std::max(1U, settings.population() / 4));
+  }
+}
+
+// Those that are not given; none of what CheckCell will refuse.
+void AddCellParameters(v1::SearchSpace& space) {
+  FillCellDefaults(*space.mutable_cell());
+  if (!CheckCell(space.cell()).ok()) return;
+  std::set<std::string> given;
+  for (const v1::SearchParameter& parameter : space.parameters()) given.insert(parameter.path());
+  for (v1::SearchParameter& parameter : CellParameters(space.cell())) {
+    if (!given.contains(parameter.path())) *space.add_parameters() = std::move(parameter);
+  }
+}
+
 }  // namespace
 
 void FillSearchDefaults(v1::SearchSpace& space) {
@@ -281,6 +418,7 @@ void FillSearchDefaults(v1::SearchSpace& space) {
       parameter.mutable_real()->set_scale(v1::LINEAR);
     }
   }
+  if (space.has_cell()) AddCellParameters(space);
   for (v1::SearchObjective& objective : *space.mutable_objectives()) {
     if (objective.name().empty()) objective.set_name(DefaultName(objective));
     if (!objective.has_score_for_cost()) continue;
@@ -288,25 +426,27 @@ void FillSearchDefaults(v1::SearchSpace& space) {
     if (product.score().empty()) product.set_score("best_score");
     if (!product.has_exponent()) product.set_exponent(kDefaultExponent);
   }
-  if (space.has_differential_evolution()) {
-    v1::DifferentialEvolution& de = *space.mutable_differential_evolution();
-    if (!de.has_crossover()) de.set_crossover(0.7);
-    if (de.mutation() == 0) de.set_mutation(0.5);
-  }
-  if (space.has_successive_halving() && space.successive_halving().reduction() == 0) {
-    space.mutable_successive_halving()->set_reduction(3);
-  }
+  FillAlgorithmDefaults(space);
 }
 
 absl::Status CheckSearchSpace(const v1::SearchSpace& space) {
+  // Its texts are written as JSON, and are looked for in the log when the search goes on.
+  Complaints unreadable;
+  CheckFieldsKnown(space, unreadable);
+  if (!unreadable.empty()) return absl::InvalidArgumentError(unreadable.Take().front());
   if (!IsSpaceName(space.name())) {
     return Refuse("name", "must be [a-z0-9][a-z0-9-]{0,39}");
+  }
+  if (space.has_cell()) {
+    const absl::Status cell = CheckCell(space.cell());
+    if (!cell.ok()) return Refuse("cell", cell.message());
   }
   CONSILIUM_RETURN_IF_ERROR(
       CheckBounds("parameters", space.parameters_size(), {1, kParametersMax}));
   for (int i = 0; i < space.parameters_size(); ++i) {
     CONSILIUM_RETURN_IF_ERROR(CheckParameter(space, i));
   }
+  CONSILIUM_RETURN_IF_ERROR(CheckCellParameters(space));
   CONSILIUM_RETURN_IF_ERROR(CheckObjectives(space));
   CONSILIUM_RETURN_IF_ERROR(CheckBounds("trials_max", space.trials_max(), {0, kTrialsMax}));
   return CheckAlgorithm(space);

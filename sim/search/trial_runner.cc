@@ -1,14 +1,17 @@
 #include "sim/search/trial_runner.h"
 
+#include <google/protobuf/text_format.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "models/spec/run_plan.h"
@@ -16,7 +19,10 @@
 #include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "sim/commands/run_command.h"
+#include "sim/search/cell_model.h"
+#include "sim/search/cell_space.h"
 #include "sim/search/objectives.h"
+#include "sim/search/search_files.h"
 #include "sim/search/trial_process.h"
 
 namespace consilium {
@@ -49,17 +55,46 @@ bool IsEndedBySomebody(int status) {
   return status == -SIGINT || status == -SIGTERM || status == -SIGHUP || status == -SIGQUIT;
 }
 
+std::string SpecFileAssignment(const std::string& path) {
+  return absl::StrCat("model.spec_file=\"", absl::CEscape(path), "\"");
+}
+
 }  // namespace
+
+std::vector<std::string> TrialRunner::AssignmentsFor(const Trial& trial) const {
+  std::vector<std::string> assignments = options_.overrides;
+  for (std::string& assignment : AssignmentsOf(options_.space, trial.texts)) {
+    assignments.push_back(std::move(assignment));
+  }
+  return assignments;
+}
+
+// Absolute: the run config, whose paths begin at its folder, may lie in another one.
+std::string TrialRunner::CellModelFile(const Trial& trial) const {
+  return std::filesystem::absolute(
+             absl::StrFormat("%s/%06d.textproto", options_.folder, trial.number()))
+      .string();
+}
+
+absl::Status TrialRunner::WriteCellModel(const Trial& trial) const {
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::ModelSpec base,
+                             ReadBaseSpec(options_.run_file, AssignmentsFor(trial)));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      const CellDesign design,
+      CellDesignOf(options_.space.cell(), ValuesOf(options_.space, trial.texts)));
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::ModelSpec spec, CellModel(base, design));
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(spec, &text);
+  return WriteFileDurably(CellModelFile(trial), text, 0644);
+}
 
 std::vector<std::string> TrialRunner::CommandOf(const Trial& trial) const {
   std::vector<std::string> words = {"run", options_.run_file, options_.scenario_file};
   if (!options_.data_folder.empty()) {
     words.insert(words.end(), {"--data", options_.data_folder});
   }
-  std::vector<std::string> assignments = options_.overrides;
-  for (std::string& assignment : AssignmentsOf(options_.space, trial.texts)) {
-    assignments.push_back(std::move(assignment));
-  }
+  std::vector<std::string> assignments = AssignmentsFor(trial);
+  if (options_.space.has_cell()) assignments.push_back(SpecFileAssignment(CellModelFile(trial)));
   if (const auto versions = VersionsAt(options_.space, trial.proposal.rung)) {
     assignments.push_back(absl::StrCat("stop.versions_max=", *versions));
   }
@@ -75,12 +110,15 @@ std::vector<std::string> TrialRunner::CommandOf(const Trial& trial) const {
 }
 
 absl::StatusOr<TrialResult> TrialRunner::Run(const Trial& trial) const {
-  std::vector<std::string> overrides = options_.overrides;
-  for (std::string& assignment : AssignmentsOf(options_.space, trial.texts)) {
-    overrides.push_back(std::move(assignment));
+  std::vector<std::string> assignments = AssignmentsFor(trial);
+  if (options_.space.has_cell()) {
+    const absl::Status written = WriteCellModel(trial);
+    if (absl::IsInvalidArgument(written)) return Failed(written.message());
+    CONSILIUM_RETURN_IF_ERROR(written);
+    assignments.push_back(SpecFileAssignment(CellModelFile(trial)));
   }
   const absl::StatusOr<v1::RunPlan> plan =
-      LoadRunPlan(options_.run_file, OverridesByFile(overrides).plan);
+      LoadRunPlan(options_.run_file, OverridesByFile(assignments).plan);
   if (!plan.ok()) return Failed(plan.status().message());
   const absl::StatusOr<ModelGraph> graph = GraphOf(*plan);
   if (!graph.ok()) return Failed(graph.status().message());

@@ -32,13 +32,19 @@ class TrialRunner {
 
   // A trial whose plan is refused, or whose process fails, is a result with an error. CANCELLED
   // where somebody ended its process; UNAVAILABLE where none can be started.
-  // FOLDER/NUMBER.json is its summary.
+  // FOLDER/NUMBER.json is its summary; FOLDER/NUMBER.textproto the model spec of its cells.
   absl::StatusOr<TrialResult> Run(const Trial& trial) const;
 
   // The arguments of consilium-sim that simulate `trial`.
   std::vector<std::string> CommandOf(const Trial& trial) const;
 
  private:
+  // "path=value" of everything that is of the run config, its spec and the scenario.
+  std::vector<std::string> AssignmentsFor(const Trial& trial) const;
+  // Where the space has cells.
+  absl::Status WriteCellModel(const Trial& trial) const;
+  std::string CellModelFile(const Trial& trial) const;
+
   const TrialRunnerOptions options_;
 };
 

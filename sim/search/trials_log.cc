@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,8 @@ using Json = nlohmann::json;
 
 constexpr size_t kLogBytesMax = size_t{1} << 30;
 constexpr char kFormat[] = "consilium-search-1";
+// Of successive halving: of at most a million versions, and each rung has twice as many at least.
+constexpr uint64_t kRungMax = 20;
 
 Json ToLine(const Trial& trial) {
   Json line = {{"trial", trial.number()},
@@ -66,7 +69,8 @@ Trial FromLine(const Json& line) {
   Trial trial;
   trial.proposal.trial = Unsigned(line, "trial");
   trial.proposal.slot = Unsigned(line, "slot");
-  trial.proposal.rung = static_cast<uint32_t>(Unsigned(line, "rung"));
+  // One more than there is stands for all that there are not.
+  trial.proposal.rung = static_cast<uint32_t>(std::min(Unsigned(line, "rung"), kRungMax + 1));
   trial.proposal.point = line.at("point").get<Point>();
   trial.texts = line.at("texts").get<std::vector<std::string>>();
   if (line.contains("same_as")) trial.same_as = Unsigned(line, "same_as");
@@ -86,6 +90,7 @@ Trial FromLine(const Json& line) {
 
 bool Fits(const Trial& trial, const v1::SearchSpace& space) {
   const auto objectives = static_cast<size_t>(space.objectives_size());
+  if (trial.proposal.rung > (space.has_successive_halving() ? kRungMax : 0)) return false;
   if (trial.proposal.point.size() != static_cast<size_t>(space.parameters_size()) ||
       !AllFinite(trial.proposal.point) || TextsAt(space, trial.proposal.point) != trial.texts) {
     return false;

@@ -55,6 +55,8 @@ struct Evaluate {
   RunId run;
   Version version;
   v1::Split split = v1::SPLIT_UNSPECIFIED;  // VALIDATION or TEST.
+  // As Train has it, where what the site keeps is of a personal model. It stays until the answer.
+  std::optional<Digest> kept = {};
 };
 // Upload from the outbox; answer with ReceiptReceived, UpdateRefused or SendFailed.
 struct Send {

@@ -154,6 +154,7 @@ bool SiteEngine::NeedsKept(const Digest& update) const {
     for (const auto& [version, kept] : run.kept) {
       if (kept == update) return true;
     }
+    if (run.evaluated_with == update) return true;
     if (run.keeps != SiteKeeps::kNothing && NeedsUpdateOf(run, update)) return true;
   }
   return false;

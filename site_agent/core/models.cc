@@ -156,7 +156,8 @@ void StartEvaluations(StepContext& step, const RunId& id, RunState& run) {
     const v1::Split split = *model.evaluations_wanted.begin();
     model.evaluations_wanted.erase(split);
     model.evaluations_running.insert(split);
-    step.Emit(Evaluate{id, version, split});
+    if (IsPersonal(run.keeps)) run.evaluated_with = NewestKept(run);
+    step.Emit(Evaluate{id, version, split, run.evaluated_with});
     return;
   }
 }
@@ -235,6 +236,7 @@ void OnEvaluationComputed(StepContext& step, const EvaluationComputed& event) {
   if (model == run->models.end() || model->second.evaluations_running.erase(event.split) == 0) {
     return;
   }
+  ReleaseEvaluatedWith(step, *run);
   const bool is_awaited =
       !run->ended() || (event.version == *run->result && event.split == v1::TEST);
   if (event.metrics == nullptr || !is_awaited) return;
@@ -267,7 +269,8 @@ void EvaluateResult(RunState& run) {
   if (!model.evaluations_running.contains(v1::TEST)) model.evaluations_wanted.insert(v1::TEST);
 }
 
-void ForgetEvaluations(RunState& run) {
+void ForgetEvaluations(StepContext& step, RunState& run) {
+  ReleaseEvaluatedWith(step, run);
   run.newest.reset();
   for (auto& [version, model] : run.models) {
     model.evaluations_wanted.clear();
@@ -276,6 +279,7 @@ void ForgetEvaluations(RunState& run) {
 }
 
 void ResumeModels(StepContext& step, const RunId& id, RunState& run) {
+  ReleaseEvaluatedWith(step, run);
   for (auto& [version, model] : run.models) {
     if (model.where == Where::kFetching) model.where = Where::kAnnounced;
     model.evaluations_wanted.merge(model.evaluations_running);

@@ -33,7 +33,7 @@ std::optional<Version> NewestHere(const RunState& run);
 void EvaluateResult(RunState& run);
 
 // The run goes on without this site: nothing of it is fetched or evaluated any more.
-void ForgetEvaluations(RunState& run);
+void ForgetEvaluations(StepContext& step, RunState& run);
 
 // The process started: what was being fetched or evaluated is to be again.
 void ResumeModels(StepContext& step, const RunId& id, RunState& run);

@@ -97,6 +97,8 @@ struct RunState {
   // Versions that include an update of this site, and the update that what it keeps was made with:
   // the newest alone.
   std::map<Version, Digest> kept;
+  // What the evaluation that is running reads of it. A later update may have taken its place.
+  std::optional<Digest> evaluated_with;
 
   bool approved() const { return decision != nullptr && decision->approved(); }
   bool ended() const { return result.has_value(); }

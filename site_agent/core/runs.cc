@@ -152,7 +152,7 @@ void OnRunWithdrawn(StepContext& step, const RunWithdrawn& event) {
   RunState* const run = step.FindRun(event.run);
   if (run == nullptr || run->ended() || (run->decision != nullptr && !run->approved())) return;
   WithdrawUnsent(step, event.run, *run);
-  ForgetEvaluations(*run);
+  ForgetEvaluations(step, *run);
   PlanChecked why;
   why.run = event.run;
   why.reason = v1::NOT_APPROVED;
@@ -173,7 +173,8 @@ void SettlePlan(StepContext& step, RunState& run) {
   const bool may_be_tested = run.approved() && run.standardisation != nullptr && !tested;
   if (may_be_tested) return;
   run.plan = std::make_shared<const v1::RunPlan>();
-  DropAllKept(step, run);
+  // A personal model is this site's result, and stays beside the run's.
+  if (!IsPersonal(run.keeps)) DropAllKept(step, run);
 }
 
 void OnStatisticsComputed(StepContext& step, const StatisticsComputed& event) {

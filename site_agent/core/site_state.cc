@@ -1,5 +1,7 @@
 #include "site_agent/core/site_state.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "protocol/wire/hash.h"
 
@@ -114,8 +116,20 @@ void SetPhase(StepContext& step, const TaskRef& ref, TaskPhase phase) {
 }
 
 void DropAllKept(StepContext& step, RunState& run) {
-  for (const auto& [version, update] : run.kept) step.Emit(DropKept{update});
+  for (const auto& [version, update] : run.kept) {
+    if (update != run.evaluated_with) step.Emit(DropKept{update});
+  }
   run.kept.clear();
+}
+
+std::optional<Digest> NewestKept(const RunState& run) {
+  if (run.kept.empty()) return std::nullopt;
+  return run.kept.rbegin()->second;
+}
+
+void ReleaseEvaluatedWith(StepContext& step, RunState& run) {
+  const std::optional<Digest> update = std::exchange(run.evaluated_with, std::nullopt);
+  if (update.has_value() && update != NewestKept(run)) step.Emit(DropKept{*update});
 }
 
 }  // namespace consilium::site

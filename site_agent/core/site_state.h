@@ -81,8 +81,15 @@ struct StepContext {
 // The only way a task's phase changes. Emits DropUpdate when the outbox need not hold it any more.
 void SetPhase(StepContext& step, const TaskRef& ref, TaskPhase phase);
 
-// Nothing of what the site keeps for the run is needed any more.
+// Nothing of what the site keeps for the run is needed any more. What an evaluation reads goes with
+// its end.
 void DropAllKept(StepContext& step, RunState& run);
+
+// What the site keeps: the update of it that the newest version includes.
+std::optional<Digest> NewestKept(const RunState& run);
+
+// No evaluation of the run reads what it keeps any more.
+void ReleaseEvaluatedWith(StepContext& step, RunState& run);
 
 inline bool IsTerminal(TaskPhase phase) { return phase >= TaskPhase::kIncluded; }
 inline bool IsInOutbox(TaskPhase phase) {

@@ -80,6 +80,8 @@ void AddRun(FieldHasher& hash, const RunState& run) {
   }
   hash.Add(uint64_t{run.kept.size()});
   for (const auto& [version, update] : run.kept) hash.Add(version.value()).Add(update);
+  hash.Add(uint64_t{run.evaluated_with.has_value()});
+  hash.Add(run.evaluated_with.value_or(Digest{}));
   hash.Add(uint64_t{run.tasks.size()});
   for (const auto& [id, task] : run.tasks) {
     hash.Add(id.value());

@@ -83,27 +83,26 @@ bool MayStart(const StepContext& step, const RunState& run, const TaskState& tas
   return base.has_value() && *base >= task.base_min;
 }
 
-std::optional<Digest> KeptFor(const RunState& run) {
-  if (run.kept.empty()) return std::nullopt;
-  return run.kept.rbegin()->second;
-}
-
 void Start(StepContext& step, const TaskRef& ref) {
   ref.task.base = *NewestHere(ref.run);
   ref.task.training_started = step.now();
   SetPhase(step, ref, TaskPhase::kTraining);
   step.Emit(Train{ref.run_id, ref.id, ref.task.base,
                   ref.run.models.find(ref.task.base)->second.model_id, ref.task.local_steps,
-                  KeptFor(ref.run)});
+                  NewestKept(ref.run)});
 }
 
 }  // namespace
 
 size_t TasksMax(const v1::RunPlan& plan) {
-  const v1::Trigger& trigger = plan.config().aggregation().trigger();
-  const uint64_t updates = trigger.has_buffer()     ? trigger.buffer().updates()
-                           : trigger.has_interval() ? kIntervalUpdatesOfSiteMax
-                                                    : 1;
+  const v1::AggregationConfig& aggregation = plan.config().aggregation();
+  const v1::Trigger& trigger = aggregation.trigger();
+  uint64_t updates = trigger.has_buffer()     ? trigger.buffer().updates()
+                     : trigger.has_interval() ? kIntervalUpdatesOfSiteMax
+                                              : 1;
+  if (aggregation.combine().has_buckets()) {
+    updates = std::max<uint64_t>(updates, kIntervalUpdatesOfSiteMax);
+  }
   const uint64_t useful = 2 * updates * plan.config().stop().versions_max();
   return std::min(uint64_t{limits::kSiteTasksPerRunMax}, useful + limits::kSiteGrantsOpenMax);
 }

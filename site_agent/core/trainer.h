@@ -35,7 +35,8 @@ struct TrainInput {
 };
 
 struct TrainOutput {
-  std::vector<float> delta;  // w_end − w_base, in the layout's order.
+  // w_end − w_base, in the layout's order; zeros where a tensor is personal.
+  std::vector<float> delta;
   uint32_t steps = 0;
   double mean_loss = 0;   // Over the task's steps.
   uint64_t patients = 0;  // Whose rows a step has seen: each counts once.
@@ -48,6 +49,9 @@ struct EvaluateInput {
   const v1::RunPlan* plan = nullptr;
   std::span<const float> weights;
   const Examples* examples = nullptr;
+  // As TrainInput has it. Where it is of a personal model, that one is evaluated: FEDPER's and
+  // FEDBN's tensors in place of those of `weights`, DITTO's model instead of `weights`.
+  std::span<const float> kept = {};
 };
 
 class Trainer {

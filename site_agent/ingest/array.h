@@ -44,6 +44,7 @@ class Array {
   // Of one row, e.g. [28, 28]; empty where a row is one item.
   const std::vector<uint64_t>& row_shape() const { return row_shape_; }
   size_t row_items() const { return row_items_; }
+  size_t bytes() const { return bytes_.size(); }  // In memory, of all items.
   bool is_text() const;
 
   // Item i of all, row-major. Not of a text. i is below rows() · row_items().

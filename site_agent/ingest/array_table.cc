@@ -39,11 +39,18 @@ std::vector<uint64_t> WithoutOnes(const std::vector<uint64_t>& shape) {
   return rest;
 }
 
-absl::StatusOr<std::vector<Array>> ReadColumn(const ArrayColumnSource& source) {
+// Takes what is read of `bytes_left`.
+absl::StatusOr<std::vector<Array>> ReadColumn(const ArrayColumnSource& source,
+                                              uint64_t& bytes_left) {
   if (source.parts.empty()) return Wrong(source.column, "has no parts");
   std::vector<Array> parts;
   for (const ArrayColumnSource::Part& part : source.parts) {
     CONSILIUM_ASSIGN_OR_RETURN(Array array, ReadPart(source.column, part));
+    if (array.bytes() > bytes_left) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("column \"", source.column, "\": the table has too many bytes unpacked"));
+    }
+    bytes_left -= array.bytes();
     parts.push_back(std::move(array));
     const Array& first = parts.front();
     if (parts.back().row_shape() != first.row_shape() ||
@@ -131,10 +138,11 @@ class TensorCheck {
 
 }  // namespace
 
-absl::StatusOr<ArrayTable> ArrayTable::Read(const std::vector<ArrayColumnSource>& sources) {
+absl::StatusOr<ArrayTable> ArrayTable::Read(const std::vector<ArrayColumnSource>& sources,
+                                            uint64_t bytes_max) {
   ArrayTable table;
   for (const ArrayColumnSource& source : sources) {
-    CONSILIUM_ASSIGN_OR_RETURN(std::vector<Array> parts, ReadColumn(source));
+    CONSILIUM_ASSIGN_OR_RETURN(std::vector<Array> parts, ReadColumn(source, bytes_max));
     size_t rows = 0;
     for (const Array& part : parts) rows += part.rows();
     if (!table.columns_.empty() && rows != table.rows_) {

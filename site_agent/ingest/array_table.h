@@ -7,6 +7,7 @@
 #define CONSILIUM_SITE_AGENT_INGEST_ARRAY_TABLE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -31,11 +32,16 @@ struct ArrayColumnSource {
   std::vector<Part> parts;
 };
 
+// Of one table unpacked, however many arrays it has: a small file can name one of them many times.
+inline constexpr uint64_t kTableBytesMax = uint64_t{16} << 30;
+
 class ArrayTable {
  public:
   // INVALID_ARGUMENT where a column is there twice or has no parts, or columns differ in their
-  // number of rows, or parts of one in their shape; otherwise as NpzFile and ReadIdxFile.
-  static absl::StatusOr<ArrayTable> Read(const std::vector<ArrayColumnSource>& sources);
+  // number of rows, or parts of one in their shape; RESOURCE_EXHAUSTED beyond `bytes_max`, which
+  // one array more than that may take for a while; otherwise as NpzFile and ReadIdxFile.
+  static absl::StatusOr<ArrayTable> Read(const std::vector<ArrayColumnSource>& sources,
+                                         uint64_t bytes_max = kTableBytesMax);
 
   size_t rows() const { return rows_; }
   bool Has(const std::string& column) const { return columns_.count(column) > 0; }

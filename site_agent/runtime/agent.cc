@@ -86,6 +86,7 @@ absl::Status Agent::RemoveOrphanBlobs(const SiteEngine& engine) {
       if (run.keeps != SiteKeeps::kNothing) named.insert(KeptBlobOf(task.update));
     }
     for (const auto& [version, update] : run.kept) named.insert(KeptBlobOf(update));
+    if (run.evaluated_with.has_value()) named.insert(KeptBlobOf(*run.evaluated_with));
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Digest> there, store_->blobs().List());
   for (const Digest& digest : there) {

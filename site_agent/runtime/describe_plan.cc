@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "models/spec/local_steps.h"
+#include "models/spec/personal_layers.h"
+#include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/printable_text.h"
 #include "protocol/wire/hash.h"
@@ -39,7 +41,16 @@ std::string ReadsOf(const v1::DataContract& contract) {
 std::string WeightsOf(const v1::RunPlan& plan) {
   const absl::StatusOr<ModelGraph> graph = GraphOf(plan);
   if (!graph.ok()) return "a model that this agent can not read";
-  return absl::StrCat(graph->layout.elements(), " numbers, one for each weight of the model");
+  size_t personal = 0;
+  for (const ElementRange& range : PersonalRanges(*graph)) personal += range.end - range.begin;
+  const std::string zeros =
+      personal == 0
+          ? ""
+          : absl::StrCat(" (zeros for the ", personal, " of the layers ",
+                         absl::StrJoin(plan.config().training().personal().layers(), ", "),
+                         ", which stay at this site)");
+  return absl::StrCat(graph->layout.elements(), " numbers, one for each weight of the model",
+                      zeros);
 }
 
 }  // namespace
@@ -61,6 +72,11 @@ std::vector<std::string> DescribeReleases(const v1::RunPlan& resolved, uint64_t 
       "Up to ", TasksMax(resolved), " times: an update of ", WeightsOf(resolved), ", after ",
       StepsText(LocalStepsOf(config)), " steps of ", training.batch_examples(),
       " rows each; with it the mean loss and the number of training rows."));
+  if (KeptBySites(config) == SiteKeeps::kPersonalModel) {
+    sentences.push_back(
+        "Beside it this site trains a model of its own, which stays here; the sums below are of "
+        "it.");
+  }
   sentences.push_back(absl::StrCat("For up to ", uint64_t{config.stop().versions_max()} + 1,
                                    " versions of the model: sums of its errors on the validation "
                                    "patients; for one of them the same on the test patients."));

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "models/spec/personal_layers.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/failpoint.h"
 #include "protocol/core/printable_text.h"
@@ -205,6 +206,11 @@ absl::StatusOr<std::vector<float>> SiteWork::ReadVector(const Digest& name) {
   return weights;
 }
 
+absl::StatusOr<std::vector<float>> SiteWork::ReadKept(const std::optional<Digest>& update) {
+  if (!update.has_value()) return std::vector<float>();
+  return ReadVector(KeptBlobOf(*update));
+}
+
 absl::Status SiteWork::StoreVector(const Digest& name, std::span<const uint8_t> payload) {
   BlobStore& blobs = store_->blobs();
   CONSILIUM_ASSIGN_OR_RETURN(SealedBlobWriter writer, blobs.NewWriter());
@@ -218,10 +224,7 @@ absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunConte
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload, ReadVector(action.base_model_id));
   CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel base, PartsOf(payload, graph.layout.elements()));
-  std::vector<float> kept;
-  if (action.kept.has_value()) {
-    CONSILIUM_ASSIGN_OR_RETURN(kept, ReadVector(KeptBlobOf(*action.kept)));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> kept, ReadKept(action.kept));
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
                              data_.Encoded(*run.plan, *run.standardisation));
   CONSILIUM_ASSIGN_OR_RETURN(const TrainOutput output,
@@ -238,6 +241,7 @@ absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunConte
     return absl::FailedPreconditionError(absl::StrCat(
         "its steps have seen fewer patients than this site's minimum of ", options_.minimum_count));
   }
+  CONSILIUM_RETURN_IF_ERROR(CheckNothingPersonal(graph, output.delta));
   const std::span<const uint8_t> delta = BytesOf(output.delta);
   auto header = std::make_shared<v1::UpdateHeader>();
   header->set_wire_version(limits::kWireVersion);
@@ -291,13 +295,15 @@ absl::StatusOr<v1::MetricSums> SiteWork::EvaluateNow(const Evaluate& action, con
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload, ReadVector(model_id));
   CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model, PartsOf(payload, graph.layout.elements()));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> kept, ReadKept(action.kept));
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
                              data_.Encoded(*run.plan, *run.standardisation));
   const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
   if (part.count() < options_.minimum_count) return v1::MetricSums();
   CONSILIUM_ASSIGN_OR_RETURN(
       v1::MetricSums metrics,
-      trainer_->Evaluate({.plan = run.plan.get(), .weights = model.weights, .examples = &part}));
+      trainer_->Evaluate(
+          {.plan = run.plan.get(), .weights = model.weights, .examples = &part, .kept = kept}));
   WithholdSmallCounts(options_.minimum_count, part, metrics);
   return metrics;
 }

@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -93,6 +94,8 @@ class SiteWork {
   absl::StatusOr<v1::MetricSums> EvaluateNow(const Evaluate& action, const Digest& model_id,
                                              const RunContext& run);
   absl::StatusOr<std::vector<float>> ReadVector(const Digest& name);
+  // What was kept with `update`; empty where there is none.
+  absl::StatusOr<std::vector<float>> ReadKept(const std::optional<Digest>& update);
   absl::Status StoreVector(const Digest& name, std::span<const uint8_t> payload);
 
   SiteStore* const store_;

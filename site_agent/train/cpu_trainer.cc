@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "models/metrics/metrics.h"
+#include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
@@ -65,12 +66,18 @@ class BatchBuffer {
   std::vector<float> labels_;
 };
 
-// ∇ of μ/2‖w − w_base‖² (FedProx, arXiv:1812.06127), over what is trained.
-void AddProximal(float mu, std::span<const float> base, TorchModel& model) {
-  if (mu == 0) return;
+// ∇ of μ/2‖w − w_centre‖² (FedProx, arXiv:1812.06127), over what is trained.
+struct Pull {
+  float mu = 0;
+  std::span<const float> centre;
+};
+void AddProximal(const Pull& pull, TorchModel& model) {
+  if (pull.mu == 0) return;
   const std::span<const float> weights = model.weights().first(model.trained_elements());
   const std::span<float> gradient = model.gradient();
-  for (size_t i = 0; i < weights.size(); ++i) gradient[i] += mu * (weights[i] - base[i]);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    gradient[i] += pull.mu * (weights[i] - pull.centre[i]);
+  }
 }
 
 absl::Status NotFinite(absl::string_view what, uint32_t step) {
@@ -79,14 +86,75 @@ absl::Status NotFinite(absl::string_view what, uint32_t step) {
                    " is not finite; a smaller learning rate, or standardised features, may help"));
 }
 
+// The steps of a task, from the weights that the model has.
+struct Descent {
+  absl::string_view dropout;  // The stream's purpose.
+  Pull pull;
+  const ControlVariates* control = nullptr;  // Null: none.
+};
+struct Descended {
+  double loss_sum = 0;
+  uint64_t patients = 0;
+};
+absl::StatusOr<Descended> Descend(const TrainInput& input, const Descent& descent,
+                                  TorchModel& model) {
+  const v1::TrainingConfig& training = input.plan->config().training();
+  const size_t trained = model.trained_elements();
+  CONSILIUM_ASSIGN_OR_RETURN(LocalOptimizer optimizer,
+                             LocalOptimizer::Create(training.optimizer(), trained));
+  const SeedPath path = {input.plan->config().seed(), "shuffle", input.site.value(),
+                         input.task.value()};
+  SeedPath dropout_path = path;
+  dropout_path.purpose = descent.dropout;
+  RandomStream dropout(dropout_path);
+  BatchOrder order({input.examples->count(), training.batch_examples()}, RandomStream(path));
+  BatchBuffer buffer;
+  PatientsSeen patients(*input.examples);
+  Descended descended;
+  for (uint32_t step = 1; step <= input.local_steps; ++step) {
+    const std::span<const size_t> indices = order.Next();
+    patients.Add(indices);
+    const Batch batch = buffer.Gather(*input.examples, indices);
+    CONSILIUM_ASSIGN_OR_RETURN(const double loss, model.LossAndGradient(batch, dropout));
+    if (!std::isfinite(loss)) return NotFinite("loss", step);
+    descended.loss_sum += loss;
+    AddProximal(descent.pull, model);
+    if (descent.control != nullptr) descent.control->Correct(model.gradient());
+    optimizer.Step(model.gradient().first(trained), model.weights().first(trained));
+  }
+  descended.patients = patients.count();
+  return descended;
+}
+
+// Ditto (arXiv:2012.04221, algorithm 1): v ← v − η(∇F(v) + λ(v − w_base)), by the plan's optimizer
+// over the batches that the update was trained on. v begins as the first base that the site trains
+// on.
+absl::StatusOr<std::vector<float>> TrainBeside(const TrainInput& input, TorchModel& model) {
+  const std::span<const float> start = input.kept.empty() ? input.base : input.kept;
+  if (start.size() != input.base.size()) {
+    return absl::InvalidArgumentError("what the site keeps is no model of the plan's");
+  }
+  std::copy(start.begin(), start.end(), model.weights().begin());
+  const float lambda = static_cast<float>(input.plan->config().training().ditto_lambda());
+  const Descent descent = {"personal dropout", {lambda, input.base}};
+  CONSILIUM_RETURN_IF_ERROR(Descend(input, descent, model).status());
+  std::vector<float> personal(model.weights().begin(), model.weights().end());
+  const bool is_finite = std::all_of(personal.begin(), personal.end(),
+                                     [](float value) { return std::isfinite(value); });
+  if (!is_finite) return NotFinite("personal model", input.local_steps);
+  return personal;
+}
+
 }  // namespace
 
 absl::StatusOr<TorchModel*> CpuTrainer::Load(const v1::RunPlan& plan,
-                                             std::span<const float> weights) {
+                                             std::span<const float> weights,
+                                             std::span<const float> kept) {
   const Digest hash = PlanHash(plan);
   if (model_ == nullptr || plan_hash_ != hash) {
     CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
     CONSILIUM_ASSIGN_OR_RETURN(model_, TorchModel::Create(graph));
+    personal_.emplace(graph, plan.config().seed());
     plan_hash_ = hash;
   }
   if (weights.size() != model_->weights().size()) {
@@ -94,13 +162,16 @@ absl::StatusOr<TorchModel*> CpuTrainer::Load(const v1::RunPlan& plan,
         "there are ", weights.size(), " weights, the model has ", model_->weights().size()));
   }
   std::copy(weights.begin(), weights.end(), model_->weights().begin());
+  if (!personal_->empty()) {
+    CONSILIUM_RETURN_IF_ERROR(personal_->PutInto(model_->weights(), kept));
+  }
   return model_.get();
 }
 
 absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   const v1::RunConfig& config = input.plan->config();
   const v1::TrainingConfig& training = config.training();
-  CONSILIUM_ASSIGN_OR_RETURN(TorchModel * model, Load(*input.plan, input.base));
+  CONSILIUM_ASSIGN_OR_RETURN(TorchModel * model, Load(*input.plan, input.base, input.kept));
   CONSILIUM_RETURN_IF_ERROR(CheckExamples(*model, *input.examples));
   if (input.examples->count() == 0) {
     return absl::FailedPreconditionError("there are no examples to train on");
@@ -108,48 +179,43 @@ absl::StatusOr<TrainOutput> CpuTrainer::Train(const TrainInput& input) {
   if (input.local_steps == 0 || training.batch_examples() == 0) {
     return absl::InvalidArgumentError("a task has at least one step of at least one example");
   }
-  CONSILIUM_ASSIGN_OR_RETURN(
-      LocalOptimizer optimizer,
-      LocalOptimizer::Create(training.optimizer(), model->trained_elements()));
-  const SeedPath path = {config.seed(), "shuffle", input.site.value(), input.task.value()};
-  SeedPath dropout_path = path;
-  dropout_path.purpose = "dropout";
-  RandomStream dropout(dropout_path);
-  BatchOrder order({input.examples->count(), training.batch_examples()}, RandomStream(path));
-  const float mu = static_cast<float>(training.proximal_mu());
+  const std::vector<float> start(model->weights().begin(), model->weights().end());
   CONSILIUM_ASSIGN_OR_RETURN(const ControlVariates control, ControlVariates::Create(input));
-
-  const size_t trained = model->trained_elements();
-  BatchBuffer buffer;
-  PatientsSeen patients(*input.examples);
-  double loss_sum = 0;
-  for (uint32_t step = 1; step <= input.local_steps; ++step) {
-    const std::span<const size_t> indices = order.Next();
-    patients.Add(indices);
-    const Batch batch = buffer.Gather(*input.examples, indices);
-    CONSILIUM_ASSIGN_OR_RETURN(const double loss, model->LossAndGradient(batch, dropout));
-    if (!std::isfinite(loss)) return NotFinite("loss", step);
-    loss_sum += loss;
-    AddProximal(mu, input.base, *model);
-    control.Correct(model->gradient());
-    optimizer.Step(model->gradient().first(trained), model->weights().first(trained));
-  }
+  const Descent descent = {
+      "dropout", {static_cast<float>(training.proximal_mu()), start}, &control};
+  CONSILIUM_ASSIGN_OR_RETURN(const Descended descended, Descend(input, descent, *model));
 
   TrainOutput output;
   output.steps = input.local_steps;
-  output.mean_loss = loss_sum / input.local_steps;
-  output.patients = patients.count();
+  output.mean_loss = descended.loss_sum / input.local_steps;
+  output.patients = descended.patients;
   output.delta.reserve(input.base.size());
   for (size_t i = 0; i < input.base.size(); ++i) {
-    output.delta.push_back(model->weights()[i] - input.base[i]);
+    output.delta.push_back(model->weights()[i] - start[i]);
     if (!std::isfinite(output.delta.back())) return NotFinite("update", input.local_steps);
   }
-  output.kept = control.After(output.delta);
+  switch (KeptBySites(config)) {
+    case SiteKeeps::kNothing:
+      break;
+    case SiteKeeps::kControlVariate:
+      output.kept = control.After(output.delta);
+      break;
+    case SiteKeeps::kPersonalLayers:
+      output.kept = personal_->TakeFrom(model->weights());
+      personal_->Erase(output.delta);
+      break;
+    case SiteKeeps::kPersonalModel: {
+      CONSILIUM_ASSIGN_OR_RETURN(output.kept, TrainBeside(input, *model));
+      break;
+    }
+  }
   return output;
 }
 
 absl::StatusOr<v1::MetricSums> CpuTrainer::Evaluate(const EvaluateInput& input) {
-  CONSILIUM_ASSIGN_OR_RETURN(TorchModel * model, Load(*input.plan, input.weights));
+  const bool is_own = KeptBySites(input.plan->config()) == SiteKeeps::kPersonalModel;
+  const std::span<const float> weights = is_own && !input.kept.empty() ? input.kept : input.weights;
+  CONSILIUM_ASSIGN_OR_RETURN(TorchModel * model, Load(*input.plan, weights, input.kept));
   CONSILIUM_RETURN_IF_ERROR(CheckExamples(*model, *input.examples));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> outputs,
                              model->Outputs(input.examples->values));

@@ -16,6 +16,7 @@
 #include "models/torch/torch_model.h"
 #include "protocol/core/ids.h"
 #include "site_agent/core/trainer.h"
+#include "site_agent/train/personal_tensors.h"
 
 namespace consilium {
 
@@ -27,11 +28,14 @@ class CpuTrainer final : public Trainer {
   absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) override;
 
  private:
-  // The model of `plan`, its weights set to `weights`.
-  absl::StatusOr<TorchModel*> Load(const v1::RunPlan& plan, std::span<const float> weights);
+  // The model of `plan`, its weights set to `weights`, and to what the site has of its own of them
+  // (TrainInput::kept).
+  absl::StatusOr<TorchModel*> Load(const v1::RunPlan& plan, std::span<const float> weights,
+                                   std::span<const float> kept);
 
-  std::optional<Digest> plan_hash_;  // Of the plan that model_ belongs to.
+  std::optional<Digest> plan_hash_;  // Of the plan that the two belong to.
   std::unique_ptr<TorchModel> model_;
+  std::optional<PersonalTensors> personal_;
 };
 
 }  // namespace consilium

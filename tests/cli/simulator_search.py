@@ -11,8 +11,10 @@ import csv
 import json
 import os
 import pathlib
+import random
 import shlex
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,15 @@ objectives { quantity: BEST_SCORE direction: MINIMISE }
 objectives { quantity: MULTIPLY_ADDS direction: MINIMISE }
 seeds: "1..2"
 grid {}
+"""
+
+CELLS = """
+name: "cells"
+cell { nodes: 2 stages: 2 cells: 1 pooling: 4 }
+parameters { path: "cell.channels" integer { min: 2 max: 4 } }
+objectives { quantity: BEST_SCORE direction: MAXIMISE }
+aging_evolution { population: 3 sample: 2 trials: 6 }
+seed: 3
 """
 
 world = None
@@ -70,6 +81,19 @@ class World:
         """What was tried and what came of it; how long it took differs."""
         trials = json.loads((self.folder / out / "trials.json").read_text())["trials"]
         return [(t["trial"], t["parameters"], t["objectives"], t.get("rung")) for t in trials]
+
+
+def write_images(folder, count):
+    """A kind of image is two bright rows, in noise."""
+    draw = random.Random(1)
+    images = struct.pack(">IIII", 0x803, count, 28, 28)
+    labels = struct.pack(">II", 0x801, count) + bytes(i % 10 for i in range(count))
+    for i in range(count):
+        for y in range(28):
+            bright = 150 if y in (2 * (i % 10) + 3, 2 * (i % 10) + 4) else 0
+            images += bytes(bright + draw.randrange(100) for _ in range(28))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(images)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(labels)
 
 
 def log_lines(out):
@@ -117,6 +141,29 @@ class Search(unittest.TestCase):
         self.assertIn(f"goes on from {known - 1} trials", again.stderr)
         self.assertEqual(world.trials("killed"), world.trials("whole"))
         self.assertEqual(again.stdout.splitlines()[:-1], whole.stdout.splitlines()[:-1])
+
+    def test_a_killed_generation_goes_on_to_the_same_trials(self):
+        spaces = {
+            "cma": SPACE + "cma_es { population: 5 generations: 2 }\n",
+            "nsga": SPACE + "objectives { quantity: UPLOAD_BYTES direction: MINIMISE }\n"
+                            "nsga2 { population: 8 generations: 1 }\n"}
+        for name, space in spaces.items():
+            # However many at once, killed or not.
+            world.search(space, name, "--workers", 1)
+            words = [*map(str, world.words(space, f"{name}-killed", "--workers", 2))]
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            deadline = time.monotonic() + DEADLINE_S
+            while log_lines(f"{name}-killed") < 9 and time.monotonic() < deadline:
+                self.assertIsNone(process.poll())
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=DEADLINE_S)
+            self.assertLess(log_lines(f"{name}-killed"), 16)
+            world.search(space, f"{name}-killed", "--workers", 2)
+            trials = world.trials(name)
+            self.assertEqual(len(trials), {"cma": 15, "nsga": 16}[name])
+            self.assertEqual(world.trials(f"{name}-killed"), trials)
 
     def test_a_trial_is_what_run_says(self):
         done = world.search(SPACE + "random { trials: 5 }\n", "random", "--workers", 3)
@@ -180,6 +227,65 @@ class Search(unittest.TestCase):
         self.assertGreaterEqual(len(versions[6]), 2)
         self.assertEqual(set(versions), {2, 6})
         self.assertLessEqual(set(trials["best"]), set(versions[6]))
+
+    def test_cells_are_searched_and_stacked(self):
+        write_images(world.folder, 300)
+        folder = world.source / "sim/scenarios/search-cnn-evolution"
+        # A site says nothing of fewer than five patients.
+        small = ["--data", world.folder, "--set", "data.split.validation=0.3", "--set",
+                 "stop.versions_max=1", "--set",
+                 "training.local_steps=2"]
+        space = world.folder / "cells.textproto"
+        space.write_text(CELLS)
+
+        def sim(*words, code=0):
+            done = subprocess.run([*map(str, [world.bin / "consilium-sim", *words])],
+                                  capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertEqual(done.returncode, code, done.stderr)
+            return done
+
+        done = sim("search", space, folder / "run.textproto", folder / "scenario.textproto", *small,
+                   "--out", world.folder / "cells")
+        found = json.loads((world.folder / "cells/trials.json").read_text())
+        self.assertEqual(len(found["trials"]), 6)
+        self.assertEqual(len(found["parameters"]), 9)
+        sizes = set()
+        for trial in found["trials"]:
+            spec = (world.folder / f"cells/trials/{trial['trial']:06d}.textproto").read_text()
+            channels = trial["parameters"]["cell.channels"]
+            self.assertIn('name: "stem_conv"', spec)
+            self.assertIn(f'channels: "{channels}"', spec)
+            sizes.add(trial["costs"]["multiply_adds"])
+        self.assertGreater(len(sizes), 2)
+        [best] = found["best"]
+        # Its command says the same again, from another folder than the run config's.
+        command = shlex.split(done.stdout.splitlines()[-1])
+        ran = json.loads(sim(*command[1:], "--json").stdout)
+        [score] = [t["objectives"]["best_score"] for t in found["trials"] if t["trial"] == best]
+        self.assertEqual(ran["best_score"], score)
+        # Deeper, for another run.
+        stack = ["stack", space, folder / "run.textproto", world.folder / "cells"]
+        as_it_was = sim(*stack).stdout
+        self.assertEqual(as_it_was.partition("name:")[2],
+                         (world.folder / f"cells/trials/{best:06d}.textproto").read_text()
+                         .partition("name:")[2])
+        deep = world.folder / "deep.textproto"
+        sim(*stack, "--set", "cell.cells=3", "--set", "cell.channels=2", "--out", deep)
+        self.assertIn('name: "cell6_node2"', deep.read_text())
+        self.assertNotIn('name: "cell7_node2"', deep.read_text())
+        sim("run", folder / "run.textproto", folder / "scenario.textproto", *small, "--set",
+            f'model.spec_file="{deep}"', "--no-baselines", "--json")
+        for words, code, *arguments in [
+                ("exists", 1, "--out", deep), ("cell.nodes", 2, "--set", "cell.nodes=3"),
+                ("no trial 99", 1, "--trial", "99"), ("cell.cells", 2, "--set", "cell.cells=65"),
+                ("has neither a flatten", 2, "--set",
+                 'model.spec_file="../../../models/zoo/mlp.textproto"')]:
+            self.assertIn(words, sim(*stack, *arguments, code=code).stderr)
+        # A base without a head is refused before anything is tried.
+        self.assertIn("has neither a flatten", sim(
+            "search", space, folder / "run.textproto", folder / "scenario.textproto", "--set",
+            'model.spec_file="../../../models/zoo/mlp.textproto"', "--out",
+            world.folder / "headless", code=2).stderr)
 
     def test_tensorboard_reads_the_hyperparameters(self):
         packages = pathlib.Path(os.environ.get(

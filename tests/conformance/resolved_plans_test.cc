@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/strategies/stages.h"
 #include "models/spec/preset_traits.h"
@@ -58,6 +57,7 @@ constexpr const char* kRobust[] = {"",
                                    "combine { geometric_median {} } transform { clip_norm: 1 } ",
                                    "combine { buckets { buckets: 3 } } ",
                                    "transform { clip_norm: 1 } ",
+                                   "transform { zeno { validator: 'a' } } ",
                                    "fairness {} ",
                                    "fairness { epsilon: 0.1 } transform { clip_norm: 1 } "};
 
@@ -116,17 +116,13 @@ TEST(ResolvedPlans, HaveStages) {
 
 // The defaults of a preset stand with the plan's (plan_defaults.cc) and in the table of presets.
 TEST(ResolvedPlans, HaveThePresetsOwnDefaults) {
-  v1::RunPlan plan;
-  ASSERT_TRUE(ParseTextFormat(kPlanText, "plan", plan).ok());
+  v1::RunPlan parsed;
+  ASSERT_TRUE(ParseTextFormat(kPlanText, "plan", parsed).ok());
   for (const std::string& preset : Presets()) {
+    v1::RunPlan plan = parsed;
     v1::AggregationConfig& config = *plan.mutable_config()->mutable_aggregation();
     config.Clear();
     ASSERT_TRUE(ParseTextFormat(preset, "aggregation", config).ok());
-    if (config.preset() != v1::AggregationConfig::PRESET_UNSPECIFIED &&
-        TraitsOf(config.preset()) == nullptr) {
-      EXPECT_FALSE(federation::StagesOf(config).ok()) << preset;
-      continue;
-    }
     const bool proximal = config.preset() == v1::AggregationConfig::FEDPROX;
     plan.mutable_config()->mutable_training()->set_proximal_mu(proximal ? 0.1 : 0);
     // What a rule can not do without.
@@ -134,11 +130,17 @@ TEST(ResolvedPlans, HaveThePresetsOwnDefaults) {
       config.mutable_combine()->mutable_buckets()->set_buckets(3);
     } else if (config.preset() == v1::AggregationConfig::NORM_BOUND) {
       config.mutable_transform()->set_clip_norm(1);
+    } else if (config.preset() == v1::AggregationConfig::ZENO) {
+      config.mutable_transform()->mutable_zeno()->set_validator("a");
+    } else if (config.preset() == v1::AggregationConfig::FEDPER) {
+      plan.mutable_config()->mutable_training()->mutable_personal()->add_layers("hidden");
+    } else if (config.preset() == v1::AggregationConfig::FEDBN) {
+      const auto last = plan.spec().layers(1);
+      plan.mutable_spec()->mutable_layers(1)->set_name("norm");
+      plan.mutable_spec()->mutable_layers(1)->mutable_group_norm()->set_groups("2");
+      *plan.mutable_spec()->add_layers() = last;
     }
     const auto resolved = ResolvePlan(plan);
-    if (absl::StrContains(resolved.status().message(), "aggregation.preset: is not built yet")) {
-      continue;
-    }
     ASSERT_TRUE(resolved.ok()) << preset << resolved.status();
     const auto of_table = federation::StagesOf(config);
     const auto of_plan = federation::StagesOf(resolved->config().aggregation());
@@ -153,6 +155,12 @@ TEST(ResolvedPlans, HaveThePresetsOwnDefaults) {
               TraitsOf(resolved->config().aggregation().preset())->staleness ==
                   PresetTraits::StalenessRule::kAbsent)
         << preset;
+    ASSERT_EQ(of_table->zeno.has_value(), of_plan->zeno.has_value()) << preset;
+    if (of_table->zeno.has_value()) {
+      EXPECT_EQ(of_table->zeno->gamma, of_plan->zeno->gamma);
+      EXPECT_EQ(of_table->zeno->rho, of_plan->zeno->rho);
+      EXPECT_EQ(of_table->zeno->epsilon, of_plan->zeno->epsilon);
+    }
     ASSERT_EQ(of_table->robust.has_value(), of_plan->robust.has_value()) << preset;
     if (!of_table->robust.has_value()) continue;
     EXPECT_EQ(of_table->robust->kind, of_plan->robust->kind) << preset;

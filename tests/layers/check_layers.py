@@ -36,7 +36,10 @@ OUTSIDE = [
     ("sqlcipher", re.compile(r"/include/sqlcipher/")),
     ("json", re.compile(r"/include/nlohmann/")),
     ("cli11", re.compile(r"/include/CLI/")),
+    ("pagmo", re.compile(r"/include/(pagmo|boost|eigen3|tbb|oneapi)/")),
+    ("mpi", re.compile(r"/(openmpi|mpich)/include/|/include/([^/]+-linux-gnu/)?mpi[\w-]*\.h$")),
     ("zip", re.compile(r"/include/([^/]+-linux-gnu/)?(zip|zipconf)\.h$")),
+    ("curl", re.compile(r"/include/([^/]+-linux-gnu/)?curl/")),
     ("zlib", re.compile(r"/include/([^/]+-linux-gnu/)?(zlib|zconf)\.h$")),
 ]
 # The compiler's and the C library's own folders under /usr/include. Any other folder there

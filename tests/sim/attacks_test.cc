@@ -54,6 +54,23 @@ TEST(AttacksTest, SignFlipOfAllMovesTheModelTheOtherWay) {
   }
 }
 
+// The validator's update scores the versions after its own, too.
+TEST(AttacksTest, NobodyWhoGoesAgainstTheValidatorIsHeard) {
+  constexpr char kScored[] =
+      "aggregation { preset: ZENO trigger { buffer { updates: 1 } } "
+      "transform { zeno { validator: 's0' } } } "
+      "training { local_steps: 20 } stop { versions_max: 8 }";
+  for (const char* attacks :
+       {"", "sites { attacks { sites: ['s1', 's2', 's3', 's4', 's5'] sign_flip { scale: 9 } } }"}) {
+    SmallWorld world({.config = kScored, .scenario = absl::StrCat("seed: 1 ", attacks)});
+    const auto simulation = world.Run();
+    const auto before = simulation->ModelOf(Version(0));
+    const auto after = simulation->ModelOf(Version(8));
+    ASSERT_TRUE(before.ok() && after.ok()) << before.status() << after.status();
+    EXPECT_EQ(**before == **after, *attacks != '\0');
+  }
+}
+
 TEST(AttacksTest, FlippedLabelsTeachTheOpposite) {
   const std::vector<double> honest = MoveUnder("");
   const std::vector<double> flipped = MoveUnder("attacks { share: 1 label_flip {} }");

@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "protocol/core/files.h"
+#include "sim/commands/compare_command.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace consilium {
 namespace {
@@ -101,6 +104,22 @@ TEST(Comparison, APageHoldsNamesAsTextOnly) {
   EXPECT_EQ(page.find("</script><b>"), std::string::npos);
   EXPECT_EQ(page.find("/*DATA*/"), std::string::npos);
   EXPECT_EQ(page.find("src=\"http"), std::string::npos);
+}
+
+TEST(Comparison, AFoldersNameMayBeAnything) {
+  const TempFolder folder;
+  CompareCommand command;
+  command.out = folder.File("out");
+  for (const char* name : {"M\xfcnchen", "b"}) {
+    const std::string run = folder.File(name);
+    ASSERT_THAT(MakeFolders(run, 0700), IsOk());
+    ASSERT_THAT(WriteFileDurably(run + "/summary.json", SummaryWith({0.5, 0.6}).dump()), IsOk());
+    command.runs.push_back(run);
+  }
+  ASSERT_THAT(Execute(command), IsOk());
+  const auto written = ReadFile(folder.File("out/compare.json"), 1 << 20);
+  ASSERT_THAT(written, IsOk());
+  EXPECT_EQ(Json::parse(*written).at("experiments")[0].at("name"), "M\xef\xbf\xbdnchen");
 }
 
 }  // namespace

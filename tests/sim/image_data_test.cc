@@ -8,6 +8,7 @@
 #include "protocol/wire/text_format.h"
 #include "sim/engine/scenario_checks.h"
 #include "sim/engine/site_data.h"
+#include "sim/engine/table_files.h"
 #include "sim/partition/feature_noise.h"
 #include "tests/fakes/status_matchers.h"
 
@@ -85,6 +86,26 @@ TEST(ImageDataTest, NamesWhatIsWrong) {
               IsError(StatusCode::kNotFound, "none.npz"));
   EXPECT_THAT(Load("together { file: 'arrays.npz' site_column: 'clinic' }"),
               IsError(StatusCode::kNotFound, "array \"clinic\" is not there"));
+}
+
+// A packed file of a few bytes may hold rows without end.
+TEST(ImageDataTest, RowsAreNoMoreThanTheirBudget) {
+  const TableSource archive = {kFolder, "arrays.npz", {}};
+  const v1::DataContract contract = Plan().contract();
+  RowBudget enough;
+  EXPECT_THAT(ReadTable(archive, contract, enough), IsOk());
+  constexpr uint64_t kThreeRows = 3 * (sizeof(RawRow) + 8 + 6 * 4 + 64);
+  RowBudget small(kThreeRows);
+  EXPECT_THAT(ReadTable(archive, contract, small),
+              IsError(StatusCode::kResourceExhausted, "bytes of memory"));
+  RowBudget small_by_site(kThreeRows);
+  EXPECT_THAT(ReadTableBySite(archive, "hospital", contract, small_by_site),
+              IsError(StatusCode::kResourceExhausted, "bytes of memory"));
+  // It is of all tables together.
+  RowBudget once(2 * kThreeRows);
+  EXPECT_THAT(ReadTable(archive, contract, once), IsOk());
+  EXPECT_THAT(ReadTable(archive, contract, once),
+              IsError(StatusCode::kResourceExhausted, "bytes of memory"));
 }
 
 TEST(ImageDataTest, FeatureNoiseReachesTensorsAndKeepsTheirRange) {

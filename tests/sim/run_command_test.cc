@@ -61,9 +61,12 @@ TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
 
 TEST(RunCommand, AMissingTableSaysWhereItComesFrom) {
   const TempFolder folder;
+  setenv("XDG_DATA_HOME", folder.path().c_str(), 1);
+  unsetenv("CONSILIUM_DATASETS");
   const absl::Status status = Execute(WdbcCommand(folder));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "wdbc.csv"));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "--data"));
+  EXPECT_THAT(status, IsError(StatusCode::kNotFound, "data fetch wdbc"));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "scripts/wdbc_table"));
 }
 

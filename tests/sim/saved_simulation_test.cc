@@ -7,12 +7,17 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
+#include "sim/engine/checkpoint.h"
+#include "sim/engine/frame_file.h"
 #include "sim/engine/replay.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -136,11 +141,19 @@ constexpr char kBadWeek[] =
     "message_loss_rate: 0.03 message_duplicate_rate: 0.05 reorder_rate: 0.1 link_drop_rate: 0.05 "
     "link_down_ms: 500 clock_ahead_max_ms: 4000 clock_drift_max_ppm: 500 } }";
 
+// Whoever keeps a layer to itself shares another one.
+const char* SpecFor(absl::string_view config) {
+  return absl::StrContains(config, "FEDPER") ? "layers { name: 'own' linear { units: '1' } }" : "";
+}
+
 class ResumeTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(ResumeTest, TheModelsAreThoseOfTheUndisturbedRunWhereverItsProcessEnds) {
-  const SmallWorldOptions options = {
-      .sites = 8, .rows_per_site = 60, .config = GetParam(), .scenario = kBadWeek};
+  const SmallWorldOptions options = {.sites = 8,
+                                     .rows_per_site = 60,
+                                     .config = GetParam(),
+                                     .scenario = kBadWeek,
+                                     .spec = SpecFor(GetParam())};
   const auto undisturbed = SavedWorld(options).Undisturbed();
   ASSERT_NE(undisturbed, nullptr);
   const std::vector<Digest> expected = ModelIds(*undisturbed);
@@ -178,6 +191,9 @@ INSTANTIATE_TEST_SUITE_P(
                     "aggregation { preset: CA2FL }",
                     "aggregation { preset: SCAFFOLD trigger { barrier {} } }",
                     "aggregation { preset: FEDCOMPASS trigger { groups {} } }",
+                    "aggregation { preset: FEDPER trigger { barrier {} } } "
+                    "training { personal { layers: 'own' } }",
+                    "aggregation { preset: DITTO trigger { barrier {} } }",
                     "aggregation { preset: STALENESS_WEIGHTED_TABLE server { adam {} } }",
                     "aggregation { preset: MULTI_KRUM trigger { buffer { updates: 5 } } "
                     "combine { krum { hostile_max: 1 } } } "
@@ -187,8 +203,11 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return absl::StrCat("Rule", info.index); });
 
 TEST_P(ResumeTest, TheModelsAreTheSameWithAnyNumberOfThreads) {
-  const SmallWorldOptions options = {
-      .sites = 8, .rows_per_site = 60, .config = GetParam(), .scenario = kBadWeek};
+  const SmallWorldOptions options = {.sites = 8,
+                                     .rows_per_site = 60,
+                                     .config = GetParam(),
+                                     .scenario = kBadWeek,
+                                     .spec = SpecFor(GetParam())};
   const auto expected = SavedWorld(options).Undisturbed();
   ASSERT_NE(expected, nullptr);
   for (const size_t threads : {1, 2, 4}) {
@@ -246,6 +265,39 @@ TEST(SavedSimulation, TakesTheCheckpointBeforeADamagedOne) {
   for (const char* file : {"run.0", "run.1"}) Damage(world.folder.File(file), 30);
   ASSERT_THAT(world.RunToTheEnd(), IsOk());
   EXPECT_EQ(ModelIds(*world.simulation), expected);
+}
+
+// Whoever can write the file can make its digests fit, too.
+TEST(SavedSimulation, ACheckpointWhosePlacesHaveNoVectorIsRefused) {
+  const TempFolder folder;
+  for (const char kind : {'P', 'A'}) {
+    const std::string path = folder.File(absl::StrCat("run.", std::string(1, kind)));
+    auto file = FrameWriter::Create(path);
+    ASSERT_THAT(file, IsOk());
+    ASSERT_THAT(file->Add(kind, kind == 'P' ? R"({"at":"model","version":1})" : "s0"), IsOk());
+    ASSERT_THAT(file->Add('Z', ""), IsOk());
+    ASSERT_THAT(file->Sync(), IsOk());
+    EXPECT_THAT(ReadCheckpointVectors(path),
+                IsError(StatusCode::kDataLoss, "a place has no vector"));
+  }
+}
+
+TEST(SavedSimulation, ACheckpointWhoseVectorsHaveAnotherLengthIsRefused) {
+  for (const size_t elements : {1, 1000}) {
+    SavedWorld world({});
+    ASSERT_EQ(world.RunUntil(100).code(), StatusCode::kCancelled);
+    for (const char* name : {"run.0", "run.1"}) {
+      const std::string path = world.folder.File(name);
+      const auto head = ReadCheckpointHead(path);
+      auto vectors = ReadCheckpointVectors(path);
+      ASSERT_TRUE(head.ok() && vectors.ok());
+      for (auto& [vector, values] : vectors->store.vectors) {
+        values = std::make_shared<const std::vector<float>>(elements, 1.0F);
+      }
+      ASSERT_THAT(WriteCheckpoint(path, *head, *vectors), IsOk());
+    }
+    EXPECT_THAT(world.RunToTheEnd(), IsError(StatusCode::kDataLoss, "another length"));
+  }
 }
 
 TEST(SavedSimulation, RefusesWhatIsAnotherSimulations) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "protocol/wire/text_format.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -68,6 +69,16 @@ TEST(ScenarioChecksTest, NamesTheFieldThatIsOutOfItsRange) {
       {"dataset { partitioned { sites: 10001 } }", "dataset.partitioned.sites"},
       {"dataset { partitioned { sites: 3 shares: [1, 2] } }", "different numbers"},
       {"dataset { partitioned { site_ids: 'a' shares: [1, 2] } }", "different numbers"},
+      {"dataset { partitioned { site_ids: ['a', '=1+1'] } }", "dataset.partitioned.site_ids[1]"},
+      {"dataset { partitioned { site_ids: ['a', ''] } }", "dataset.partitioned.site_ids[1]"},
+      {"dataset { partitioned { site_ids: ['../a'] } }", "dataset.partitioned.site_ids[0]"},
+      {"dataset { natural { sites { site_id: '\\xff' file: 'f' } } }",
+       "dataset.natural.sites[0].site_id: a site id is made of"},
+      {"dataset { natural { sites { site_id: '\\x1b[2J' file: 'f' } } }",
+       "dataset.natural.sites[0].site_id: a site id is made of"},
+      {"dataset { natural { sites { file: 'f' } } }", "dataset.natural.sites[0].site_id"},
+      {"dataset { natural { sites { site_id: 'a' file: 'f' } sites { site_id: 'a' file: 'g' } } }",
+       "dataset.natural (a): is there twice"},
       {"dataset { partitioned { shares: [1, 0] } }", "dataset.partitioned.shares"},
       {"dataset { partitioned { shares: [1, 2] size_power_law: 1 } }", "size_power_law"},
       {"dataset { partitioned { sites: 3 size_power_law: 11 } }", "size_power_law"},
@@ -139,6 +150,13 @@ TEST(ScenarioChecksTest, LoadsTheTraceThatTheFileNames) {
       << "sites { trace_file: 'trace.csv' trace { site_id: 'a' } }";
   EXPECT_THAT(LoadScenario(folder.File("both.textproto"), folder.path()),
               IsError(StatusCode::kInvalidArgument, "sites.trace_file"));
+}
+
+TEST(ScenarioChecksTest, ThereAreNoMoreSitesThanAFederationMayHave) {
+  std::string sites;
+  for (int i = 0; i <= 10'000; ++i) absl::StrAppend(&sites, "sites { site_id: 's", i, "' } ");
+  EXPECT_THAT(CheckScenario(ScenarioOf(absl::StrCat("dataset { natural { ", sites, "} }"))),
+              IsError(StatusCode::kInvalidArgument, "dataset.natural.sites: there are up to"));
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ struct SmallWorldOptions {
   size_t rows_per_site = 60;
   std::string config = "";    // Text format of RunConfig, over the one below.
   std::string scenario = "";  // Text format of Scenario.
+  std::string spec = "";      // Text format of ModelSpec, after the layer below.
 };
 
 inline constexpr char kSmallPlanText[] = R"(
@@ -66,6 +67,7 @@ struct SmallWorld {
     v1::RunPlan text;
     EXPECT_TRUE(ParseTextFormat(kSmallPlanText, "plan", text).ok());
     EXPECT_TRUE(MergeTextFormat(options.config, "config", *text.mutable_config()).ok());
+    EXPECT_TRUE(MergeTextFormat(options.spec, "spec", *text.mutable_spec()).ok());
     absl::StatusOr<v1::RunPlan> resolved = ResolvePlan(std::move(text));
     EXPECT_TRUE(resolved.ok()) << resolved.status();
     if (resolved.ok()) plan = *std::move(resolved);

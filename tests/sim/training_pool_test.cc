@@ -52,7 +52,7 @@ TEST(TrainingPool, ComputesEachTaskOnceWhateverIsTakenAndDroppedWhen) {
       if (begun < kTasks && (open.empty() || random.NextBelow(2) == 0)) {
         const size_t number = begun++;
         const auto due = At(static_cast<int64_t>(random.NextBelow(1000)));
-        open.emplace_back(number, pool.Begin(due, [&computed, number](Trainer&) {
+        open.emplace_back(number, pool.Begin(due, [&computed, number](TaskWorker&) {
           ++computed[number];
           return absl::StatusOr<SiteWork::Trained>(Numbered(number));
         }));
@@ -77,7 +77,7 @@ TEST(TrainingPool, ComputesEachTaskOnceWhateverIsTakenAndDroppedWhen) {
 TEST(TrainingPool, WithOneThreadWhatIsDroppedIsNeverComputed) {
   TrainingPool pool({.threads = 1, .trainer_name = ""}, NoTrainers());
   int computed = 0;
-  const auto task = [&computed](Trainer&) {
+  const auto task = [&computed](TaskWorker&) {
     ++computed;
     return absl::StatusOr<SiteWork::Trained>(Numbered(1));
   };
@@ -93,11 +93,11 @@ TEST(TrainingPool, WithOneThreadWhatIsDroppedIsNeverComputed) {
 
 TEST(TrainingPool, AFailureIsItsOwnTasksOnly) {
   TrainingPool pool({.threads = 3, .trainer_name = ""}, NoTrainers());
-  const auto bad = pool.Begin(At(1), [](Trainer&) {
+  const auto bad = pool.Begin(At(1), [](TaskWorker&) {
     return absl::StatusOr<SiteWork::Trained>(absl::FailedPreconditionError("not finite"));
   });
   const auto good =
-      pool.Begin(At(2), [](Trainer&) { return absl::StatusOr<SiteWork::Trained>(Numbered(7)); });
+      pool.Begin(At(2), [](TaskWorker&) { return absl::StatusOr<SiteWork::Trained>(Numbered(7)); });
   EXPECT_THAT(pool.Take(bad), IsError(absl::StatusCode::kFailedPrecondition, "not finite"));
   EXPECT_THAT(pool.Take(good), IsOk());
 }
@@ -107,19 +107,19 @@ TEST(TrainingPool, WhoWaitsWorksAtWhatIsDueNext) {
   TrainingPool pool({.threads = 2, .trainer_name = ""}, NoTrainers());
   absl::Notification worker_began;
   absl::Notification other_done;
-  const auto first = pool.Begin(At(1), [&](Trainer&) {
+  const auto first = pool.Begin(At(1), [&](TaskWorker&) {
     worker_began.Notify();
     other_done.WaitForNotification();  // Done by the waiting thread, or this never ends.
     return absl::StatusOr<SiteWork::Trained>(Numbered(1));
   });
   worker_began.WaitForNotification();
   std::vector<int> order;
-  const auto late = pool.Begin(At(9), [&](Trainer&) {
+  const auto late = pool.Begin(At(9), [&](TaskWorker&) {
     order.push_back(9);
     other_done.Notify();
     return absl::StatusOr<SiteWork::Trained>(Numbered(9));
   });
-  const auto soon = pool.Begin(At(5), [&](Trainer&) {
+  const auto soon = pool.Begin(At(5), [&](TaskWorker&) {
     order.push_back(5);
     return absl::StatusOr<SiteWork::Trained>(Numbered(5));
   });
@@ -129,12 +129,88 @@ TEST(TrainingPool, WhoWaitsWorksAtWhatIsDueNext) {
   EXPECT_EQ(pool.Take(late)->examples, 9u);
 }
 
+// Of another process: tells its tasks from others by what it says, and is lost when told to be.
+class Elsewhere final : public RemoteTrainers {
+ public:
+  std::vector<std::unique_ptr<TaskWorker>> Workers() override {
+    std::vector<std::unique_ptr<TaskWorker>> workers;
+    workers.push_back(std::make_unique<Worker>(*this));
+    return workers;
+  }
+  absl::Status Prepare(const v1::RunPlan&, const v1::Scenario&, const FederationData&) override {
+    return absl::OkStatus();
+  }
+  absl::Status status() override { return absl::OkStatus(); }
+
+  absl::Notification began;
+  absl::Notification lost;
+
+ private:
+  class Worker final : public TaskWorker {
+   public:
+    explicit Worker(Elsewhere& elsewhere) : elsewhere_(elsewhere) {}
+    absl::StatusOr<SiteWork::Trained> Train(const SiteWork&,
+                                            const SiteWork::TrainingTask&) override {
+      return absl::UnimplementedError("");
+    }
+    Elsewhere& elsewhere_;
+  };
+};
+
+TEST(TrainingPool, WhatALostWorkerHadIsComputedByAnotherOne) {
+  Elsewhere elsewhere;
+  TrainingPool pool({.threads = 1, .trainer_name = "", .remote = &elsewhere}, NoTrainers());
+  std::atomic<int> tries = 0;
+  std::thread::id at;
+  const auto task = pool.Begin(At(1), [&](TaskWorker&) -> absl::StatusOr<SiteWork::Trained> {
+    at = std::this_thread::get_id();
+    if (++tries > 1) return Numbered(3);
+    elsewhere.began.Notify();
+    elsewhere.lost.WaitForNotification();
+    return absl::UnavailableError("it has died");
+  });
+  elsewhere.began.WaitForNotification();
+  std::thread killer([&] { elsewhere.lost.Notify(); });
+  const auto trained = pool.Take(task);
+  killer.join();
+  ASSERT_THAT(trained, IsOk());
+  EXPECT_EQ(trained->examples, 3u);
+  EXPECT_EQ(at, std::this_thread::get_id());
+  EXPECT_EQ(tries, 2);
+
+  // It takes no more: what begins now waits for this thread.
+  at = {};
+  const auto next = pool.Begin(At(2), [&](TaskWorker&) {
+    at = std::this_thread::get_id();
+    return absl::StatusOr<SiteWork::Trained>(Numbered(4));
+  });
+  ASSERT_THAT(pool.Take(next), IsOk());
+  EXPECT_EQ(at, std::this_thread::get_id());
+}
+
+TEST(TrainingPool, WhatWasDroppedDoesNotComeBackFromALostWorker) {
+  Elsewhere elsewhere;
+  TrainingPool pool({.threads = 1, .trainer_name = "", .remote = &elsewhere}, NoTrainers());
+  std::atomic<int> tries = 0;
+  const auto dropped = pool.Begin(At(1), [&](TaskWorker&) -> absl::StatusOr<SiteWork::Trained> {
+    if (++tries > 1) return Numbered(3);
+    elsewhere.began.Notify();
+    elsewhere.lost.WaitForNotification();
+    return absl::UnavailableError("it has died");
+  });
+  elsewhere.began.WaitForNotification();
+  pool.Drop(dropped);
+  elsewhere.lost.Notify();
+  pool.Clear();
+  EXPECT_EQ(tries, 1);
+}
+
 TEST(TrainingPool, ClearWaitsForWhatIsAtWork) {
   TrainingPool pool({.threads = 2, .trainer_name = ""}, NoTrainers());
   absl::Notification began;
   absl::Notification may_end;
   bool ended = false;
-  pool.Begin(At(1), [&](Trainer&) {
+  pool.Begin(At(1), [&](TaskWorker&) {
     began.Notify();
     may_end.WaitForNotification();
     ended = true;

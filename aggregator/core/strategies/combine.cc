@@ -15,6 +15,8 @@
 #include "aggregator/core/strategies/robust_combine.h"
 #include "aggregator/core/strategies/stages.h"
 #include "aggregator/core/strategies/vector_steps.h"
+#include "aggregator/core/strategies/zeno.h"
+#include "aggregator/core/validator.h"
 
 namespace consilium::federation {
 namespace {
@@ -342,6 +344,7 @@ double LearningRateFor(const RunState& run, Batch batch) {
   std::vector<uint64_t> staleness;
   staleness.reserve(batch.size());
   for (const auto& [site, task] : batch) {
+    if (IsValidator(run, site)) continue;
     const Version base = ParticipantOf(run, site).tasks.find(task)->second.base;
     staleness.push_back(run.current().value() - base.value());
   }
@@ -350,6 +353,7 @@ double LearningRateFor(const RunState& run, Batch batch) {
 
 std::vector<Contribution> Combine(const RunState& run, Batch batch, double learning_rate) {
   if (run.stages.robust.has_value()) return CombineRobust(run, batch, learning_rate);
+  if (run.stages.zeno.has_value()) return CombineScored(run, batch);
   std::vector<Contribution> out = CombineLinear(run, batch, learning_rate);
   for (Contribution& entry : out) AppendClip(run, entry);
   return out;

@@ -33,6 +33,7 @@ double LearningRateFor(const RunState& run, std::span<const std::pair<SiteId, Ta
 //   CA2FL    d = (1/N)·Σ_i h_i + (1/M)·Σ_{i∈S}(Δ_i − h_i), h_i as it was when the version began
 //   ACE(D)   d = mean of the latest Δ_i of every site that has one (and not too old a one)
 //   DC-ASGD  d = Δ − λ/(ηS)·Δ⊙Δ⊙(w − w_base)                          (arXiv:1609.08326)
+//   Zeno++   d = mean of the Δ_i that the validator's update speaks for (strategies/zeno.h)
 //   table    d = Σ a_i h_i / Σ a_i, a_i = p_i·s(max(0, age_i − usual_i)), h_i the latest ones
 std::vector<Contribution> Combine(const RunState& run,
                                   std::span<const std::pair<SiteId, TaskId>> batch,

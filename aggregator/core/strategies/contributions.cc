@@ -50,7 +50,8 @@ void AppendShorterTask(const RunState& run, Contribution& contribution) {
 double InfluenceOf(const Contribution& contribution) {
   double product = 1;
   for (const WeightFactor& factor : contribution.factors) {
-    if (factor.kind != WeightFactor::Kind::kShorterTask) product *= factor.value;
+    if (factor.kind == WeightFactor::Kind::kShorterTask) continue;
+    if (factor.kind != WeightFactor::Kind::kRescale) product *= factor.value;
   }
   return product;
 }

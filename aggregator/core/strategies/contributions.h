@@ -30,7 +30,7 @@ void AppendClip(const RunState& run, Contribution& contribution);
 void AppendShorterTask(const RunState& run, Contribution& contribution);
 
 // What the update counts in the version, as that of a whole task: the product of its factors but
-// kShorterTask.
+// kShorterTask and kRescale.
 double InfluenceOf(const Contribution& contribution);
 
 // As how many updates rate correction counts it: 1; with a fairness contract its s(τ), so that who

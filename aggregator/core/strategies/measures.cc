@@ -4,6 +4,7 @@
 #include "aggregator/core/strategies/functional_staleness.h"
 #include "aggregator/core/strategies/robust_combine.h"
 #include "aggregator/core/strategies/stages.h"
+#include "aggregator/core/strategies/zeno.h"
 
 namespace consilium::federation {
 namespace {
@@ -19,6 +20,7 @@ VectorProgram MeasuresOf(const RunState& run, const PendingProgram& pending) {
   program.result = VectorName::Scratch(0);
   if (DecidesByDistances(run.stages)) AppendDistanceSteps(run, pending.contributions, program);
   if (run.stages.functional.has_value()) AppendLagSteps(run, pending.contributions, program);
+  if (run.stages.zeno.has_value()) AppendScoreSteps(run, pending.contributions, program);
   return program;
 }
 
@@ -32,6 +34,7 @@ absl::Status DecideByMeasures(const RunState& run, std::span<const double> scala
   }
   if (DecidesByDistances(run.stages)) DecideByDistances(run, scalars, pending);
   if (run.stages.functional.has_value()) DecideByLag(run, scalars, pending.contributions);
+  if (run.stages.zeno.has_value()) DecideByScores(run, scalars, pending);
   return absl::OkStatus();
 }
 

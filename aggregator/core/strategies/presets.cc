@@ -73,6 +73,16 @@ constexpr PresetRow kPresets[] = {
     {v1::AggregationConfig::SCAFFOLD, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
      NormalisationStage::kWeights},
+    // FedAvg's stages: what is personal is at the sites, and zeros in their updates.
+    {v1::AggregationConfig::FEDBN, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
+     NormalisationStage::kWeights},
+    {v1::AggregationConfig::FEDPER, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
+     NormalisationStage::kWeights},
+    {v1::AggregationConfig::DITTO, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
+     NormalisationStage::kWeights},
     {v1::AggregationConfig::FEDNOVA, TriggerStage::kBarrier, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kExamples, StalenessStage::kVersions,
      NormalisationStage::kLocalSteps},
@@ -109,6 +119,10 @@ constexpr PresetRow kPresets[] = {
     RobustRow(v1::AggregationConfig::KRUM),
     RobustRow(v1::AggregationConfig::MULTI_KRUM),
     RobustRow(v1::AggregationConfig::GEOMETRIC_MEDIAN),
+    // Scored by the validator's update (zeno.h); a mean of those that count.
+    {v1::AggregationConfig::ZENO, TriggerStage::kBuffer, 1, DirectionStage::kOwnBase,
+     CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
+     NormalisationStage::kCount},
     {v1::AggregationConfig::BASGD, TriggerStage::kBuffer, 1, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
      NormalisationStage::kCount},
@@ -263,6 +277,15 @@ absl::Status FillOwnNumbers(const v1::AggregationConfig& config, Stages& stages)
       return absl::InvalidArgumentError(
           "aggregation.preset: SCAFFOLD has a barrier, and takes updates as they are");
     }
+  }
+  if (config.preset() == v1::AggregationConfig::ZENO) {
+    CONSILIUM_ASSIGN_OR_RETURN(stages.zeno, ZenoRuleOf(config.transform().zeno()));
+    if (stages.robust.has_value() || stages.clip_norm > 0) {
+      return absl::InvalidArgumentError(
+          "aggregation.transform.zeno: has no other rule beside it, and a length of its own");
+    }
+  } else if (config.transform().has_zeno()) {
+    return absl::InvalidArgumentError("aggregation.transform.zeno: belongs to ZENO only");
   }
   if (stages.direction == DirectionStage::kCompensated) {
     const double given = config.transform().delay_compensation();

@@ -304,6 +304,10 @@ void AppendRobustDirection(const RunState& run, const PendingProgram& pending,
   }
 }
 
+bool HasBuckets(const RunState& run) {
+  return run.stages.robust.has_value() && run.stages.robust->kind == Kind::kBuckets;
+}
+
 bool AreBucketsReady(const RunState& run) {
   if (run.buffer.empty()) return false;
   const std::map<uint64_t, size_t> counts = UpdatesByBucket(
@@ -318,7 +322,7 @@ bool AreBucketsReady(const RunState& run) {
 }
 
 uint32_t EmptyBuckets(const RunState& run, const Contributions& contributions) {
-  if (!run.stages.robust.has_value() || run.stages.robust->kind != Kind::kBuckets) return 0;
+  if (!HasBuckets(run)) return 0;
   uint32_t empty = 0;
   for (const auto& [bucket, updates] : UpdatesByBucket(run, contributions)) {
     empty += updates == 0 ? 1 : 0;

@@ -52,6 +52,8 @@ void DecideByDistances(const RunState& run, std::span<const double> scalars,
 void AppendRobustDirection(const RunState& run, const PendingProgram& pending,
                            const VectorName& direction, VectorProgram& program);
 
+// Whether the rule has buckets, which wait for each other.
+bool HasBuckets(const RunState& run);
 // Buckets: whether the buffer is to be folded. A bucket counts while a member belongs to it. All
 // that count have an update; or half of them have several, and those that are empty then are not
 // waited for: they count as no change, so that fewer than half that are hostile still decide

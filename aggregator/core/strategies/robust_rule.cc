@@ -4,8 +4,10 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/vector_program.h"
 
 namespace consilium::federation {
 namespace {
@@ -14,7 +16,7 @@ using Config = v1::AggregationConfig;
 using Kind = RobustRule::Kind;
 
 constexpr uint32_t kIterationsMax = 32;
-constexpr uint32_t kBucketsMax = 1000;
+constexpr uint32_t kBucketsMax = kStepVectorsMax;  // Their means are compared in one step.
 
 absl::Status Refusal(absl::string_view field, absl::string_view what) {
   return absl::InvalidArgumentError(std::string("aggregation.combine") + std::string(field) + ": " +
@@ -84,7 +86,7 @@ absl::Status CheckValues(const RobustRule& rule) {
     return Refusal(".geometric_median.smoothing", "must be above 0");
   }
   if (rule.buckets < 2 || rule.buckets > kBucketsMax) {
-    return Refusal(".buckets.buckets", "must be from 2 to 1,000");
+    return Refusal(".buckets.buckets", absl::StrCat("must be from 2 to ", kBucketsMax));
   }
   if (rule.kind == Kind::kBuckets && rule.band_versions != 0) {
     return Refusal(".band_versions", "buckets compare all sites");

@@ -17,6 +17,7 @@
 #include "aggregator/core/strategies/robust_rule.h"
 #include "aggregator/core/strategies/server_optimizer.h"
 #include "aggregator/core/strategies/staleness.h"
+#include "aggregator/core/strategies/zeno_rule.h"
 #include "consilium/v1/run_config.pb.h"
 
 namespace consilium::federation {
@@ -104,6 +105,7 @@ struct Stages {
   double clip_norm = 0;              // Largest ‖Δ‖₂; 0: none.
   std::optional<RobustRule> robust;  // In the place of the mean; with kBuffer only.
   std::optional<FunctionalStaleness> functional;
+  std::optional<ZenoRule> zeno;   // Who scores updates, and how; with kBuffer only.
   std::optional<double> mixing;   // α of FedAsync.
   double delay_compensation = 0;  // λ of DC-ASGD.
   // ACED: entries of the table that are older do not count.

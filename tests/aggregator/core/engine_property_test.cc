@@ -67,6 +67,13 @@ std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
       "preset: NORM_BOUND transform { clip_norm: 0.5 }",
       "preset: BASGD combine { buckets { buckets: 3 } }",
       "preset: ASYNCFEDED",
+      "preset: ZENO transform { zeno { validator: 'a' epsilon: 0.5 } }",
+      "preset: ZENO transform { zeno { validator: 'a' } } trigger { buffer { updates: 3 } } "
+      "limits { staleness_versions_max: 1 }",
+      "preset: ZENO transform { zeno { validator: 'a' } } trigger { interval { interval_ms: 20 } } "
+      "limits { staleness_versions_max: 0 }",
+      "preset: ZENO transform { zeno { validator: 'a' } } "
+      "trigger { barrier { deadline_ms: 30 } } server { adam {} }",
       "preset: FEDCOMPASS",
       "preset: FEDCOMPASS trigger { groups { local_steps_min: 1 local_steps_max: 2 "
       "latest_factor: 1 } } limits { staleness_versions_max: 1 }",

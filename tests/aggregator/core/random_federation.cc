@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/task_grants.h"
+#include "aggregator/core/validator.h"
 #include "protocol/wire/hash.h"
 
 namespace consilium::federation {
@@ -409,7 +410,12 @@ void RandomFederation::MaybeLoseOneForGood() {
   const size_t needed =
       has_rounds ? std::max<size_t>(state.stages.round_sites_min, RoundUpdatesMin(state)) + 1 : 2;
   if (state.phase < RunPhase::kRunning || waits_for_ever || state.members.size() < needed) return;
-  if (Chance(0.3)) sites_.at(*state.members.begin()).gone = true;
+  if (!Chance(0.3)) return;
+  // A validator, and one that it scores, are always waited for.
+  const SiteId lost = state.stages.zeno.has_value() && state.members.size() > 2
+                          ? *state.members.rbegin()
+                          : *state.members.begin();
+  if (!IsValidator(state, lost)) sites_.at(lost).gone = true;
 }
 
 // Everyone gets its turn: no message is lost, each site is attached, time goes on.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/strategies/contributions.h"
 #include "aggregator/core/task_grants.h"
+#include "aggregator/core/validator.h"
 #include "models/spec/preset_traits.h"
 #include "tests/aggregator/core/random_federation.h"
 
@@ -21,21 +23,41 @@ bool WasAccepted(TaskPhase phase) {
          phase == TaskPhase::kNotIncluded;
 }
 
+size_t Waiting(const Participant& participant) {
+  return static_cast<size_t>(
+      std::count_if(participant.tasks.begin(), participant.tasks.end(),
+                    [](const auto& task) { return task.second.phase == TaskPhase::kAccepted; }));
+}
+
+// With ZENO: whether a site that is not the validator may have fewer open grants than its trigger
+// allows, because nothing can be scored.
+bool WaitsForReference(const RunState& run, const Participant& participant) {
+  return run.stages.zeno.has_value() && !HasReference(run) &&
+         participant.open.size() + Waiting(participant) >= OpenTasksMax(run);
+}
+
 // Whether the member has as many open grants as its trigger allows.
 bool HasItsGrants(const RunState& run, const SiteId& site) {
   const Participant& participant = run.participants.at(site);
   // Who rests, or is above its share, keeps what it was granted before.
   const size_t now = OpenTasksNow(run, participant, OpenTasksMax(run));
   if (now < OpenTasksMax(run)) return participant.open.size() >= now;
+  if (run.stages.trigger != TriggerStage::kBarrier) {
+    if (IsValidator(run, site)) {
+      return participant.open.size() == 1 || (participant.open.empty() && Waiting(participant) > 0);
+    }
+    if (WaitsForReference(run, participant)) return true;
+  }
   switch (run.stages.trigger) {
     case TriggerStage::kBuffer:
-      return participant.open.size() == OpenTasksMax(run);
     case TriggerStage::kInterval: {
+      const std::optional<size_t> most = WaitingMax(run);
+      if (!most.has_value()) return participant.open.size() == OpenTasksMax(run);
       size_t waiting = 0;
       for (const auto& [owner, task] : run.buffer) waiting += owner == site ? 1 : 0;
-      return participant.open.size() + waiting <= kIntervalUpdatesOfSiteMax &&
+      return participant.open.size() + waiting <= *most &&
              (participant.open.size() == OpenTasksMax(run) ||
-              participant.open.size() + waiting == kIntervalUpdatesOfSiteMax);
+              participant.open.size() + waiting == *most);
     }
     case TriggerStage::kBarrier:
       return participant.open.empty() != run.awaited.contains(site);
@@ -113,7 +135,8 @@ void RandomFederation::CheckVersion(const VersionState& version) {
 // A robust rule gives each update a share of 0 or more, and all together one.
 void RandomFederation::CheckShares(const VersionState& version) {
   const Stages& stages = run().stages;
-  if (!stages.robust.has_value() || version.version == Version(0)) return;
+  const bool shared = stages.robust.has_value() || stages.zeno.has_value();
+  if (!shared || version.version == Version(0)) return;
   double sum = 0;
   for (const Contribution& entry : version.contributions) {
     for (const WeightFactor& factor : entry.factors) {
@@ -123,7 +146,9 @@ void RandomFederation::CheckShares(const VersionState& version) {
     }
   }
   // Buckets that nobody has filled count as no change.
-  const bool partial = stages.robust->kind == RobustRule::Kind::kBuckets && sum > 0;
+  const bool partial = stages.zeno.has_value()
+                           ? sum == 0
+                           : stages.robust->kind == RobustRule::Kind::kBuckets && sum > 0;
   if (sum > 1 + 1e-9 || (!partial && sum < 1 - 1e-9)) Complain("shares do not add up to one");
 }
 

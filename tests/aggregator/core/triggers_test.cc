@@ -1,4 +1,5 @@
-// When a version is made, and who may train: the stale-synchronous bound and the interval.
+// When a version is made, and who may train: the stale-synchronous bound, the interval and
+// buckets.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -122,6 +123,39 @@ TEST_F(Interval, TakesTheNextWhereNothingHasCome) {
   f.Answer();
   EXPECT_THAT(f.run().timers, SizeIs(1));
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), IsEmpty());
+}
+
+// ---- Buckets
+
+class Buckets : public ::testing::Test {
+ protected:
+  Buckets() {
+    f.StartRun(MakePlan(
+        {.aggregation = "preset: BASGD combine { buckets { buckets: 3 } }", .versions_max = 100}));
+  }
+
+  TestFederation f{{10, 20, 30}};
+};
+
+TEST_F(Buckets, OneSiteAloneFillsNoDisk) {
+  int delivered = 0;
+  while (delivered < 1000 && !f.participant(kA).open.empty()) {
+    f.Deliver(kA);
+    ++delivered;
+  }
+  EXPECT_EQ(delivered, 10);
+  EXPECT_THAT(f.run().buffer, SizeIs(10));
+  EXPECT_THAT(f.participant(kB).open, SizeIs(2));  // Who is waited for is not held up.
+}
+
+TEST_F(Buckets, WhoHadEnoughGoesOnWithTheNextVersion) {
+  while (!f.participant(kA).open.empty()) f.Deliver(kA);
+  EXPECT_THAT(Of<Compute>(f.Deliver(kB)), IsEmpty());
+  const std::vector<Action> actions = f.Deliver(kC);
+  EXPECT_THAT(Of<Compute>(actions), SizeIs(1));
+  EXPECT_THAT(Offered(actions), ElementsAre(kC, kA, kA));
+  f.Answer();
+  EXPECT_THAT(f.run().versions.back().contributions, SizeIs(12));
 }
 
 }  // namespace

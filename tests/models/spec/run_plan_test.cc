@@ -339,7 +339,25 @@ TEST(Complaints, OfAggregation) {
       {"preset: SCAFFOLD combine { krum {} }", "aggregation.combine: replaces a mean"},
       {"preset: SCAFFOLD transform { clip_norm: 1 }",
        "aggregation.transform.clip_norm: has no place with SCAFFOLD"},
-      {"preset: ZENO", "aggregation.preset: is not built yet"},
+      {"preset: ZENO", "aggregation.transform.zeno.validator: must name a site with ZENO"},
+      {"preset: ZENO transform { zeno { validator: 'A b' } }",
+       "aggregation.transform.zeno.validator: is no site id"},
+      {"transform { zeno { validator: 'a' } }", "aggregation.transform.zeno: belongs to ZENO only"},
+      {"preset: ZENO transform { zeno { validator: 'a' gamma: -1 } }",
+       "aggregation.transform.zeno.gamma: "},
+      {"preset: ZENO transform { zeno { validator: 'a' rho: nan } }",
+       "aggregation.transform.zeno.rho: "},
+      {"preset: ZENO transform { zeno { validator: 'a' epsilon: -1 } }",
+       "aggregation.transform.zeno.epsilon: "},
+      {"preset: ZENO transform { clip_norm: 1 zeno { validator: 'a' } }",
+       "aggregation.transform.clip_norm: has no place in ZENO"},
+      {"preset: ZENO combine { krum {} } trigger { buffer { updates: 3 } } "
+       "transform { zeno { validator: 'a' } }",
+       "aggregation.combine: replaces a mean"},
+      {"preset: ZENO rate_correction {} transform { zeno { validator: 'a' } }",
+       "aggregation.rate_correction: has no place in ZENO"},
+      {"preset: ZENO fairness {} transform { zeno { validator: 'a' } }",
+       "aggregation.fairness: has no place in ZENO"},
       {"preset: FEDBUFF_PLATO trigger { barrier {} }",
        "aggregation.trigger.barrier: FEDBUFF_PLATO divides"},
       {"preset: DC_ASGD trigger { barrier {} }", "aggregation.trigger.barrier: DC_ASGD merges"},
@@ -444,6 +462,9 @@ TEST(Complaints, OfAggregation) {
       {"preset: FEDBUFF rate_correction {} combine { coordinate_median {} }",
        "aggregation.rate_correction: has no place with a robust rule"},
       {"preset: BASGD", "aggregation.combine.buckets.buckets: must be given"},
+      // More means than a step compares: the run's first version could not be made.
+      {"preset: BASGD combine { buckets { buckets: 513 } }",
+       "aggregation.combine.buckets.buckets: must be given, from 2 to 512"},
       {"preset: BASGD combine { buckets { buckets: 3 } band_versions: 1 }",
        "aggregation.combine.band_versions: "},
       {"preset: BASGD combine { buckets { buckets: 3 } } trigger { barrier {} }",
@@ -485,6 +506,36 @@ TEST(Complaints, OfAggregation) {
   EXPECT_TRUE(
       ResolvePlan(WithAggregation("preset: FEDASYNC mixing_alpha: 0.2 rate_correction { cap: 5 }"))
           .ok());
+}
+
+TEST(Complaints, AValidatorTakesPartBesideOthersAndScoresDirections) {
+  const auto with = [](const std::vector<std::string>& sites) {
+    v1::RunPlan plan = WithAggregation("preset: ZENO transform { zeno { validator: 'a' } }");
+    for (const std::string& site : sites) {
+      plan.mutable_config()->mutable_participation()->add_sites(site);
+    }
+    return plan;
+  };
+  for (const v1::RunPlan& fine : {with({}), with({"b", "a"})}) {
+    const auto resolved = ResolvePlan(fine);
+    ASSERT_TRUE(resolved.ok()) << resolved.status();
+    const v1::AggregationConfig& aggregation = resolved->config().aggregation();
+    EXPECT_EQ(aggregation.transform().zeno().gamma(), 0.1);
+    EXPECT_EQ(aggregation.transform().zeno().rho(), 0.002);
+    EXPECT_EQ(aggregation.transform().zeno().epsilon(), 0);
+    EXPECT_EQ(aggregation.trigger().buffer().updates(), 1u);
+    EXPECT_TRUE(aggregation.staleness().has_constant());
+  }
+  EXPECT_THAT(std::string(ResolvePlan(with({"b", "c"})).status().message()),
+              StartsWith("aggregation.transform.zeno.validator: must be one of participation"));
+  EXPECT_THAT(std::string(ResolvePlan(with({"a"})).status().message()),
+              StartsWith("participation.sites: must have a site beside the validator"));
+  v1::RunPlan plan = with({});
+  v1::Layer& norm = *plan.mutable_spec()->add_layers();
+  norm.set_name("norm");
+  norm.mutable_batch_norm();
+  EXPECT_THAT(std::string(ResolvePlan(plan).status().message()),
+              StartsWith("aggregation.preset: can not be ZENO for a spec with batch_norm"));
 }
 
 TEST(Complaints, RunningStatisticsTakeNoAdaptiveStep) {

@@ -169,6 +169,36 @@ TEST(SearchLoop, EvolutionGoesOnAsIfNothingHadHappened) {
   }
 }
 
+TEST(SearchLoop, GenerationsAreTheSameWithAnyNumberOfWorkersAndMayGrow) {
+  const auto space_of = [](int generations) {
+    return SpaceOf(
+        absl::StrCat(kTwoReals, "cma_es { population: 6 generations: ", generations, " } seed: 2"));
+  };
+  const Searched whole = Search(space_of(5), 1);
+  ASSERT_THAT(whole.trials, IsOk());
+  EXPECT_EQ(whole.trials->size(), 36U);
+  const Searched many = Search(space_of(2), 4);
+  ASSERT_THAT(many.trials, IsOk());
+  EXPECT_EQ(many.trials->size(), 18U);
+  const Searched rest = Search(space_of(5), 4, many.known);
+  ASSERT_THAT(rest.trials, IsOk());
+  EXPECT_EQ(rest.evaluated.size(), 18U);
+  EXPECT_EQ(TextsOf(*rest.trials), TextsOf(*whole.trials));
+}
+
+TEST(SearchLoop, WhatAnAlgorithmCanNotGoOnFromEndsTheSearch) {
+  const v1::SearchSpace space =
+      SpaceOf(absl::StrCat(kTwoReals, "cma_es { population: 6 generations: 3 }"));
+  std::vector<Trial> known = Search(space, 1).known;
+  known.resize(9);
+  known[4].proposal.point[0] = 1 - known[4].proposal.point[0];
+  for (const size_t workers : {1, 3}) {
+    const Searched rest = Search(space, workers, known);
+    EXPECT_THAT(rest.trials, IsError(StatusCode::kFailedPrecondition, "trial 4 was tried at"));
+    EXPECT_TRUE(rest.evaluated.empty());
+  }
+}
+
 TEST(SearchLoop, EndsAfterItsBudgetAlsoOverSeveralProcesses) {
   const v1::SearchSpace space =
       SpaceOf(absl::StrCat(kTwoReals, "random { trials: 20 } trials_max: 7"));

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -13,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "protocol/core/files.h"
 #include "protocol/wire/derived_seed.h"
+#include "protocol/wire/text_format.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/sim/search/plain_search.h"
@@ -119,6 +121,24 @@ TEST(ResolveSearchSpace, FillsInDefaults) {
       {{"random { trials: 5 }", "differential_evolution { population: 4 generations: 1 }"}}));
   EXPECT_EQ(de.differential_evolution().crossover(), 0.7);
   EXPECT_EQ(de.differential_evolution().mutation(), 0.5);
+  const v1::SearchSpace cma =
+      SpaceOf(absl::StrReplaceAll(kGood, {{"random { trials: 5 }", "cma_es { generations: 1 }"}}));
+  EXPECT_EQ(cma.cma_es().population(), 6U);  // 4 + ⌊3·ln 2⌋
+  EXPECT_EQ(cma.cma_es().sigma(), 0.3);
+  const v1::SearchSpace nsga = SpaceOf(
+      absl::StrReplaceAll(kGood, {{"random { trials: 5 }",
+                                   "objectives { quantity: PARAMETERS direction: MINIMISE } "
+                                   "nsga2 { population: 8 generations: 1 }"}}));
+  const v1::SearchSpace aging = SpaceOf(
+      absl::StrReplaceAll(kGood, {{"random { trials: 5 }", "aging_evolution { trials: 9 }"}}));
+  EXPECT_EQ(aging.aging_evolution().population(), 20U);
+  EXPECT_EQ(aging.aging_evolution().sample(), 5U);
+  const v1::SearchSpace policy = SpaceOf(
+      absl::StrReplaceAll(kGood, {{"random { trials: 5 }", "policy_gradient { trials: 9 }"}}));
+  EXPECT_EQ(policy.policy_gradient().learning_rate(), 0.2);
+  EXPECT_EQ(policy.policy_gradient().decay(), 0.9);
+  EXPECT_EQ(nsga.nsga2().crossover(), 0.95);
+  EXPECT_EQ(nsga.nsga2().mutation(), 0.5);  // One of two parameters.
 }
 
 TEST(ResolveSearchSpace, NamesWhatIsWrong) {
@@ -160,6 +180,37 @@ TEST(ResolveSearchSpace, NamesWhatIsWrong) {
        "successive_halving { trials: 9 versions_min: 4 versions_max: 8 } "
        "objectives { quantity: PARAMETERS direction: MINIMISE }",
        "successive_halving takes one"},
+      {"random { trials: 5 }", "cma_es { population: 4 generations: 1 }",
+       "cma_es.population: is 4"},
+      {"random { trials: 5 }", "cma_es { population: 8 }", "cma_es.generations: is 0"},
+      {"random { trials: 5 }", "cma_es { generations: 1 sigma: 1.5 }", "cma_es.sigma: is 1.5"},
+      {"random { trials: 5 }", "cma_es { generations: 1 sigma: nan }", "cma_es.sigma"},
+      {"random { trials: 5 }",
+       "cma_es { generations: 1 } objectives { quantity: PARAMETERS direction: MINIMISE }",
+       "cma_es takes one; there are 2"},
+      {"random { trials: 5 }", "nsga2 { population: 8 generations: 1 }", "nsga2 takes two or more"},
+      {"random { trials: 5 }",
+       "nsga2 { population: 10 generations: 1 } "
+       "objectives { quantity: PARAMETERS direction: MINIMISE }",
+       "nsga2.population: is 10, but must be a multiple of 4"},
+      {"random { trials: 5 }",
+       "nsga2 { population: 8 generations: 1 crossover: 1 } "
+       "objectives { quantity: PARAMETERS direction: MINIMISE }",
+       "nsga2.crossover: must be below 1"},
+      {"random { trials: 5 }",
+       "nsga2 { population: 8 generations: 1 mutation: 1.01 } "
+       "objectives { quantity: PARAMETERS direction: MINIMISE }",
+       "nsga2.mutation: is 1.01"},
+      {"random { trials: 5 }", "aging_evolution { trials: 0 }", "aging_evolution.trials: is 0"},
+      {"random { trials: 5 }", "aging_evolution { population: 1 trials: 1 }", "population: is 1"},
+      {"random { trials: 5 }", "aging_evolution { population: 4 sample: 5 trials: 1 }",
+       "aging_evolution.sample: is 5"},
+      {"random { trials: 5 }",
+       "aging_evolution { trials: 1 } objectives { quantity: PARAMETERS direction: MINIMISE }",
+       "aging_evolution takes one"},
+      {"random { trials: 5 }", "policy_gradient {}", "policy_gradient.trials: is 0"},
+      {"random { trials: 5 }", "policy_gradient { trials: 1 learning_rate: -1 }", "learning_rate"},
+      {"random { trials: 5 }", "policy_gradient { trials: 1 decay: 1 }", "decay: must be below 1"},
   };
   for (const Case& one : cases) {
     const std::string text = absl::StrReplaceAll(kGood, {{one.from, one.to}});
@@ -167,6 +218,22 @@ TEST(ResolveSearchSpace, NamesWhatIsWrong) {
     v1::SearchSpace space;
     ASSERT_TRUE(ParseTextFormat(text, "space", space).ok()) << text;
     EXPECT_THAT(ResolveSearchSpace(space), IsError(StatusCode::kInvalidArgument, one.words))
+        << text;
+  }
+}
+
+// Else a search whose trials are done could neither write its results nor go on.
+TEST(ResolveSearchSpace, TakesNoTextThatIsNoUtf8) {
+  for (const char* text : {"path: 'p' choice { values: ['M\\xfcnchen'] }",
+                           "path: '\\xff' choice { values: ['1', '2'] }"}) {
+    v1::SearchSpace space;
+    ASSERT_THAT(ParseTextFormat(absl::StrCat("name: 's' parameters { ", text,
+                                             " } objectives { quantity: BEST_SCORE "
+                                             "direction: MAXIMISE } random { trials: 3 }"),
+                                "space", space),
+                IsOk());
+    EXPECT_THAT(ResolveSearchSpace(std::move(space)),
+                IsError(StatusCode::kInvalidArgument, "is not UTF-8"))
         << text;
   }
 }
@@ -179,6 +246,27 @@ TEST(ResolveSearchSpace, AGridNeedsAStepForReals) {
                   .ok());
   EXPECT_THAT(ResolveSearchSpace(space),
               IsError(StatusCode::kInvalidArgument, "parameters[1] (b).real.grid_points"));
+}
+
+TEST(ResolveSearchSpace, ATableOfPoliciesNeedsAFewValues) {
+  const std::map<std::string, std::string> cases = {
+      {"real { min: 0 max: 1 }", "parameters[0] (a).real.grid_points: policy_gradient needs it"},
+      {"integer { min: 1 max: 1001 }", "policy_gradient over more than 1000 integers"},
+      {"integer { min: 1 max: 1000 }", ""},
+      {"integer { min: 1 max: 1001 grid_points: 10 }", ""}};
+  for (const auto& [kind, words] : cases) {
+    v1::SearchSpace space;
+    ASSERT_TRUE(ParseTextFormat(absl::StrCat("name: 's' parameters { path: 'a' ", kind,
+                                             " } objectives { quantity: BEST_SCORE direction: "
+                                             "MINIMISE } policy_gradient { trials: 1 }"),
+                                "space", space)
+                    .ok());
+    if (words.empty()) {
+      EXPECT_THAT(ResolveSearchSpace(space), IsOk()) << kind;
+    } else {
+      EXPECT_THAT(ResolveSearchSpace(space), IsError(StatusCode::kInvalidArgument, words));
+    }
+  }
 }
 
 TEST(ResolveSearchSpace, AGridOfMoreThanAMillionIsRefusedBeforeItIsMade) {
@@ -210,6 +298,13 @@ TEST(SpaceSha256, LeavesBudgetsOut) {
             digest);
   EXPECT_EQ(SpaceSha256(SpaceOf(absl::StrCat(kGood, "trials_max: 3"))), digest);
   EXPECT_NE(SpaceSha256(SpaceOf(absl::StrCat(kGood, "seed: 3"))), digest);
+  const auto cma = [](const std::string& settings) {
+    return SpaceSha256(SpaceOf(absl::StrReplaceAll(
+        kGood, {{"random { trials: 5 }", absl::StrCat("cma_es { ", settings, " }")}})));
+  };
+  EXPECT_EQ(cma("generations: 1"), cma("generations: 9"));
+  // A trial's generation hangs on it.
+  EXPECT_NE(cma("generations: 1 population: 7"), cma("generations: 1 population: 8"));
   EXPECT_NE(SpaceSha256(SpaceOf(absl::StrReplaceAll(kGood, {{"max: 4", "max: 5"}}))), digest);
 }
 

@@ -111,13 +111,15 @@ TEST_F(LogTest, ATornLastLineIsDropped) {
 TEST_F(LogTest, ADamagedLineIsNamed) {
   Write({0, 1, 2});
   const std::string whole = Text();
-  for (const auto& [from, to] :
-       std::vector<std::pair<std::string, std::string>>{{"\"trial\":1", "\"trial\":-1"},
-                                                        {"\"trial\":1", "\"trial\":0"},
-                                                        {"\"slot\":1", "\"slot\":\"x\""},
-                                                        {"\"rung\":0,\"slot\":1", "\"slot\":1"},
-                                                        {"[0.1,0.3", "[0.2,0.3"},
-                                                        {"\"slot\":1", "\"slot\":1}"}}) {
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"\"trial\":1", "\"trial\":-1"},
+           {"\"trial\":1", "\"trial\":0"},
+           {"\"slot\":1", "\"slot\":\"x\""},
+           {"\"rung\":0,\"slot\":1", "\"slot\":1"},
+           {"\"rung\":0,\"slot\":1", "\"rung\":1,\"slot\":1"},
+           {"\"rung\":0,\"slot\":1", "\"rung\":4294967296,\"slot\":1"},
+           {"[0.1,0.3", "[0.2,0.3"},
+           {"\"slot\":1", "\"slot\":1}"}}) {
     const std::string damaged = absl::StrReplaceAll(whole, {{from, to}});
     ASSERT_NE(damaged, whole) << from;
     ASSERT_THAT(WriteFileDurably(path, damaged), IsOk());

@@ -5,6 +5,7 @@
 
 #include "protocol/wire/limits.h"
 #include "site_agent/core/runs.h"
+#include "site_agent/core/tasks.h"
 #include "tests/site_agent/core/engine_fixture.h"
 
 namespace consilium::site {
@@ -135,6 +136,13 @@ TEST_F(HostileAggregator, GrantsMoreTasksThanThePlanHasUseFor) {
   }
   ExpectOnlyAlarm(TaskOffered{kRun, TaskId(most + 1), Version(0), kLocalSteps}, v1::NOT_APPROVED);
   EXPECT_THAT(Run().tasks, SizeIs(most));
+}
+
+TEST_F(HostileAggregator, MayGrantASiteWhatABucketWaitsWith) {
+  v1::RunPlan plan = *PlanOf({.versions_max = 3});
+  EXPECT_EQ(TasksMax(plan), 2 * 2 * 3 + limits::kSiteGrantsOpenMax);
+  plan.mutable_config()->mutable_aggregation()->mutable_combine()->mutable_buckets();
+  EXPECT_EQ(TasksMax(plan), 2 * 10 * 3 + limits::kSiteGrantsOpenMax);
 }
 
 TEST_F(HostileAggregator, AsksForScoresThatThePlanHasNoUseFor) {

@@ -50,7 +50,7 @@ class Life {
       input.task_duration_min_ms = Chance(2) ? 1500 : 0;
       input.trigger = Chance(3) ? PlanInput::Trigger::kBarrier : PlanInput::Trigger::kBuffer;
       if (input.trigger == PlanInput::Trigger::kBarrier && Chance(2)) {
-        input.preset = v1::AggregationConfig::SCAFFOLD;
+        input.preset = Chance(2) ? v1::AggregationConfig::SCAFFOLD : v1::AggregationConfig::FEDPER;
       }
       if (Chance(4)) input.standardise = v1::DataConfig::NONE;
       plans_[RunId(name)] = PlanOf(input);

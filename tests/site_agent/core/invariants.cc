@@ -52,7 +52,12 @@ std::string Invariants::Check(const SiteEngine& engine, const Event& event,
 }
 
 void Invariants::See(const SiteEngine& engine, const Event& event) {
-  if (std::get_if<Started>(&event) != nullptr) training_.reset();
+  if (std::get_if<Started>(&event) != nullptr) {
+    training_.reset();
+    read_.clear();
+  }
+  if (const auto* evaluated = std::get_if<EvaluationComputed>(&event)) read_.erase(evaluated->run);
+  if (const auto* withdrawn = std::get_if<RunWithdrawn>(&event)) read_.erase(withdrawn->run);
   if (const auto* done = std::get_if<TrainDone>(&event)) {
     const Task task = {done->run, done->task};
     if (training_ == task) {
@@ -137,7 +142,16 @@ void Invariants::See(const SiteEngine& engine, const Action& action) {
       sealed_.erase(sealed);
     }
   }
+  if (const auto* evaluate = std::get_if<Evaluate>(&action); evaluate != nullptr) {
+    if (evaluate->kept.has_value()) {
+      if (!kept_.contains(*evaluate->kept)) Break("an evaluation reads what is not here");
+      read_[evaluate->run] = *evaluate->kept;
+    }
+  }
   if (const auto* drop = std::get_if<DropKept>(&action)) {
+    for (const auto& [run, update] : read_) {
+      if (update == drop->update) Break("what an evaluation reads is dropped");
+    }
     if (kept_.erase(drop->update) == 0 && sealed_.contains(drop->update)) {
       Break("what is not kept is dropped");
     }

@@ -38,6 +38,7 @@ class Invariants {
   std::map<Digest, Task> sealed_;  // What lies in the outbox.
   std::map<Digest, Task> kept_;    // What was kept with an update, and not dropped.
   std::map<RunId, Digest> left_;   // The update that left what the run's next training begins with.
+  std::map<RunId, Digest> read_;   // What an evaluation that is running reads of it.
   std::set<Model> here_;
   std::set<Model> evaluation_asked_;
   std::map<RunId, Version> tested_;

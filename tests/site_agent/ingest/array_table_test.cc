@@ -145,6 +145,17 @@ TEST(ArrayTableTest, NamesWhatDoesNotFit) {
   import(ImageTable("signed"), other, "has [6] numbers a row");
 }
 
+// A scenario of a few lines may name a file of a few bytes a thousand times.
+TEST(ArrayTableTest, ManyPartsAreNoMoreThanTheLimit) {
+  ArrayColumnSource image = {"image", {{kNpz, ""}}};
+  const auto one = ArrayTable::Read({image}, 1000);
+  ASSERT_THAT(one, IsOk());
+  image.parts.resize(1000, image.parts.front());
+  EXPECT_THAT(ArrayTable::Read({image}, 1000),
+              IsError(StatusCode::kResourceExhausted, "column \"image\": the table has too many"));
+  EXPECT_THAT(ArrayTable::Read({image}), IsOk());
+}
+
 TEST(TensorTest, ACsvFileCanNotHoldOne) {
   const TempFolder folder;
   EXPECT_THAT(ImportCsvFile(kNpz, ImageContract(), [](const RawRow&) { return absl::OkStatus(); }),

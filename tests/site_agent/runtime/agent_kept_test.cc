@@ -1,11 +1,13 @@
 // What a site keeps from task to task lies sealed in its store: through the end of its process at
-// any moment, until a version includes a later update.
+// any moment, until a version includes a later update. What is personal serves it, and never
+// leaves.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "tests/site_agent/runtime/agent_fixture.h"
 
@@ -14,12 +16,19 @@ namespace {
 
 class AgentKeptTest : public AgentTest {
  protected:
-  AgentKeptTest() {
-    v1::RunPlan scaffold = plan_;
-    scaffold.mutable_config()->clear_aggregation();
-    scaffold.mutable_config()->mutable_aggregation()->set_preset(v1::AggregationConfig::SCAFFOLD);
-    scaffold.mutable_config()->mutable_training()->clear_tasks_in_flight_max();
-    plan_ = Must(ResolvePlan(scaffold));
+  AgentKeptTest() { Take(v1::AggregationConfig::SCAFFOLD, ""); }
+
+  // The plan becomes one of that preset, with layers after those that it has.
+  void Take(v1::AggregationConfig::Preset preset, const std::string& layers) {
+    v1::RunPlan plan = plan_;
+    plan.mutable_config()->clear_aggregation();
+    plan.mutable_config()->mutable_aggregation()->set_preset(preset);
+    plan.mutable_config()->mutable_training()->clear_tasks_in_flight_max();
+    if (!layers.empty()) {
+      EXPECT_THAT(MergeTextFormat(layers, "spec", *plan.mutable_spec()), IsOk());
+      plan.mutable_config()->mutable_training()->mutable_personal()->add_layers("own");
+    }
+    plan_ = Must(ResolvePlan(plan));
   }
 
   // A process that ended anywhere: another one opens the store.
@@ -43,6 +52,10 @@ class AgentKeptTest : public AgentTest {
   bool IsKept(const HeardUpload& upload) {
     return store_->blobs().Has(KeptBlobOf(UpdateIdOf(upload.header)));
   }
+  // Else a process that ends sends it again.
+  void WaitUntilAccepted() {
+    WaitForStatus([](const nlohmann::json& now) { return TasksIn(now, "accepted") == 1; });
+  }
   // A later one has taken its place, as soon as the receipt is recorded.
   void WaitUntilIncluded(int tasks) {
     WaitForStatus([tasks](const nlohmann::json& now) { return TasksIn(now, "included") == tasks; });
@@ -56,6 +69,7 @@ TEST_F(AgentKeptTest, OutlivesTheProcessUntilALaterUpdateIsIncluded) {
   EXPECT_EQ(FirstOf(first), 1);  // Version 0 has no control variate, and nothing was kept.
   // Nothing of what is kept is in what leaves.
   EXPECT_EQ(first.payload.size(), Must(GraphOf(plan_)).layout.payload_bytes());
+  WaitUntilAccepted();
   Restart();
   Include(first);
   WaitUntilIncluded(1);
@@ -86,6 +100,54 @@ TEST_F(AgentKeptTest, OutlivesTheProcessUntilALaterUpdateIsIncluded) {
   AnnounceModel(3);
   GrantTask(4, 3);
   EXPECT_EQ(FirstOf(aggregator_.WaitForUpload()), 1304);
+}
+
+class AgentPersonalTest : public AgentKeptTest {
+ protected:
+  AgentPersonalTest() {
+    Take(v1::AggregationConfig::FEDPER, "layers { name: 'own' linear { units: '1' } }");
+  }
+
+  // What a site says of a version, per patient.
+  double NextScore() {
+    const v1::MetricSums sums =
+        aggregator_.WaitFor(v1::SiteEvent::kEvaluation).evaluation().metrics();
+    return sums.log_loss_sum() / static_cast<double>(sums.examples());
+  }
+};
+
+TEST_F(AgentPersonalTest, APersonalLayerOutlivesTheProcessAndServesTheSite) {
+  BringToRunning();
+  GrantTask(7);
+  const HeardUpload first = aggregator_.WaitForUpload();
+  // The layer's two numbers, the last ones, are zeros; those before are not.
+  std::vector<float> delta(first.payload.size() / sizeof(float));
+  memcpy(delta.data(), first.payload.data(), delta.size() * sizeof(float));
+  ASSERT_EQ(delta.size(), Must(GraphOf(plan_)).layout.elements());
+  EXPECT_EQ(std::vector<float>(delta.end() - 2, delta.end()), std::vector<float>(2, 0));
+  EXPECT_EQ(delta[0], 7);
+  WaitUntilAccepted();
+  Restart();
+  Include(first);
+  WaitUntilIncluded(1);
+  Restart();
+  EXPECT_TRUE(IsKept(first));
+  AnnounceModel(1);
+  EXPECT_DOUBLE_EQ(NextScore(), 7.25);
+}
+
+// Whatever trains: what is personal is not even made ready to be sent.
+TEST_F(AgentPersonalTest, AnUpdateWithSomethingPersonalDoesNotLeave) {
+  BringToRunning();
+  trainer_.leaks = true;
+  GrantTask(1);
+  WaitForStatus([this](const nlohmann::json& now) {
+    return trainer_.trainings > 0 && TasksIn(now, "granted") == 1;
+  });
+  StopAgent();
+  trainer_.leaks = false;
+  StartAgent();
+  EXPECT_EQ(FirstOf(aggregator_.WaitForUpload()), 1);
 }
 
 }  // namespace

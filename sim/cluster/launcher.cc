@@ -1,0 +1,22 @@
+#include "sim/cluster/launcher.h"
+
+#include "absl/strings/string_view.h"
+
+namespace consilium {
+
+bool IsLaunchedWithOthers(Environment environment) {
+  // By mpirun.
+  if (const char* size = environment("OMPI_COMM_WORLD_SIZE"); size != nullptr) {
+    return absl::string_view(size) != "1";
+  }
+  // By srun --mpi=pmix, or --mpi=pmi2.
+  if (environment("PMIX_RANK") == nullptr && environment("PMI_RANK") == nullptr) return false;
+  for (const char* name : {"SLURM_STEP_NUM_TASKS", "PMI_SIZE"}) {
+    if (const char* size = environment(name); size != nullptr) {
+      return absl::string_view(size) != "1";
+    }
+  }
+  return true;
+}
+
+}  // namespace consilium

@@ -1,0 +1,21 @@
+// How a process knows that a launcher has started it as one of several.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SIM_CLUSTER_LAUNCHER_H_
+#define CONSILIUM_SIM_CLUSTER_LAUNCHER_H_
+
+#include "absl/functional/function_ref.h"
+
+namespace consilium {
+
+// Of getenv(3): null where there is no such variable.
+using Environment = absl::FunctionRef<const char*(const char* name)>;
+
+// Whether this is one of several processes that mpirun, or srun with a process manager, has
+// started together. A job step's own variables alone do not say so: a batch script has them, too.
+bool IsLaunchedWithOthers(Environment environment);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_CLUSTER_LAUNCHER_H_

@@ -1,0 +1,333 @@
+#include "sim/cluster/rank_leader.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "models/spec/run_plan.h"
+#include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
+#include "sim/cluster/host_name.h"
+#include "sim/engine/saved_simulation.h"
+
+namespace consilium {
+namespace {
+
+std::string Describe(int rank, const v1::RankHello& hello) {
+  return absl::StrFormat("rank %d (%s, process %d)", rank, hello.host(), hello.pid());
+}
+
+// Of a process of this machine.
+bool IsGone(int64_t pid) { return kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH; }
+
+absl::Status NoMessage(const std::string& who) {
+  return absl::InternalError(absl::StrCat(who, " sends what this program does not say"));
+}
+
+}  // namespace
+
+class RankLeader::Worker final : public TaskWorker {
+ public:
+  Worker(RankLeader& leader, int rank) : leader_(leader), rank_(rank) {}
+  absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
+                                          const SiteWork::TrainingTask& task) override {
+    return leader_.Train(rank_, work.id(), task);
+  }
+
+ private:
+  RankLeader& leader_;
+  const int rank_;
+};
+
+RankLeader::RankLeader(Ranks& ranks, std::unique_ptr<Trainer> prober)
+    : ranks_(ranks), prober_(std::move(prober)), peers_(static_cast<size_t>(ranks.size())) {}
+
+RankLeader::~RankLeader() {
+  ranks_.StopReceiving();
+  if (reader_.joinable()) reader_.join();
+}
+
+// --- Who is there -------------------------------------------------------------------------------
+
+absl::Status RankLeader::TakeHello(RankFrame frame, const RankIdentity& own) {
+  v1::RankMessage message;
+  absl::MutexLock lock(&mu_);
+  Peer& peer = peers_.at(static_cast<size_t>(frame.rank));
+  const bool is_hello = message.ParseFromString(frame.message) && message.has_hello();
+  const uint32_t threads = message.hello().threads();
+  if (!is_hello || peer.hello.threads() != 0 || threads == 0 || threads > kRankThreadsMax) {
+    return NoMessage(absl::StrCat("rank ", frame.rank));
+  }
+  peer.hello = std::move(*message.mutable_hello());
+  if (!peer.hello.error().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(NameOf(frame.rank), " can not simulate: ", peer.hello.error()));
+  }
+  const RankIdentity theirs(peer.hello.identity().begin(), peer.hello.identity().end());
+  const std::vector<std::string> parts = DifferingParts(own, theirs);
+  if (parts.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(NameOf(frame.rank), " has another ", absl::StrJoin(parts, " and another "),
+                   " than rank 0: all ranks run the same program with the same arguments"));
+}
+
+absl::StatusOr<std::unique_ptr<RankLeader>> RankLeader::Gather(Ranks& ranks,
+                                                               const RankIdentity& own,
+                                                               std::unique_ptr<Trainer> prober) {
+  std::unique_ptr<RankLeader> leader(new RankLeader(ranks, std::move(prober)));
+  for (int i = 1; i < ranks.size(); ++i) {
+    CONSILIUM_ASSIGN_OR_RETURN(RankFrame frame, ranks.Receive());
+    CONSILIUM_RETURN_IF_ERROR(leader->TakeHello(std::move(frame), own));
+  }
+  leader->reader_ = std::thread([leader = leader.get()] { leader->Read(); });
+  return leader;
+}
+
+std::string RankLeader::NameOf(int rank) const {
+  return consilium::Describe(rank, peers_.at(static_cast<size_t>(rank)).hello);
+}
+
+std::string RankLeader::Describe() const {
+  absl::MutexLock lock(&mu_);
+  std::set<std::string> hosts;
+  uint64_t threads = 0;
+  for (size_t rank = 1; rank < peers_.size(); ++rank) {
+    hosts.insert(peers_[rank].hello.host());
+    threads += peers_[rank].hello.threads();
+  }
+  return absl::StrFormat("%d more ranks on %d machine%s, %d trainings at once there",
+                         peers_.size() - 1, hosts.size(), hosts.size() == 1 ? "" : "s", threads);
+}
+
+std::vector<std::unique_ptr<TaskWorker>> RankLeader::Workers() {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::unique_ptr<TaskWorker>> workers;
+  // One of each rank before a second of any.
+  for (uint32_t turn = 0; turn < kRankThreadsMax; ++turn) {
+    for (size_t rank = 1; rank < peers_.size(); ++rank) {
+      if (turn >= peers_[rank].hello.threads()) continue;
+      workers.push_back(std::make_unique<Worker>(*this, static_cast<int>(rank)));
+    }
+  }
+  return workers;
+}
+
+// --- Before a simulation ------------------------------------------------------------------------
+
+bool RankLeader::AllPreparedOrLost() const {
+  if (!status_.ok()) return true;
+  for (size_t rank = 1; rank < peers_.size(); ++rank) {
+    if (!peers_[rank].prepared.has_value()) return false;
+  }
+  return true;
+}
+
+absl::Status RankLeader::CheckPrepared(int rank, const v1::RankPrepared& ours) {
+  const v1::RankPrepared& theirs = *peers_[static_cast<size_t>(rank)].prepared;
+  if (!theirs.error().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(NameOf(rank), " can not simulate: ", theirs.error()));
+  }
+  if (theirs.data() != ours.data()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(NameOf(rank), " has other data than rank 0: the files are not the same"));
+  }
+  if (theirs.probe() != ours.probe()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(NameOf(rank),
+                     " computes otherwise than rank 0, in the first steps of a training already: "
+                     "with another processor or another library the models would not be those of "
+                     "one process"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RankLeader::Prepare(const v1::RunPlan& plan, const v1::Scenario& scenario,
+                                 const FederationData& data) {
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+  v1::RankMessage message;
+  *message.mutable_prepare()->mutable_plan() = plan;
+  *message.mutable_prepare()->mutable_scenario() = scenario;
+  const std::string bytes = message.SerializeAsString();
+  if (bytes.size() > kRankMessageBytesMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("run config and scenario have %d bytes, ranks take at most %d",
+                        bytes.size(), kRankMessageBytesMax));
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    elements_ = graph.layout.elements();
+    ranks_.SetValuesMax(2 * elements_);  // An update, and what its site keeps with it.
+    for (size_t rank = 1; rank < peers_.size(); ++rank) {
+      Peer& peer = peers_[rank];
+      peer.is_asked = true;
+      peer.prepared.reset();
+      peer.standardisation = nullptr;
+      peer.base = nullptr;
+      ranks_.Send(static_cast<int>(rank), bytes, {});
+    }
+  }
+  v1::RankPrepared ours;
+  ours.set_data(ToBytes(DigestOf(data)));
+  ours.set_probe(ToBytes(ProbeTraining(plan, data, *prober_)));
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(this, &RankLeader::AllPreparedOrLost));
+  CONSILIUM_RETURN_IF_ERROR(status_);
+  for (int rank = 1; rank < ranks_.size(); ++rank) {
+    CONSILIUM_RETURN_IF_ERROR(CheckPrepared(rank, ours));
+  }
+  return absl::OkStatus();
+}
+
+// --- Tasks --------------------------------------------------------------------------------------
+
+void RankLeader::SendTask(uint64_t number, int rank, const SiteId& site,
+                          const SiteWork::TrainingTask& task) {
+  Peer& peer = peers_[static_cast<size_t>(rank)];
+  v1::RankMessage message;
+  v1::RankTask& out = *message.mutable_task();
+  std::vector<Ranks::Values> values;
+  out.set_number(number);
+  out.set_site_id(site.value());
+  out.set_task_id(task.id.value());
+  out.set_local_steps(task.local_steps);
+  if (peer.standardisation != task.standardisation) {
+    *out.mutable_standardisation() = *task.standardisation;
+    peer.standardisation = task.standardisation;
+  }
+  if (peer.base != task.payload) {
+    out.set_base_elements(task.payload->size());
+    values.push_back(task.payload);
+    peer.base = task.payload;
+  }
+  if (task.kept != nullptr) {
+    out.set_kept_elements(task.kept->size());
+    values.push_back(task.kept);
+  }
+  ranks_.Send(rank, message.SerializeAsString(), std::move(values));
+}
+
+absl::StatusOr<SiteWork::Trained> RankLeader::Train(int rank, const SiteId& site,
+                                                    const SiteWork::TrainingTask& task) {
+  const auto pending = std::make_shared<Pending>();
+  pending->rank = rank;
+  absl::MutexLock lock(&mu_);
+  if (!status_.ok()) return absl::UnavailableError(status_.message());
+  const uint64_t number = ++numbers_;
+  pending_[number] = pending;
+  SendTask(number, rank, site, task);
+  const auto settled = [this, &pending]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return pending->output.has_value() || !status_.ok();
+  };
+  mu_.Await(absl::Condition(&settled));
+  pending_.erase(number);
+  if (!pending->output.has_value()) return absl::UnavailableError(status_.message());
+  return *std::move(pending->output);
+}
+
+absl::Status RankLeader::TakeResult(const v1::RankResult& result, RankFrame frame) {
+  const auto found = pending_.find(result.number());
+  if (found == pending_.end() || found->second->rank != frame.rank ||
+      found->second->output.has_value()) {
+    return absl::InternalError(absl::StrCat(NameOf(frame.rank), " trained what it was not asked"));
+  }
+  if (result.code() != 0) {
+    const auto code = static_cast<absl::StatusCode>(result.code());
+    if (result.code() > static_cast<uint32_t>(absl::StatusCode::kUnauthenticated) ||
+        code == absl::StatusCode::kUnavailable || !frame.values.empty()) {
+      return NoMessage(NameOf(frame.rank));
+    }
+    found->second->output = absl::Status(code, result.message());
+    return absl::OkStatus();
+  }
+  const uint64_t kept = result.kept_elements();
+  if (result.delta_elements() != elements_ || (kept != 0 && kept != elements_) ||
+      frame.values.size() != elements_ + kept) {
+    return absl::InternalError(
+        absl::StrFormat("%s sends an update of %d values, with %d kept, for a model of %d",
+                        NameOf(frame.rank), result.delta_elements(), kept, elements_));
+  }
+  SiteWork::Trained trained;
+  trained.examples = result.examples();
+  trained.output.steps = result.steps();
+  trained.output.mean_loss = result.mean_loss();
+  trained.output.patients = result.patients();
+  const auto middle = frame.values.begin() + static_cast<ptrdiff_t>(elements_);
+  trained.output.kept.assign(middle, frame.values.end());
+  frame.values.resize(elements_);
+  trained.output.delta = std::move(frame.values);
+  found->second->output = std::move(trained);
+  return absl::OkStatus();
+}
+
+absl::Status RankLeader::TakeFrame(RankFrame frame) {
+  v1::RankMessage message;
+  absl::MutexLock lock(&mu_);
+  Peer& peer = peers_.at(static_cast<size_t>(frame.rank));
+  if (!message.ParseFromString(frame.message)) return NoMessage(NameOf(frame.rank));
+  if (message.has_result()) return TakeResult(message.result(), std::move(frame));
+  if (!message.has_prepared() || !peer.is_asked || !frame.values.empty()) {
+    return NoMessage(NameOf(frame.rank));
+  }
+  peer.is_asked = false;
+  peer.prepared = std::move(*message.mutable_prepared());
+  return absl::OkStatus();
+}
+
+// --- Its end ------------------------------------------------------------------------------------
+
+void RankLeader::Read() {
+  while (true) {
+    absl::StatusOr<RankFrame> frame = ranks_.Receive();
+    const absl::Status taken = frame.ok() ? TakeFrame(*std::move(frame)) : frame.status();
+    if (!taken.ok()) return Lose(taken);
+  }
+}
+
+void RankLeader::Lose(const absl::Status& why) {
+  absl::MutexLock lock(&mu_);
+  if (!absl::IsAborted(why)) {
+    status_ = why;
+    return;
+  }
+  // The other ranks do not end by the launcher's signal (rank_worker.h), so that who is gone from
+  // this machine now is the cause of it.
+  std::vector<std::string> gone;
+  for (size_t rank = 1; rank < peers_.size(); ++rank) {
+    const v1::RankHello& hello = peers_[rank].hello;
+    if (hello.host() == HostName() && IsGone(hello.pid())) {
+      gone.push_back(NameOf(static_cast<int>(rank)));
+    }
+  }
+  status_ = absl::AbortedError(
+      gone.empty() ? "the launcher asks this job to end; where a rank has died, the launcher's own "
+                     "words say which"
+                   : absl::StrCat(absl::StrJoin(gone, " and "),
+                                  " has died, and the launcher ends "
+                                  "this job"));
+}
+
+absl::Status RankLeader::status() {
+  absl::MutexLock lock(&mu_);
+  return status_;
+}
+
+void DismissRanks(Ranks& ranks, const absl::Status& end) {
+  // After a death, or with a rank that is not to be trusted, no end is waited for.
+  const bool at_once =
+      absl::IsAborted(end) || absl::IsInternal(end) || absl::IsResourceExhausted(end);
+  v1::RankMessage message;
+  message.mutable_leave()->set_at_once(at_once);
+  for (int rank = 1; rank < ranks.size(); ++rank) {
+    ranks.Send(rank, message.SerializeAsString(), {});
+  }
+  if (at_once) ranks.GiveUpTogether();
+}
+
+}  // namespace consilium

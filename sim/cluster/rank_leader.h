@@ -1,0 +1,105 @@
+// Rank 0 of a simulation over ranks: what trains at the others is, to its pool, one more worker.
+// It alone has engines, virtual time, journal and checkpoints.
+//
+// A message that is none, that answers nothing or has another size than the plan's model ends the
+// simulation, as a rank that is lost does; its last checkpoint is that moment's.
+//
+// Ownership: borrows the ranks; owns a thread that reads. Threads: as RemoteTrainers; the workers
+// each by one.
+
+#ifndef CONSILIUM_SIM_CLUSTER_RANK_LEADER_H_
+#define CONSILIUM_SIM_CLUSTER_RANK_LEADER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "consilium/v1/cluster.pb.h"
+#include "consilium/v1/coordination.pb.h"
+#include "sim/cluster/rank_identity.h"
+#include "sim/cluster/ranks.h"
+#include "sim/engine/remote_trainers.h"
+#include "site_agent/core/trainer.h"
+
+namespace consilium {
+
+inline constexpr uint32_t kRankThreadsMax = 1024;
+
+class RankLeader final : public RemoteTrainers {
+ public:
+  // Waits for every rank to say what it is. FAILED_PRECONDITION naming the first that is something
+  // else than `own`, and what of it, or that can not simulate. `prober` computes what the others'
+  // first training is held against.
+  static absl::StatusOr<std::unique_ptr<RankLeader>> Gather(Ranks& ranks, const RankIdentity& own,
+                                                            std::unique_ptr<Trainer> prober);
+  ~RankLeader() override;
+  RankLeader(const RankLeader&) = delete;
+  RankLeader& operator=(const RankLeader&) = delete;
+
+  std::vector<std::unique_ptr<TaskWorker>> Workers() override;
+  absl::Status Prepare(const v1::RunPlan& plan, const v1::Scenario& scenario,
+                       const FederationData& data) override;
+  absl::Status status() override;
+
+  // What is there besides this process: "3 more ranks on 2 machines, 12 trainings at once there".
+  std::string Describe() const;
+
+ private:
+  class Worker;
+  struct Peer {
+    v1::RankHello hello;
+    bool is_asked = false;  // To prepare.
+    std::optional<v1::RankPrepared> prepared;
+    // As it has them of its last task.
+    std::shared_ptr<const v1::Standardisation> standardisation;
+    Ranks::Values base;
+  };
+  struct Pending {
+    int rank = 0;
+    std::optional<absl::StatusOr<SiteWork::Trained>> output;
+  };
+
+  RankLeader(Ranks& ranks, std::unique_ptr<Trainer> prober);
+  absl::Status TakeHello(RankFrame frame, const RankIdentity& own);
+  absl::StatusOr<SiteWork::Trained> Train(int rank, const SiteId& site,
+                                          const SiteWork::TrainingTask& task)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void SendTask(uint64_t number, int rank, const SiteId& site, const SiteWork::TrainingTask& task)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Read();
+  absl::Status TakeFrame(RankFrame frame) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status TakeResult(const v1::RankResult& result, RankFrame frame)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckPrepared(int rank, const v1::RankPrepared& ours)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Lose(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
+  // "rank 2 (machine, process 4711)".
+  std::string NameOf(int rank) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  bool AllPreparedOrLost() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+
+  Ranks& ranks_;
+  const std::unique_ptr<Trainer> prober_;
+  mutable absl::Mutex mu_;
+  std::vector<Peer> peers_ ABSL_GUARDED_BY(mu_);  // By rank; the first is this process.
+  std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mu_);  // By number.
+  uint64_t numbers_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t elements_ ABSL_GUARDED_BY(mu_) = 0;  // Of the model.
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
+  std::thread reader_;
+};
+
+// Tells the others that there is nothing more to do; the last that rank 0 says.
+void DismissRanks(Ranks& ranks, const absl::Status& end);
+
+}  // namespace consilium
+
+#endif  // CONSILIUM_SIM_CLUSTER_RANK_LEADER_H_

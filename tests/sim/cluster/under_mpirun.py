@@ -1,0 +1,211 @@
+"""`consilium-sim run` under mpirun: with any number of ranks the models, summary and log of one
+process; a rank killed with SIGKILL ends the job with a name and a checkpoint, from which another
+number of ranks, or none, goes on; a rank that is not the same is refused.
+
+usage: under_mpirun.py --bin DIR --source DIR
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+DEADLINE_S = 240
+# In a container there may be neither ssh nor a network, and the user may be root.
+ENVIRONMENT = {
+    **os.environ,
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMPI_MCA_plm": "isolated",
+    "OMPI_MCA_pml": "ob1",
+    "OMPI_MCA_btl": "self,vader",
+    "OMPI_MCA_btl_tcp_if_include": "lo",
+    "PMIX_MCA_gds": "hash",
+}
+# The file's own trigger and optimizer are not every rule's.
+BARRIER = ["--set", "aggregation.trigger.barrier.deadline_ms=600000"]
+RULES = {
+    "FEDAVG": BARRIER,
+    "FEDBUFF": ["--set", "aggregation.trigger.buffer.updates=3"],
+    "SCAFFOLD": [*BARRIER, "--set", "training.optimizer.sgd.momentum=0"],
+}
+
+
+class Ranks:
+    def __init__(self, arguments, folder):
+        self.program = arguments.bin / "consilium-sim"
+        self.folder = folder
+        scenario = arguments.source / "sim/scenarios/wdbc-four-hospitals"
+        # As a table of one's own, which has no name: ranks are to see that theirs differ.
+        own = folder / "scenario.textproto"
+        own.write_text((scenario / "scenario.textproto").read_text()
+                       .replace('  name: "wdbc"\n', "", 1))
+        self.files = [scenario / "run.textproto", own]
+        self.table = subprocess.run([arguments.source / "scripts/wdbc_table"], check=True,
+                                    capture_output=True).stdout
+        (folder / "wdbc.csv").write_bytes(self.table)
+
+    def run(self, rule, out, *more, program=None, data=None):
+        """What one process, or one rank, runs."""
+        return [program or self.program, "run", *self.files, "--data", data or self.folder,
+                "--set", f"aggregation.preset={rule}", *RULES[rule],
+                "--set", "stop.versions_max=12", "--seeds", "1..2", "--checkpoint-s", "0",
+                "--no-baselines", "--threads", "1", "--out", out, *more]
+
+    def call(self, command, code=0, environment=None):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                              timeout=DEADLINE_S, env={**ENVIRONMENT, **(environment or {})})
+        said = f"{done.args}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == code, said
+        return done
+
+
+def told(out):
+    """The summary without what hangs on the machine."""
+    text = (out / "summary.json").read_text()
+    return json.loads(re.sub(r'"wall_seconds": [^,\n]*', '"wall_seconds": 0', text))
+
+
+def logs(out):
+    """What was computed and what the aggregator was told, in order, byte by byte."""
+    found = {path.name: path.read_bytes() for path in sorted((out / "checkpoint").glob("*.log"))}
+    assert len(found) == 2 and all(found.values()), found.keys()
+    return found
+
+
+def check_same(out, whole):
+    assert told(out) == told(whole)
+    assert logs(out) == logs(whole)
+
+
+def check_journals(ranks, out):
+    for export in (out / "journal").glob("*.export"):
+        said = ranks.call([ranks.program, "replay", export, "--key", out / "journal/recipient.key",
+                           "--json"])
+        assert json.loads(said.stdout)["mismatches"] == [], said.stdout
+
+
+def check_rules(ranks):
+    for rule in RULES:
+        whole = ranks.folder / f"whole-{rule}"
+        ranks.call(ranks.run(rule, whole))
+        for size in (1, 2, 3):
+            out = ranks.folder / f"ranks-{rule}-{size}"
+            said = ranks.call(["mpirun", "-n", size, *ranks.run(rule, out)])
+            check_same(out, whole)
+            assert (f"with {size - 1} more rank" in said.stderr) == (size > 1), said.stderr
+        check_journals(ranks, out)
+        print(f"{rule}: the same with 1, 2 and 3 ranks")
+
+
+def pids(launcher, program):
+    """Of the ranks, in their order, in which the launcher starts them."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            line = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if parent == launcher and line[0] == str(program).encode():
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+def kill_one(ranks, out, size, victim, environment):
+    """Kills a rank once there is a checkpoint of the run. Whether it fell before the end."""
+    def checkpoints():
+        return {path: path.stat().st_mtime_ns
+                for path in (out / "checkpoint").glob("run-seed-*.[01]")}
+
+    before = checkpoints()
+    job = subprocess.Popen(
+        [str(word) for word in ["mpirun", "-n", size, *ranks.run("SCAFFOLD", out)]],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**ENVIRONMENT, **environment})
+    deadline = time.monotonic() + DEADLINE_S
+    while job.poll() is None and time.monotonic() < deadline:
+        now = checkpoints()
+        if len([path for path in now if now[path] != before.get(path)]) >= 2:
+            break
+        os.sched_yield()
+    processes = pids(job.pid, ranks.program)
+    killed = processes[victim] if len(processes) == size else None
+    if killed is not None:
+        os.kill(killed, signal.SIGKILL)
+    stdout, stderr = job.communicate(timeout=DEADLINE_S)
+    if killed is None or job.returncode == 0:
+        return False
+    assert f"process rank {victim}" in stderr, stderr  # The launcher's own words.
+    if victim != 0:
+        if f"rank {victim} (" in stderr:
+            assert f"process {killed}) has died" in stderr, stderr
+            assert "the same command goes on from here, with any number of ranks" in stderr, stderr
+        return f"rank {victim} (" in stderr
+    return True
+
+
+def check_deaths(ranks):
+    whole = ranks.folder / "whole-SCAFFOLD"
+    for environment in ({}, {"OMPI_MCA_btl": "self,tcp"}):
+        out = ranks.folder / "killed"
+        shutil.rmtree(out, ignore_errors=True)
+        named = 0
+        for size, victim in ((3, 2), (2, 1), (3, 0), (4, 1)):
+            named += bool(kill_one(ranks, out, size, victim, environment))
+        # Over TCP the library may end rank 0 by itself; the last checkpoint has to do.
+        assert named >= (1 if environment else 2), named
+        ranks.call(["mpirun", "-n", 3, *ranks.run("SCAFFOLD", out, "--resume")],
+                   environment=environment)
+        assert told(out) == told(whole)
+        check_journals(ranks, out)
+        print(f"{named} deaths survived over {environment or 'shared memory'}")
+
+
+def check_refusals(ranks):
+    out = ranks.folder / "refused"
+    other_program = ranks.folder / "other-sim"
+    shutil.copy(ranks.program, other_program)
+    with other_program.open("ab") as file:
+        file.write(b"\0")
+    other_data = ranks.folder / "other"
+    other_data.mkdir()
+    (other_data / "wdbc.csv").write_bytes(ranks.table.replace(b"17.99", b"17.98", 1))
+    run = ranks.run
+    cases = [(run("FEDAVG", out, "--set", "training.local_steps=3"), "has another run config than"),
+             (run("FEDAVG", out, "--set", "scenario.sites.task_ms=3"), "has another scenario than"),
+             (run("FEDAVG", out, "--trainer", "fused"), "has another trainer than"),
+             (run("FEDAVG", out, program=other_program), "has another program than"),
+             (run("FEDAVG", out, data=other_data), "has other data than rank 0"),
+             (run("FEDAVG", out, data=ranks.folder / "nowhere"), "wdbc.csv")]
+    for other, why in cases:
+        said = ranks.call(["mpirun", "-n", 1, *run("FEDAVG", out), ":", "-n", 1, *other], code=1)
+        assert "consilium-sim: rank 1 (" in said.stderr and why in said.stderr, said.stderr
+    assert not (out / "summary.json").exists()
+    said = ranks.call(["mpirun", "-n", 2, ranks.program, "check", "--runs", 1], code=2)
+    assert "only `run` is distributed over ranks" in said.stderr, said.stderr
+    print(f"{len(cases)} ranks refused")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        ranks = Ranks(arguments, pathlib.Path(folder))
+        check_rules(ranks)
+        check_deaths(ranks)
+        check_refusals(ranks)
+
+
+if __name__ == "__main__":
+    main()

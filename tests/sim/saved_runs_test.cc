@@ -1,0 +1,72 @@
+#include "sim/commands/saved_runs.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+#include "tests/sim/small_world.h"
+
+namespace consilium {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr fs::perms kOthers = fs::perms::group_all | fs::perms::others_all;
+
+// Simulates into `out`, from beginning to end.
+void SimulateInto(const std::string& out) {
+  SmallWorld world({});
+  SavedRunsOptions options;
+  options.out = out;
+  options.interval = absl::ZeroDuration();
+  const auto runs = SavedRuns::Open(options, {world.plan, world.scenario, "libtorch", {}});
+  ASSERT_THAT(runs, IsOk());
+  SimulationInput input;
+  input.plan = world.plan;
+  input.scenario = world.scenario;
+  input.data = &world.data;
+  input.trainer = &world.trainer;
+  const auto saved = (*runs)->OpenRun("run", input);
+  ASSERT_THAT(saved, IsOk());
+  (*saved)->Attach(input);
+  const auto simulation = Simulation::Create(input);
+  ASSERT_THAT(simulation, IsOk());
+  ASSERT_THAT((*simulation)->Run(), IsOk());
+  ASSERT_THAT((*runs)->FinishRun("run", **simulation, **saved), IsOk());
+}
+
+// Where others may enter neither, it does not matter what they may do with the files.
+void ExpectNobodyElseEnters(const std::string& out) {
+  for (const char* name : {"checkpoint", "journal"}) {
+    const fs::path folder = fs::path(out) / name;
+    ASSERT_FALSE(fs::is_empty(folder)) << folder;
+    EXPECT_EQ(fs::status(folder).permissions() & kOthers, fs::perms::none) << folder;
+  }
+}
+
+TEST(SavedRunsTest, WhatSitesSentIsForThisUserAlone) {
+  const TempFolder folder;
+  const std::string out = folder.File("new/out");
+  SimulateInto(out);
+  ExpectNobodyElseEnters(out);
+  // The results themselves are for whoever may see that folder.
+  EXPECT_NE(fs::status(out).permissions() & kOthers, fs::perms::none);
+}
+
+TEST(SavedRunsTest, AFolderThatWasOpenToOthersIsClosed) {
+  const TempFolder folder;
+  for (const char* name : {"checkpoint", "journal"}) {
+    fs::create_directory(folder.File(name));
+    fs::permissions(folder.File(name), fs::perms::all);
+  }
+  SimulateInto(folder.path());
+  ExpectNobodyElseEnters(folder.path());
+}
+
+}  // namespace
+}  // namespace consilium
