@@ -61,11 +61,23 @@ watch_log() {
   done
 }
 
-# What of a log helps most: from the first failing command of ninja, else its end.
+# What of a log helps most: from the first failing command of ninja, what ctest's first three
+# failing tests said last, else its end.
 show_failure() {
   local log=$1
   if grep -q '^FAILED: ' "$log"; then
     grep -n -A 40 '^FAILED: ' "$log" | cut -c 1-400 | head -n 60
+  elif grep -q 'Test *#.*\*\*\*' "$log"; then
+    awk '/^ *[0-9]+\/[0-9]+ +Test +#|^[0-9.]+% tests passed/ {
+           for (i = 1; i <= kept; ++i) print said[(first + i - 1) % 25]
+           kept = first = 0
+           shown = /\*\*\*/ && failures++ < 3
+           if (shown) print
+           next
+         }
+         shown { if (kept == 25) { said[first] = $0; first = (first + 1) % 25 }
+                 else said[kept++] = $0 }' "$log" | cut -c 1-400
+    tail -n 12 "$log"
   else
     tail -n 40 "$log"
   fi

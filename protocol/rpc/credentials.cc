@@ -22,6 +22,13 @@ namespace {
 
 namespace tls = grpc::experimental;
 
+// gRPC's threads outlive main(). OpenSSL's cleanup at exit would take from under them what they may
+// be using, and leave what they free when they end. OpenSSL settles whether it cleans up at its
+// first use in the process, which may be any hash or certificate long before the first connection,
+// so nothing later than before main() is early enough.
+[[maybe_unused]] const bool kOpensslStaysTillTheEnd =
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
+
 absl::string_view View(grpc::string_ref text) {
   return absl::string_view(text.data(), text.size());
 }
@@ -101,9 +108,6 @@ void InitRpc() {
     // takes several looks, runs into its time limit again and again.
     setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "200", 1);
     RouteLibraryLogs();
-    // gRPC's threads outlive main(). OpenSSL's cleanup at exit would take from under them what they
-    // may be using, and leave what they free when they end.
-    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
   });
 }
 
