@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include <CLI/CLI.hpp>
+#include <exception>
 #include <map>
 #include <memory>
+#include <new>
 #include <string>
 
 #include "absl/functional/function_ref.h"
@@ -98,6 +100,7 @@ constexpr char kSearchExamples[] = R"(Examples:
   consilium-sim search space.textproto run.textproto scenario.textproto --out out/search
   consilium-sim search space.textproto run.textproto scenario.textproto --out out/search --workers 4
   consilium-sim search space.textproto run.textproto scenario.textproto --out out/search --json
+  mpirun -n 4 consilium-sim search space.textproto run.textproto scenario.textproto --out out/search
 
 SPACE is a SearchSpace in protobuf text format (docs/search.md):
   name: "rates"
@@ -264,8 +267,10 @@ void AddSearch(CLI::App& app, SearchCommand& command) {
   sub->add_option("--set", command.overrides,
                   "path=value of every trial, as of `consilium-sim run`; repeatable");
   sub->add_option("--out", command.out, kSearchOutHelp)->required();
-  sub->add_option("--workers", command.workers,
-                  "Trials at once, each a process of one thread; default: one a core")
+  sub->add_option(
+         "--workers", command.workers,
+         "Trials at once, each a process of one thread (under mpirun: of each rank); default: "
+         "one a core")
       ->check(CLI::Range(1, 256));
   sub->add_flag_callback(
       "--json", [&command] { command.output = SearchCommand::Output::kJson; }, "Trials as JSON");
@@ -385,15 +390,16 @@ absl::Status ExecuteAlone(const CLI::App& app, absl::FunctionRef<absl::Status()>
   if (!IsLaunchedWithOthers(getenv)) return execute();
   return absl::InvalidArgumentError(
       absl::StrCat("`", app.get_subcommands().front()->get_name(),
-                   "` is one process's work, and a launcher has started several: only `run` is "
-                   "distributed over ranks"));
+                   "` is one process's work, and a launcher has started several: only `run` and "
+                   "`search` are distributed over ranks"));
 }
 
-absl::Status ExecuteRun(RunCommand& run) {
-  if (!IsLaunchedWithOthers(getenv)) return Execute(run);
+template <typename Command>
+absl::Status ExecuteOverRanks(Command& command) {
+  if (!IsLaunchedWithOthers(getenv)) return Execute(command);
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Ranks> ranks, JoinRanks());
-  run.ranks = ranks.get();
-  return Execute(run);
+  command.ranks = ranks.get();
+  return Execute(command);
 }
 
 int Main(int argc, char** argv) {
@@ -429,16 +435,28 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (app.got_subcommand("run")) return ExitCode(ExecuteRun(run));
-  return ExitCode(ExecuteAlone(app, [&] {
-    if (app.got_subcommand("replay")) return Execute(replay);
-    if (app.got_subcommand("assess")) return Execute(assess);
-    if (app.got_subcommand("check")) return Execute(check);
-    if (app.got_subcommand("compare")) return Execute(compare);
-    if (app.got_subcommand("search")) return Execute(search);
-    if (app.got_subcommand("stack")) return Execute(stack);
-    return ExecuteData(*app.get_subcommand("data"), data);
-  }));
+  const auto execute = [&] {
+    if (app.got_subcommand("run")) return ExecuteOverRanks(run);
+    if (app.got_subcommand("search")) return ExecuteOverRanks(search);
+    return ExecuteAlone(app, [&] {
+      if (app.got_subcommand("replay")) return Execute(replay);
+      if (app.got_subcommand("assess")) return Execute(assess);
+      if (app.got_subcommand("check")) return Execute(check);
+      if (app.got_subcommand("compare")) return Execute(compare);
+      if (app.got_subcommand("stack")) return Execute(stack);
+      return ExecuteData(*app.get_subcommand("data"), data);
+    });
+  };
+  // Our own code throws nothing; the standard library and LibTorch do where memory is out.
+  try {
+    return ExitCode(execute());
+  } catch (const std::bad_alloc&) {
+    return ExitCode(absl::ResourceExhaustedError(
+        "out of memory: take fewer sites, a smaller model or fewer --threads; what --out has saved "
+        "is kept"));
+  } catch (const std::exception& error) {
+    return ExitCode(absl::InternalError(error.what()));
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/wire/limits.h"
 
 namespace consilium::federation {
 namespace {
@@ -24,6 +25,11 @@ uint64_t StalenessMax(const RunState& run) {
                                              : kStalenessMaxDefault;
 }
 
+uint64_t SiteExamplesMax(const RunState& run) {
+  const uint64_t limit = run.plan->config().aggregation().limits().site_examples_max();
+  return limit > 0 ? limit : limits::kSiteExamplesMax;
+}
+
 v1::Reason ReasonAgainst(const RunState& run, const TaskState& task, const UpdateStaged& update) {
   if (update.layout_hash != run.layout_hash) return v1::LAYOUT_MISMATCH;
   if (update.base > run.current() ||
@@ -41,6 +47,7 @@ v1::Reason ReasonAgainst(const RunState& run, const TaskState& task, const Updat
   const bool steps_possible = update.steps > 0 && update.steps <= task.local_steps;
   if (UsesLocalSteps(run.stages) && !steps_possible) return v1::MALFORMED;
   if (update.examples == 0) return v1::TOO_FEW_EXAMPLES;
+  if (update.examples > SiteExamplesMax(run)) return v1::TOO_MANY_EXAMPLES;
   return v1::REASON_UNSPECIFIED;
 }
 
@@ -83,6 +90,9 @@ std::string SentenceFor(v1::Reason reason, const RunState* run, const TaskState*
                           " local steps; its task has ", "from 1 to ", task->local_steps);
     case v1::TOO_FEW_EXAMPLES:
       return "the update was trained on no example";
+    case v1::TOO_MANY_EXAMPLES:
+      return absl::StrCat("the update was trained on more than the ", SiteExamplesMax(*run),
+                          " examples that the run takes from one site");
     default:
       return v1::Reason_Name(reason);
   }

@@ -21,6 +21,9 @@ inline constexpr double kUpdateRmsMax = 1e6;
 // limits.staleness_versions_max, or its default.
 uint64_t StalenessMax(const RunState& run);
 
+// limits.site_examples_max, or its default.
+uint64_t SiteExamplesMax(const RunState& run);
+
 // What stands against folding `update` for the open grant `task` of a running run;
 // REASON_UNSPECIFIED: nothing. In this order:
 //   LAYOUT_MISMATCH   names, shapes or sizes are not the run's
@@ -29,7 +32,9 @@ uint64_t StalenessMax(const RunState& run);
 //   NOT_FINITE        a NaN or an infinity, in the values, the norm or the loss
 //   NORM_TOO_LARGE    ‖Δ‖₂ is above limits.update_norm_max, or the root mean square of Δ above
 //                     kUpdateRmsMax
+//   MALFORMED         the rule counts local steps, and the task does not have so many
 //   TOO_FEW_EXAMPLES  trained on no example
+//   TOO_MANY_EXAMPLES trained on more than SiteExamplesMax
 v1::Reason ReasonAgainst(const RunState& run, const TaskState& task, const UpdateStaged& update);
 
 // The sentence for a person: a function of what is recorded, so that the same refusal always

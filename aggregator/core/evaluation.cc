@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/admission.h"
 #include "aggregator/core/run_lifecycle.h"
 #include "aggregator/core/stopping.h"
 #include "aggregator/core/strategies/control_variates.h"
@@ -101,6 +102,7 @@ v1::Reason ReasonAgainst(const RunState* run, const EvaluationReported& event) {
   if (event.metrics == nullptr) return v1::MALFORMED;
   if (event.split != v1::VALIDATION && event.split != v1::TEST) return v1::MALFORMED;
   if (!CheckMetricSums(*event.metrics).ok()) return v1::MALFORMED;
+  if (event.metrics->examples() > SiteExamplesMax(*run)) return v1::TOO_MANY_EXAMPLES;
   return v1::REASON_UNSPECIFIED;
 }
 

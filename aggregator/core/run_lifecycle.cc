@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/core/admission.h"
 #include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/evaluation.h"
 #include "aggregator/core/fair_shares.h"
@@ -297,6 +298,12 @@ void OnRunDecided(StepContext& step, const RunDecided& event) {
     Refuses(step, *run, event.site, event.reason);
   } else if (event.train_examples == 0) {
     Refuses(step, *run, event.site, v1::TOO_FEW_EXAMPLES);
+  } else if (event.train_examples > SiteExamplesMax(*run)) {
+    step.Emit(Alarm{v1::TOO_MANY_EXAMPLES, event.site, event.run,
+                    absl::StrCat("the site states ", event.train_examples,
+                                 " training examples; the run takes up to ", SiteExamplesMax(*run),
+                                 " from one site (aggregation.limits.site_examples_max)")});
+    Refuses(step, *run, event.site, v1::TOO_MANY_EXAMPLES);
   } else {
     Approves(step, *run, event);
   }
@@ -431,6 +438,7 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
   run.awaited.erase(site);
   if (run.phase == RunPhase::kRunning && StopIfTooFew(step, run)) return;
   if (run.stages.trigger == TriggerStage::kBounded) GrantToAll(step, run);
+  RefillRound(step, run);
   TryFold(step, run);
   AfterMembersChanged(step, run);
 }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "aggregator/core/admission.h"
 #include "aggregator/core/arrival_groups.h"
@@ -11,6 +12,7 @@
 #include "aggregator/core/strategies/robust_combine.h"
 #include "aggregator/core/validator.h"
 #include "models/spec/preset_traits.h"
+#include "protocol/wire/derived_seed.h"
 #include "protocol/wire/limits.h"
 
 namespace consilium::federation {
@@ -29,6 +31,38 @@ Timer RoundDeadlineOf(const RunState& run) {
 bool IsDeadlineOver(const RunState& run) {
   return run.stages.round_deadline != absl::ZeroDuration() &&
          !run.timers.contains(RoundDeadlineOf(run));
+}
+
+bool IsOfRound(const RunState& run, const SiteId& site) {
+  return run.awaited.contains(site) || WaitingOf(run, site) > 0;
+}
+
+// Where members are drawn.
+size_t RoomInRound(const RunState& run) {
+  const size_t taken = run.awaited.size() + run.buffer.size();
+  return run.stages.round_sites - std::min<size_t>(run.stages.round_sites, taken);
+}
+
+// Moves `count` of `sites`, or all where there are not so many, each as likely as the others, into
+// the round.
+void DrawInto(RunState& run, size_t count, std::vector<SiteId> sites, RandomStream& random) {
+  for (size_t i = 0; i < std::min(count, sites.size()); ++i) {
+    std::swap(sites[i], sites[i + random.NextBelow(sites.size() - i)]);
+    run.awaited.insert(sites[i]);
+  }
+}
+
+// Who is away would hold the round up, and is drawn only where the others are too few.
+void DrawRound(const StepContext& step, RunState& run) {
+  if (RoomInRound(run) == 0) return;
+  std::vector<SiteId> here;
+  std::vector<SiteId> away;
+  for (const SiteId& site : run.members) {
+    if (!IsOfRound(run, site)) (step.IsAttached(site) ? here : away).push_back(site);
+  }
+  RandomStream random(SeedPath{run.plan->config().seed(), "round", "", run.current().value()});
+  DrawInto(run, RoomInRound(run), std::move(here), random);
+  DrawInto(run, RoomInRound(run), std::move(away), random);
 }
 
 // The fewest tasks that a member has answered; 0 where nobody asks.
@@ -149,16 +183,27 @@ void BeginRound(StepContext& step, RunState& run) {
     step.Arm(run, Timer::Kind::kInterval, run.current().value(), step.now() + run.stages.interval);
   }
   if (run.stages.trigger != TriggerStage::kBarrier) return;
-  run.awaited = run.members;
+  if (run.stages.round_sites == 0) {
+    run.awaited = run.members;
+  } else {
+    DrawRound(step, run);
+  }
   if (run.stages.round_deadline == absl::ZeroDuration()) return;
   step.Arm(run, Timer::Kind::kBarrierDeadline, run.current().value(),
            step.now() + run.stages.round_deadline);
 }
 
+void RefillRound(StepContext& step, RunState& run) {
+  const bool open = run.stages.trigger == TriggerStage::kBarrier && !run.pending.has_value();
+  if (run.phase != RunPhase::kRunning || !open || run.stages.round_sites == 0) return;
+  DrawRound(step, run);
+  GrantToAll(step, run);
+}
+
 void JoinRound(RunState& run, const SiteId& site) {
   ForgetShare(run, run.participants.find(site)->second);
   const bool open = run.stages.trigger == TriggerStage::kBarrier && !run.pending.has_value();
-  if (open) run.awaited.insert(site);
+  if (open && (run.stages.round_sites == 0 || RoomInRound(run) > 0)) run.awaited.insert(site);
   if (run.stages.trigger != TriggerStage::kBounded) return;
   Participant& joined = run.participants.find(site)->second;
   const uint64_t own = std::exchange(joined.answered, std::numeric_limits<uint64_t>::max());
@@ -182,8 +227,9 @@ void RetryRefused(StepContext& step, RunState& run) {
   for (const SiteId& site : run.members) {
     const Participant& participant = run.participants.find(site)->second;
     const auto newest = participant.tasks.find(participant.newest_task);
-    const bool refused =
-        newest != participant.tasks.end() && newest->second.phase == TaskPhase::kRefused;
+    const bool refused = newest != participant.tasks.end() &&
+                         newest->second.phase == TaskPhase::kRefused &&
+                         newest->second.base_min == run.current();  // Of this round.
     if (refused && run.awaited.insert(site).second) GrantTasks(step, run, site);
   }
 }

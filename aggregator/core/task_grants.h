@@ -43,12 +43,14 @@ void OfferOpenTasks(StepContext& step, const RunState& run, const SiteId& site);
 // Open grants end; a late update is told `reason`.
 void WithdrawTasks(StepContext& step, RunState& run, const SiteId& site, v1::Reason reason);
 
-// Barrier: a round on the current version begins; every member is awaited. Interval: its timer is
-// set.
+// Barrier: a round on the current version begins; every member is awaited, or as many as the plan
+// has draw for it. Interval: its timer is set.
 void BeginRound(StepContext& step, RunState& run);
-// Barrier: a new member is awaited in the round that is open. Bounded: it begins level with the
-// slowest of the others, so that nobody waits for what it has missed. With a fairness contract its
-// part is measured from now on.
+// Barrier, where members are drawn: others take the place of those who have left the open round.
+void RefillRound(StepContext& step, RunState& run);
+// Barrier: a new member is awaited in the round that is open, if there is room in it. Bounded: it
+// begins level with the slowest of the others, so that nobody waits for what it has missed. With a
+// fairness contract its part is measured from now on.
 void JoinRound(RunState& run, const SiteId& site);
 // Interval: whether the time since the current version is over.
 bool IsIntervalOver(const RunState& run);

@@ -35,6 +35,15 @@ void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complai
       name + " divides by the size of its buffer, which a barrier has not; take FEDAVG");
   complaints.Require(config.trigger().barrier().sites_min() <= limits::kSitesMax,
                      path + ".sites_min", "must be at most 10,000");
+  const uint32_t drawn = config.trigger().barrier().sites_per_round();
+  complaints.Require(drawn <= limits::kSitesMax, path + ".sites_per_round",
+                     "must be at most 10,000");
+  complaints.Require(drawn == 0 || config.trigger().barrier().sites_min() <= drawn,
+                     path + ".sites_min", "must be at most sites_per_round");
+  complaints.Require(drawn == 0 || !config.has_fairness(), path + ".sites_per_round",
+                     "has no place with a fairness contract, which says itself who trains");
+  complaints.Require(drawn == 0 || !config.transform().has_zeno(), path + ".sites_per_round",
+                     "has no place with ZENO, whose validator trains in each round");
 }
 
 void CheckBuffer(const Config& config, PresetTraits::Triggers triggers, Complaints& complaints) {

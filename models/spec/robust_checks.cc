@@ -159,6 +159,9 @@ void CheckCompared(const v1::RunConfig& config, Complaints& complaints) {
   }
   const size_t sites = static_cast<size_t>(config.participation().sites_size());
   complaints.Require(sites == 0 || sites >= updates_min, "participation.sites", needs);
+  const uint32_t drawn = aggregation.trigger().barrier().sites_per_round();
+  complaints.Require(drawn == 0 || drawn >= updates_min,
+                     "aggregation.trigger.barrier.sites_per_round", needs);
   complaints.Require(sites <= kStepVectorsMax, "participation.sites",
                      absl::StrFormat("must be at most %d with a robust rule and a barrier; take a "
                                      "buffer or BASGD",

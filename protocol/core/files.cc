@@ -79,7 +79,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t bytes_max) 
 
 absl::Status WriteFileDurably(const std::string& path, absl::string_view content, mode_t mode) {
   const std::string temporary = absl::StrCat(path, ".new");
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  const int fd =
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
   if (fd < 0) return SystemError("can not create", temporary);
   absl::Cleanup remover = [&temporary] { unlink(temporary.c_str()); };
   {

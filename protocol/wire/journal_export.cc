@@ -372,6 +372,10 @@ class FrameReader {
         if (!out_.header.ParseFromString(bytes)) break;
         return absl::OkStatus();
       case kEntryFrame:
+        if (out_.entries.size() == options_.entries_max) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat("the export has more than ", options_.entries_max, " entries"));
+        }
         if (!out_.entries.emplace_back().ParseFromString(bytes)) break;
         return absl::OkStatus();
       case kUpdateFrame:

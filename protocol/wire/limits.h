@@ -67,8 +67,9 @@ inline constexpr size_t kSiteRunsOpenMax = 256;   // Neither refused nor ended.
 inline constexpr size_t kSiteGrantsOpenMax = 16;  // Tasks of one run not yet acknowledged.
 inline constexpr size_t kSiteTasksPerRunMax = 1 << 20;
 inline constexpr uint32_t kLocalStepsMax = 1000000;
-inline constexpr size_t kSiteModelsWantedMax = 1024;   // Of one run, to be fetched.
-inline constexpr size_t kSiteVersionsKnownMax = 4096;  // Of one run, the newest.
+inline constexpr uint64_t kSiteExamplesMax = 1'000'000'000;  // That one site may state.
+inline constexpr size_t kSiteModelsWantedMax = 1024;         // Of one run, to be fetched.
+inline constexpr size_t kSiteVersionsKnownMax = 4096;        // Of one run, the newest.
 
 // Streams and queues of the servers (BUSY).
 inline constexpr int kStreamsPerConnectionMax = 8;

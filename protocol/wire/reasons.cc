@@ -46,6 +46,7 @@ absl::StatusCode CodeOf(v1::Reason reason) {
     case v1::TOO_STALE:
     case v1::ROUND_CLOSED:
     case v1::TOO_FEW_EXAMPLES:
+    case v1::TOO_MANY_EXAMPLES:
     case v1::WIRE_VERSION:
       return absl::StatusCode::kFailedPrecondition;
     case v1::LAYOUT_MISMATCH:

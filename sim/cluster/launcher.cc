@@ -1,6 +1,6 @@
 #include "sim/cluster/launcher.h"
 
-#include "absl/strings/string_view.h"
+#include "absl/strings/match.h"
 
 namespace consilium {
 
@@ -17,6 +17,13 @@ bool IsLaunchedWithOthers(Environment environment) {
     }
   }
   return true;
+}
+
+bool IsOfLauncher(absl::string_view variable) {
+  for (const absl::string_view prefix : {"OMPI_", "PMIX_", "PMI_"}) {
+    if (absl::StartsWith(variable, prefix)) return true;
+  }
+  return false;
 }
 
 }  // namespace consilium

@@ -6,6 +6,7 @@
 #define CONSILIUM_SIM_CLUSTER_LAUNCHER_H_
 
 #include "absl/functional/function_ref.h"
+#include "absl/strings/string_view.h"
 
 namespace consilium {
 
@@ -15,6 +16,10 @@ using Environment = absl::FunctionRef<const char*(const char* name)>;
 // Whether this is one of several processes that mpirun, or srun with a process manager, has
 // started together. A job step's own variables alone do not say so: a batch script has them, too.
 bool IsLaunchedWithOthers(Environment environment);
+
+// Whether a variable of the environment ("NAME=value") says it: a process that is to run alone, and
+// is started by one of several, is started without.
+bool IsOfLauncher(absl::string_view variable);
 
 }  // namespace consilium
 

@@ -20,18 +20,6 @@ namespace {
 constexpr char kProgram[] = "/proc/self/exe";
 constexpr uint32_t kProbeSteps = 2;
 
-absl::StatusOr<std::string> DigestOfProgram() {
-  std::ifstream file(kProgram, std::ios::binary);
-  std::vector<char> piece(size_t{1} << 20);
-  Sha256 hash;
-  while (file) {
-    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-    hash.Update(absl::string_view(piece.data(), static_cast<size_t>(file.gcount())));
-  }
-  if (!file.eof()) return SystemError("can not read", kProgram);
-  return ToHex(hash.Finish());
-}
-
 absl::StatusOr<std::vector<float>> TrainProbe(const v1::RunPlan& plan, const SiteId& site,
                                               const FederationData& data, Trainer& trainer) {
   CONSILIUM_ASSIGN_OR_RETURN(v1::Standardisation standardisation, StandardisationOver(plan, data));
@@ -52,6 +40,18 @@ absl::StatusOr<std::vector<float>> TrainProbe(const v1::RunPlan& plan, const Sit
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> DigestOfProgram() {
+  std::ifstream file(kProgram, std::ios::binary);
+  std::vector<char> piece(size_t{1} << 20);
+  Sha256 hash;
+  while (file) {
+    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    hash.Update(absl::string_view(piece.data(), static_cast<size_t>(file.gcount())));
+  }
+  if (!file.eof()) return SystemError("can not read", kProgram);
+  return ToHex(hash.Finish());
+}
 
 absl::StatusOr<RankIdentity> RankIdentityOf(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                             absl::string_view trainer) {

@@ -28,6 +28,9 @@ using RankIdentity = std::map<std::string, std::string>;
 absl::StatusOr<RankIdentity> RankIdentityOf(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                             absl::string_view trainer);
 
+// Of the program's own file. NOT_FOUND and the like where it can not be read.
+absl::StatusOr<std::string> DigestOfProgram();
+
 // What two local steps from the initial model come to, on the rows of the first site that has some.
 // Processors and libraries that compute otherwise are found by it before a model is made of both.
 Digest ProbeTraining(const v1::RunPlan& plan, const FederationData& data, Trainer& trainer);

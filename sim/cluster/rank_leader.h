@@ -26,13 +26,12 @@
 #include "consilium/v1/cluster.pb.h"
 #include "consilium/v1/coordination.pb.h"
 #include "sim/cluster/rank_identity.h"
+#include "sim/cluster/rank_roster.h"
 #include "sim/cluster/ranks.h"
 #include "sim/engine/remote_trainers.h"
 #include "site_agent/core/trainer.h"
 
 namespace consilium {
-
-inline constexpr uint32_t kRankThreadsMax = 1024;
 
 class RankLeader final : public RemoteTrainers {
  public:

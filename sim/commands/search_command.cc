@@ -4,7 +4,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -13,8 +12,11 @@
 #include "absl/strings/str_replace.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "sim/cluster/rank_leader.h"
+#include "sim/cluster/trial_ranks.h"
 #include "sim/commands/progress.h"
 #include "sim/commands/run_command.h"
+#include "sim/commands/trainers.h"
 #include "sim/search/hparams_events.h"
 #include "sim/search/search_files.h"
 #include "sim/search/search_loop.h"
@@ -133,16 +135,62 @@ absl::Status CheckOptions(const SearchCommand& command, const v1::SearchSpace& s
                    "seeds: \"%s\" is neither a number nor a range like 1..5", space.seeds()));
 }
 
+// What every rank reads by itself.
+struct Files {
+  v1::SearchSpace space;
+  TrialsLog::Identity identity;
+  TrialRunnerOptions trials;
+};
+
+absl::StatusOr<Files> ReadFiles(const SearchCommand& command) {
+  Files files;
+  CONSILIUM_ASSIGN_OR_RETURN(files.space, LoadSearchSpace(command.space_file));
+  CONSILIUM_RETURN_IF_ERROR(CheckOptions(command, files.space));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      files.identity,
+      CheckSearchFiles(files.space, {command.run_file, command.scenario_file, command.overrides}));
+  TrialRunnerOptions& trials = files.trials;
+  trials.space = files.space;
+  trials.program = command.program;
+  trials.run_file = command.run_file;
+  trials.scenario_file = command.scenario_file;
+  trials.data_folder = command.data_folder;
+  trials.overrides = command.overrides;
+  trials.folder = absl::StrCat(command.out, "/trials");
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(trials.folder, 0755));
+  return files;
+}
+
+// Trials of this process beside each other.
+size_t WorkersOf(const SearchCommand& command) {
+  TrainersOptions options;
+  options.threads = command.workers;
+  return std::min<size_t>(ThreadsOf(options, command.ranks), kWorkersMax);
+}
+
+// `runner` outlives what runs by it.
+TrialRankOptions RankOptionsOf(const SearchCommand& command, const Files& files,
+                               const TrialRunner& runner) {
+  TrialRankOptions options;
+  RankIdentity identity = files.identity;
+  const absl::StatusOr<std::string> program = DigestOfProgram();
+  if (program.ok()) identity["program"] = *program;
+  options.identity = program.ok() ? absl::StatusOr<RankIdentity>(identity) : program.status();
+  options.places = WorkersOf(command);
+  options.run = [&runner](const Trial& trial) { return runner.Run(trial); };
+  options.parameters = static_cast<size_t>(files.space.parameters_size());
+  options.objectives = static_cast<size_t>(files.space.objectives_size());
+  return options;
+}
+
 absl::StatusOr<std::vector<Trial>> Search(const SearchCommand& command,
                                           const v1::SearchSpace& space, const TrialRunner& runner,
-                                          TrialsLog& log) {
+                                          TrialLeader* leader, TrialsLog& log) {
   const std::unique_ptr<SearchAlgorithm> algorithm = MakeAlgorithm(space);
   SearchLoopInput input;
   input.space = space;
   input.algorithm = algorithm.get();
-  input.workers = command.workers > 0
-                      ? command.workers
-                      : std::clamp(std::thread::hardware_concurrency(), 1U, kWorkersMax);
+  input.workers = leader != nullptr ? leader->places() : WorkersOf(command);
   input.known = log.TakeTrials();
   uint64_t trials_max = algorithm->trials_max();
   if (space.trials_max() > 0) trials_max = std::min<uint64_t>(trials_max, space.trials_max());
@@ -151,35 +199,31 @@ absl::StatusOr<std::vector<Trial>> Search(const SearchCommand& command,
     spdlog::info("{} goes on from {} trials that are known", command.out, input.known.size());
   }
   for (const Trial& trial : input.known) CONSILIUM_RETURN_IF_ERROR(notes.AddKnown(trial));
-  input.evaluate = [&runner](const Trial& trial) { return runner.Run(trial); };
+  input.evaluate = [&runner, leader](const Trial& trial) {
+    return leader != nullptr ? leader->Run(trial) : runner.Run(trial);
+  };
   input.on_known = [&notes](const Trial& trial) { return notes.Add(trial); };
   return RunSearchLoop(std::move(input));
 }
 
-}  // namespace
-
-absl::Status Execute(const SearchCommand& command) {
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::SearchSpace space, LoadSearchSpace(command.space_file));
-  CONSILIUM_RETURN_IF_ERROR(CheckOptions(command, space));
-  CONSILIUM_ASSIGN_OR_RETURN(
-      const TrialsLog::Identity identity,
-      CheckSearchFiles(space, {command.run_file, command.scenario_file, command.overrides}));
-  TrialRunnerOptions options;
-  options.space = space;
-  options.program = command.program;
-  options.run_file = command.run_file;
-  options.scenario_file = command.scenario_file;
-  options.data_folder = command.data_folder;
-  options.overrides = command.overrides;
-  options.folder = absl::StrCat(command.out, "/trials");
-  CONSILIUM_RETURN_IF_ERROR(MakeFolders(options.folder, 0755));
+// Rank 0 of several, or the only process.
+absl::Status Lead(const SearchCommand& command) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Files files, ReadFiles(command));
+  const v1::SearchSpace& space = files.space;
+  const TrialRunner runner(files.trials);
+  std::unique_ptr<TrialLeader> leader;
+  if (command.ranks != nullptr) {
+    CONSILIUM_ASSIGN_OR_RETURN(
+        leader, TrialLeader::Gather(*command.ranks, RankOptionsOf(command, files, runner)));
+    spdlog::info("with {}", leader->Describe());
+  }
   CONSILIUM_ASSIGN_OR_RETURN(
       const std::unique_ptr<TrialsLog> log,
-      TrialsLog::Open(absl::StrCat(command.out, "/trials.jsonl"), space, identity));
+      TrialsLog::Open(absl::StrCat(command.out, "/trials.jsonl"), space, files.identity));
   CONSILIUM_RETURN_IF_ERROR(
       WriteEvents(absl::StrCat(command.out, "/events"), SearchEventFile(space)));
-  const TrialRunner runner(std::move(options));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Trial> trials, Search(command, space, runner, *log));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Trial> trials,
+                             Search(command, space, runner, leader.get(), *log));
   CONSILIUM_RETURN_IF_ERROR(WriteResults(command.out, space, trials));
   if (command.output == SearchCommand::Output::kJson) {
     absl::PrintF("%s\n", SearchJson(space, trials).dump(2));
@@ -194,6 +238,28 @@ absl::Status Execute(const SearchCommand& command) {
   });
   absl::PrintF("\n%s\n", ShellCommand(runner.CommandOf(*winner)));
   return absl::OkStatus();
+}
+
+// A rank other than 0. Why it can not, rank 0 tells.
+absl::Status Serve(const SearchCommand& command) {
+  const absl::StatusOr<Files> files = ReadFiles(command);
+  if (!files.ok()) {
+    TrialRankOptions options;
+    options.identity = files.status();
+    options.run = [&files](const Trial&) { return files.status(); };
+    return ServeTrials(*command.ranks, options);
+  }
+  const TrialRunner runner(files->trials);
+  return ServeTrials(*command.ranks, RankOptionsOf(command, *files, runner));
+}
+
+}  // namespace
+
+absl::Status Execute(const SearchCommand& command) {
+  if (command.ranks != nullptr && command.ranks->rank() != 0) return Serve(command);
+  const absl::Status status = Lead(command);
+  if (command.ranks != nullptr) DismissRanks(*command.ranks, status);
+  return status;
 }
 
 }  // namespace consilium

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "sim/cluster/ranks.h"
 
 namespace consilium {
 
@@ -25,14 +26,16 @@ struct SearchCommand {
   std::string data_folder;             // Empty: beside the scenario.
   std::vector<std::string> overrides;  // Of every trial; as of RunCommand.
   std::string out;
-  uint32_t workers = 0;  // Trials at once; 0: as many as the machine has cores.
+  uint32_t workers = 0;  // Trials of this process at once; 0: as many as the machine has cores.
+  // With others that a launcher has started: each runs trials, and rank 0 searches. May be null.
+  Ranks* ranks = nullptr;
   enum class Output { kText, kJson } output = Output::kText;
   std::string program = "/proc/self/exe";  // consilium-sim, which runs the trials.
 };
 
 // Goes on where an earlier process with the same `out` was ended. INVALID_ARGUMENT for what the
-// files or options say; FAILED_PRECONDITION for a folder of another search, and where no trial
-// succeeded.
+// files or options say; FAILED_PRECONDITION for a folder of another search, where no trial
+// succeeded, and for a rank with other files or another program; ABORTED where a rank has died.
 absl::Status Execute(const SearchCommand& command);
 
 }  // namespace consilium

@@ -16,6 +16,7 @@
 #include "protocol/core/status_macros.h"
 #include "sim/commands/progress.h"
 #include "sim/engine/attacks.h"
+#include "sim/engine/energy_meter.h"
 #include "sim/engine/open_scores.h"
 #include "sim/engine/simulation.h"
 
@@ -96,7 +97,9 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   input.trainer = &trainings.own();
   input.trainings = &trainings;
   input.trainer_name = trainings.trainer_name();
+  EnergyMeter energy;
   input.on_version = [&](const federation::RunState& run, absl::Time now) {
+    energy.Sample();
     progress.Show(static_cast<double>(run.current().value()), plan.config().stop().versions_max(),
                   absl::StrFormat("version %d, virtual time %s", run.current().value(),
                                   absl::FormatDuration(now - absl::UnixEpoch())));
@@ -125,6 +128,9 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
                              BackdoorOfResult(*simulation, scenario, data, trainings.own()));
   summary.wall_seconds =
       absl::ToDoubleSeconds(saved != nullptr ? saved->wall_time() : absl::Now() - began);
+  energy.Sample();
+  const bool is_all_of_it = remote == nullptr && (saved == nullptr || !saved->goes_on());
+  if (is_all_of_it) summary.energy_joules = energy.joules();
   if (!simulation->run().result.has_value()) return summary;
   CONSILIUM_ASSIGN_OR_RETURN(const Weights result, simulation->ModelOf(*simulation->run().result));
   OpenScores open;

@@ -355,6 +355,7 @@ Json ToJson(const RunSummary& summary) {
                {"staleness", summary.staleness},
                {"seconds", summary.seconds},
                {"wall_seconds", Optional(summary.wall_seconds)},
+               {"energy_joules", Optional(summary.energy_joules)},
                {"upload_bytes", summary.upload_bytes},
                {"metric", v1::Metric_Name(summary.metric)},
                {"best_score", Optional(summary.best_score)},

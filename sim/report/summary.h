@@ -114,7 +114,8 @@ struct RunSummary {
   std::optional<double> final_score;           // Of the newest version that has one.
   std::string worst_site;                      // By the loss on test patients; empty: none tells.
   uint64_t upload_bytes = 0;
-  std::optional<double> wall_seconds;  // What a simulation took.
+  std::optional<double> wall_seconds;   // What a simulation took.
+  std::optional<double> energy_joules;  // The same of the machine's processors, where it tells.
   std::optional<v1::StopConfig::Target> target;
   std::optional<TargetReached> reached;
   std::vector<CurvePoint> curve;

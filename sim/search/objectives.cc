@@ -55,6 +55,8 @@ absl::StatusOr<double> QuantityOf(v1::SearchObjective::Quantity quantity, const 
       return NumberAt(run, "upload_bytes");
     case v1::SearchObjective::WALL_SECONDS:
       return NumberAt(run, "wall_seconds");
+    case v1::SearchObjective::ENERGY_JOULES:
+      return NumberAt(run, "energy_joules");
     default:
       return absl::InternalError("its objective is none that this build knows");
   }

@@ -9,6 +9,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "protocol/core/files.h"
+#include "sim/cluster/launcher.h"
 
 namespace consilium {
 namespace {
@@ -17,13 +18,13 @@ constexpr int kCanNotRun = 127;
 
 // In the child, between fork and exec: nothing that takes a lock or memory.
 [[noreturn]] void Become(pid_t parent, const int (&files)[3], const char* program,
-                         char* const* arguments) {
+                         char* const* arguments, char* const* environment) {
   // The parent may have ended before the first line.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) _exit(kCanNotRun);
   for (int i = 0; i < 3; ++i) {
     if (dup2(files[i], i) < 0) _exit(kCanNotRun);
   }
-  execv(program, arguments);
+  execve(program, arguments, environment);
   _exit(kCanNotRun);
 }
 
@@ -44,11 +45,18 @@ absl::StatusOr<int> RunProcess(const ProcessOptions& options) {
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
+  std::vector<char*> environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (!IsOfLauncher(*variable)) environment.push_back(*variable);
+  }
+  environment.push_back(nullptr);
   const int files[3] = {in, out, err};
   const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) return SystemError("can not start", options.program);
-  if (child == 0) Become(parent, files, options.program.c_str(), arguments.data());
+  if (child == 0) {
+    Become(parent, files, options.program.c_str(), arguments.data(), environment.data());
+  }
   int status = 0;
   while (waitpid(child, &status, 0) != child) {
     if (errno != EINTR) return SystemError("can not wait for", options.program);

@@ -1,5 +1,6 @@
 // A program run to its end as a child process, its output in files. The child is killed when this
-// process ends, however it ends.
+// process ends, however it ends. It has this process's environment but for what a launcher of ranks
+// has put there: it is nobody's rank.
 //
 // Threads: any; the calling thread waits, and must not end before the child.
 

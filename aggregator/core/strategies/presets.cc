@@ -150,6 +150,7 @@ absl::Status OverrideTrigger(const v1::Trigger& trigger, Stages& stages) {
     stages.trigger = TriggerStage::kBarrier;
     stages.round_deadline = absl::Milliseconds(trigger.barrier().deadline_ms());
     stages.round_sites_min = std::max<uint32_t>(trigger.barrier().sites_min(), 1);
+    stages.round_sites = trigger.barrier().sites_per_round();
   } else if (trigger.has_bounded()) {
     stages.trigger = TriggerStage::kBounded;
     if (trigger.bounded().updates_ahead_max() != 0) {

@@ -91,6 +91,7 @@ struct Stages {
   uint32_t buffer_updates = 1;                           // K
   absl::Duration round_deadline = absl::ZeroDuration();  // Zero: none.
   uint32_t round_sites_min = 1;
+  uint32_t round_sites = 0;                        // Drawn for each round; 0: all members.
   uint32_t updates_ahead_max = 4;                  // Of kBounded.
   absl::Duration interval = absl::ZeroDuration();  // Of kInterval.
   std::optional<GroupRule> groups;                 // Of kGroups, always.

@@ -165,6 +165,22 @@ TEST(Run, EndsAtOnceWhereTooFewTakePart) {
   EXPECT_THAT(f.run().why_ended, HasSubstr("1 of the sites"));
 }
 
+// Its weight in the rules would be what it says.
+TEST(Run, IsWithoutASiteThatStatesMoreExamplesThanOneMayHave) {
+  TestFederation f({10, 100, 101});
+  f.Step(RunSubmitted{
+      f.run_id, MakePlan({.aggregation = "preset: FEDBUFF limits { site_examples_max: 100 }"})});
+  f.Decide(kA, RunDecided::Answer::kApproved);
+  f.Decide(kB, RunDecided::Answer::kApproved);
+  const auto refused = f.Decide(kC, RunDecided::Answer::kApproved);
+  ASSERT_THAT(Of<Alarm>(refused), SizeIs(1));
+  EXPECT_EQ(Of<Alarm>(refused)[0].reason, v1::TOO_MANY_EXAMPLES);
+  EXPECT_EQ(f.participant(kC).refusal_reason, v1::TOO_MANY_EXAMPLES);
+  f.Answer();
+  EXPECT_EQ(f.run().phase, RunPhase::kRunning);
+  EXPECT_THAT(f.run().members, ::testing::ElementsAre(kA, kB));
+}
+
 TEST(Run, EndsAtOnceWhereTooFewAreLeftToBegin) {
   TestFederation f({10, 20, 30});
   f.Step(RunSubmitted{f.run_id, MakePlan({.aggregation = "preset: KRUM"})});
@@ -310,6 +326,18 @@ TEST(Run, RefusesEvaluationsThatCanNotBe) {
   EXPECT_THAT(f.run().versions[0].validation, IsEmpty());
 }
 
+TEST(Run, RefusesAnEvaluationOverMoreExamplesThanASiteMayHave) {
+  for (const uint64_t limit : {9, 10}) {  // The report is over 10.
+    TestFederation f({5});
+    f.StartRun(MakePlan({.aggregation = absl::StrCat(
+                             "preset: FEDBUFF limits { site_examples_max: ", limit, " }")}));
+    const auto alarms = Of<Alarm>(f.Evaluate(kA, Version(0), v1::VALIDATION, 0.1));
+    EXPECT_THAT(f.run().versions[0].validation, SizeIs(limit == 9 ? 0 : 1));
+    ASSERT_THAT(alarms, SizeIs(limit == 9 ? 1 : 0));
+    for (const Alarm& alarm : alarms) EXPECT_EQ(alarm.reason, v1::TOO_MANY_EXAMPLES);
+  }
+}
+
 // ---- Updates
 
 TEST(Update, IsAnsweredTheSameEachTime) {
@@ -367,6 +395,7 @@ TEST(Update, IsRefusedWithItsReason) {
       {v1::NOT_FINITE, [](UpdateStaged& u) { u.training_loss = NAN; }},
       {v1::NORM_TOO_LARGE, [](UpdateStaged& u) { u.norm = 10.5; }},
       {v1::TOO_FEW_EXAMPLES, [](UpdateStaged& u) { u.examples = 0; }},
+      {v1::TOO_MANY_EXAMPLES, [](UpdateStaged& u) { u.examples = 1'000'000'001; }},
   };
   for (const Case& c : cases) {
     TestFederation f({10, 20});

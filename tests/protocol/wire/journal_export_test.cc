@@ -102,6 +102,14 @@ TEST_F(JournalExportTest, LargerThanAllowedIsNotRead) {
   EXPECT_EQ(Read(Export(2000), options).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST_F(JournalExportTest, MoreEntriesThanAllowedAreNotRead) {
+  ReadExportOptions options;
+  options.entries_max = 3;  // As many as there are.
+  EXPECT_TRUE(Read(Export(10), options).ok());
+  options.entries_max = 2;
+  EXPECT_EQ(Read(Export(10), options).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
 TEST_F(JournalExportTest, RecipientKeyFile) {
   const std::string path = folder_.File("recipient.key");
   ASSERT_TRUE(WriteRecipientKey(*recipient_, path).ok());

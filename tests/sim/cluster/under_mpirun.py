@@ -1,6 +1,6 @@
-"""`consilium-sim run` under mpirun: with any number of ranks the models, summary and log of one
-process; a rank killed with SIGKILL ends the job with a name and a checkpoint, from which another
-number of ranks, or none, goes on; a rank that is not the same is refused.
+"""`consilium-sim run` and `search` under mpirun: with any number of ranks the models, summary, log
+and trials of one process; a rank killed with SIGKILL ends the job with a name and a checkpoint,
+from which another number of ranks, or none, goes on; a rank that is not the same is refused.
 
 usage: under_mpirun.py --bin DIR --source DIR
 """
@@ -71,7 +71,7 @@ class Ranks:
 def told(out):
     """The summary without what hangs on the machine."""
     text = (out / "summary.json").read_text()
-    return json.loads(re.sub(r'"wall_seconds": [^,\n]*', '"wall_seconds": 0', text))
+    return json.loads(re.sub(r'"(wall_seconds|energy_joules)": [^,\n]*', r'"\1": 0', text))
 
 
 def logs(out):
@@ -170,6 +170,40 @@ def check_deaths(ranks):
         print(f"{named} deaths survived over {environment or 'shared memory'}")
 
 
+SPACE = """
+name: "steps"
+parameters { path: "training.local_steps" integer { min: 1 max: 6 } grid_points: 6 }
+parameters { path: "training.optimizer.sgd.learning_rate" choice { values: ["0.1", "1"] } }
+objectives { quantity: BEST_SCORE direction: MINIMISE }
+grid {}
+"""
+
+
+def trials(out):
+    """What came of each trial, without what hangs on the machine."""
+    return [{**trial, "costs": {**trial["costs"], "wall_seconds": 0}}
+            for trial in json.loads((out / "trials.json").read_text())["trials"]]
+
+
+def check_searches(ranks):
+    space = ranks.folder / "space.textproto"
+    space.write_text(SPACE)
+    alone, over = ranks.folder / "search-alone", ranks.folder / "search-over"
+
+    def search(out, *more):
+        return [ranks.program, "search", space, *ranks.files, "--data", ranks.folder, "--set",
+                "stop.versions_max=3", "--workers", 1, "--out", out, *more]
+
+    ranks.call(search(alone))
+    said = ranks.call(["mpirun", "-n", 3, *search(over)])
+    assert "with 2 more ranks on 1 machine, 2 trials at once there" in said.stderr, said.stderr
+    assert len(trials(over)) == 12 and trials(over) == trials(alone)
+    other = search(over, "--set", "training.batch_examples=7")
+    said = ranks.call(["mpirun", "-n", 1, *search(over), ":", "-n", 1, *other], code=1)
+    assert "has another run config than" in said.stderr, said.stderr
+    print(f"{len(trials(over))} trials over 3 ranks")
+
+
 def check_refusals(ranks):
     out = ranks.folder / "refused"
     other_program = ranks.folder / "other-sim"
@@ -191,7 +225,7 @@ def check_refusals(ranks):
         assert "consilium-sim: rank 1 (" in said.stderr and why in said.stderr, said.stderr
     assert not (out / "summary.json").exists()
     said = ranks.call(["mpirun", "-n", 2, ranks.program, "check", "--runs", 1], code=2)
-    assert "only `run` is distributed over ranks" in said.stderr, said.stderr
+    assert "only `run` and `search` are distributed over ranks" in said.stderr, said.stderr
     print(f"{len(cases)} ranks refused")
 
 
@@ -204,6 +238,7 @@ def main():
         ranks = Ranks(arguments, pathlib.Path(folder))
         check_rules(ranks)
         check_deaths(ranks)
+        check_searches(ranks)
         check_refusals(ranks)
 
 

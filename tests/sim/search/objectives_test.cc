@@ -26,6 +26,7 @@ Json RunOf(double score, double seconds) {
           {"seconds", seconds},
           {"upload_bytes", 4000},
           {"wall_seconds", 0.5},
+          {"energy_joules", 40.0},
           {"federated", {{"auroc", 0.75}, {"log_loss", nullptr}}},
           {"sites", {{{"name", "a"}, {"updates", 3}}, {{"name", "b"}, {"updates", 5}}}}};
 }
@@ -42,11 +43,12 @@ TEST(ResultOf, TakesQuantitiesAndNumbersOfTheSummary) {
     objectives { quantity: UPLOAD_BYTES direction: MINIMISE }
     objectives { summary: "federated.auroc" direction: MAXIMISE }
     objectives { summary: "sites.1.updates" direction: MAXIMISE }
+    objectives { quantity: ENERGY_JOULES direction: MINIMISE }
   )"),
                                       RunOf(0.25, 12), kSize);
   ASSERT_EQ(result.error, "");
-  EXPECT_EQ(result.objectives, (std::vector<double>{0.25, 1.25, 120, 100, 12, 4000, 0.75, 5}));
-  EXPECT_EQ(result.deviations, std::vector<double>(8, 0.0));
+  EXPECT_EQ(result.objectives, (std::vector<double>{0.25, 1.25, 120, 100, 12, 4000, 0.75, 5, 40}));
+  EXPECT_EQ(result.deviations, std::vector<double>(9, 0.0));
   EXPECT_EQ(result.costs.parameters, 120U);
   EXPECT_EQ(result.costs.multiply_adds, 100U);
   EXPECT_EQ(result.costs.virtual_seconds, 12);

@@ -1,0 +1,171 @@
+// Rounds in which only some of the members train (trigger.barrier.sites_per_round).
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/events.h"
+#include "tests/aggregator/core/federation_fixture.h"
+
+namespace consilium::federation {
+namespace {
+
+using ::testing::SizeIs;
+
+constexpr uint32_t kVersionsMax = 500;
+
+std::shared_ptr<const v1::RunPlan> PlanOf(int sites_per_round, uint64_t seed = 1,
+                                          const std::string& barrier = "") {
+  return MakePlan({.aggregation = absl::StrCat(
+                       "preset: FEDAVG trigger { barrier { sites_per_round: ", sites_per_round, " ",
+                       barrier, " } }"),
+                   .config = absl::StrCat("data { split { validation: 0 } } seed: ", seed),
+                   .versions_max = kVersionsMax});
+}
+
+std::set<SiteId> Training(const TestFederation& f) {
+  std::set<SiteId> training;
+  for (const SiteId& site : f.run().members) {
+    if (!f.participant(site).open.empty()) training.insert(site);
+  }
+  return training;
+}
+
+// Who trained in each round.
+std::vector<std::set<SiteId>> Rounds(TestFederation& f, size_t count) {
+  std::vector<std::set<SiteId>> rounds;
+  for (size_t i = 0; i < count; ++i) {
+    rounds.push_back(Training(f));
+    for (const SiteId& site : rounds.back()) f.Deliver(site);
+    f.Answer();
+  }
+  return rounds;
+}
+
+TEST(PartialRounds, AreOfSoManyDrawnAnewEachAsOftenAsTheOthers) {
+  TestFederation f(std::vector<uint64_t>(8, 10));
+  f.StartRun(PlanOf(3));
+  constexpr size_t kRounds = 400;
+  std::map<SiteId, int> trained;
+  std::map<std::set<SiteId>, int> together;
+  for (const std::set<SiteId>& round : Rounds(f, kRounds)) {
+    ASSERT_THAT(round, SizeIs(3));
+    for (const SiteId& site : round) ++trained[site];
+    ++together[round];
+  }
+  // Binomial with 400 draws of probability 3/8: deviation 9.7; five of them.
+  for (const auto& [site, times] : trained) EXPECT_NEAR(times, 150, 48) << site.value();
+  EXPECT_THAT(trained, SizeIs(8));
+  EXPECT_THAT(together, SizeIs(56));  // Each of 8 over 3; one is missed with probability 4 %.
+}
+
+TEST(PartialRounds, FollowFromTheSeed) {
+  const auto rounds = [](uint64_t seed) {
+    TestFederation f(std::vector<uint64_t>(8, 10));
+    f.StartRun(PlanOf(3, seed));
+    return Rounds(f, 20);
+  };
+  EXPECT_EQ(rounds(1), rounds(1));
+  EXPECT_NE(rounds(1), rounds(2));
+}
+
+TEST(PartialRounds, WeighThoseWhoTrained) {
+  TestFederation f({10, 20, 30, 40});
+  f.StartRun(PlanOf(2));
+  const std::set<SiteId> round = Rounds(f, 1)[0];
+  double examples = 0;
+  for (const SiteId& site : round) examples += static_cast<double>(f.examples.at(site));
+  const auto& contributions = f.run().versions.at(1).contributions;
+  ASSERT_THAT(contributions, SizeIs(2));
+  for (const Contribution& entry : contributions) {
+    EXPECT_NEAR(entry.coefficient, static_cast<double>(f.examples.at(entry.site)) / examples,
+                1e-12);
+  }
+}
+
+TEST(PartialRounds, AreOfThoseWhoAreConnectedWhereTheyAreEnough) {
+  TestFederation f(std::vector<uint64_t>(5, 10));
+  f.StartRun(PlanOf(2));
+  for (const int away : {0, 2}) {
+    const SiteId site = TestFederation::Site(away);
+    f.Step(SiteLost{site, Incarnation(1)});
+  }
+  Rounds(f, 1);  // Was drawn before they went.
+  for (const std::set<SiteId>& round : Rounds(f, 30)) {
+    EXPECT_FALSE(round.contains(TestFederation::Site(0)));
+    EXPECT_FALSE(round.contains(TestFederation::Site(2)));
+  }
+  f.Step(SiteLost{TestFederation::Site(1), Incarnation(1)});
+  f.Step(SiteLost{TestFederation::Site(3), Incarnation(1)});
+  Rounds(f, 1);
+  for (const std::set<SiteId>& round : Rounds(f, 30)) {
+    EXPECT_THAT(round, SizeIs(2));
+    EXPECT_TRUE(round.contains(TestFederation::Site(4)));
+  }
+}
+
+TEST(PartialRounds, ReplaceWhoLeaves) {
+  TestFederation f(std::vector<uint64_t>(5, 10));
+  f.StartRun(PlanOf(2));
+  const std::set<SiteId> round = Training(f);
+  ASSERT_THAT(round, SizeIs(2));
+  f.Deliver(*round.begin());
+  f.Step(SiteRemoved{*round.rbegin()});
+  const std::set<SiteId> now = Training(f);
+  ASSERT_THAT(now, SizeIs(1));
+  EXPECT_FALSE(round.contains(*now.begin()));
+  EXPECT_THAT(Of<Compute>(f.Deliver(*now.begin())), SizeIs(1));
+}
+
+TEST(PartialRounds, StayAsLargeAsTheyAreWhereASiteJoins) {
+  TestFederation late({10, 10, 10});
+  late.Step(RunSubmitted{
+      late.run_id,
+      MakePlan({.aggregation =
+                    "preset: FEDAVG trigger { barrier { sites_per_round: 1 deadline_ms: 1000 } }",
+                .config = "participation { start_deadline_ms: 50 }"})});
+  late.Decide(TestFederation::Site(0), RunDecided::Answer::kApproved);
+  late.Step(TimerFired{late.run().timers.begin()->first});
+  late.Answer();
+  ASSERT_EQ(late.run().phase, RunPhase::kRunning);
+  ASSERT_THAT(Training(late), SizeIs(1));
+  late.Decide(TestFederation::Site(1), RunDecided::Answer::kApproved);
+  EXPECT_THAT(Training(late), SizeIs(1));
+}
+
+TEST(PartialRounds, WithMoreThanThereAreAreOfAll) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(PlanOf(9));
+  for (const std::set<SiteId>& round : Rounds(f, 5)) EXPECT_THAT(round, SizeIs(3));
+}
+
+// What was refused in an earlier round is no reason to train in this one.
+TEST(PartialRounds, LetOnlyTheirOwnRefusedTryAgain) {
+  TestFederation f(std::vector<uint64_t>(6, 10));
+  f.StartRun(PlanOf(2));
+  const auto refuse = [&f](const SiteId& site) {
+    UpdateStaged bad = f.Update(site);
+    bad.norm = INFINITY;
+    f.Step(bad);
+  };
+  for (int i = 0; i < 20; ++i) {
+    const std::set<SiteId> round = Training(f);
+    refuse(*round.begin());
+    EXPECT_THAT(Training(f), SizeIs(1));
+    f.Deliver(*round.rbegin());
+    f.Answer();
+  }
+  const std::set<SiteId> round = Training(f);
+  for (const SiteId& site : round) refuse(site);
+  EXPECT_EQ(Training(f), round);
+}
+
+}  // namespace
+}  // namespace consilium::federation
