@@ -213,6 +213,22 @@ TEST(Zoo, ItsContractsAndModelsFit) {
   }
 }
 
+TEST(Zoo, OneContractServesBothKindsOfSurvival) {
+  const std::string zoo = CONSILIUM_ZOO_FOLDER;
+  for (const auto& [model, outputs] :
+       {std::pair{"cox_regression", 1}, std::pair{"discrete_hazard", 7}}) {
+    v1::RunPlan plan = Parse(kPlanText);
+    ASSERT_TRUE(
+        ReadTextFormatFile(absl::StrCat(zoo, "/", model, ".textproto"), *plan.mutable_spec()).ok());
+    ASSERT_TRUE(ReadTextFormatFile(zoo + "/contracts/tcga_brca.contract.textproto",
+                                   *plan.mutable_contract())
+                    .ok());
+    const auto resolved = ResolvePlan(plan);
+    ASSERT_TRUE(resolved.ok()) << model << ": " << resolved.status();
+    EXPECT_EQ(GraphOf(*resolved)->output_shape(), std::vector<int64_t>{outputs}) << model;
+  }
+}
+
 class LoadRunPlanTest : public testing::Test {
  protected:
   LoadRunPlanTest() {
