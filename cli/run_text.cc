@@ -33,6 +33,14 @@ std::string ScoresText(v1::Loss::Kind loss, const v1::Scores& scores) {
     case v1::Loss::MSE:
       text = Value("MSE", scores.has_mse(), scores.mse());
       break;
+    case v1::Loss::COX:
+      text = absl::StrCat(Value("Cox loss", scores.has_cox_loss(), scores.cox_loss()), ", ",
+                          Value("C", scores.has_c_index(), scores.c_index()));
+      break;
+    case v1::Loss::DISCRETE_HAZARD:
+      text = absl::StrCat(Value("log-loss", scores.has_log_loss(), scores.log_loss()), ", ",
+                          Value("C", scores.has_c_index(), scores.c_index()));
+      break;
     default:
       text = absl::StrCat(Value("log-loss", scores.has_log_loss(), scores.log_loss()), ", ",
                           Value("accuracy", scores.has_accuracy(), scores.accuracy()));

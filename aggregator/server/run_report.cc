@@ -90,6 +90,8 @@ void SetScores(const MetricReports& reports, v1::Scores& out) {
   if (const auto value = BalancedAccuracy(sums)) out.set_balanced_accuracy(*value);
   if (const auto value = Auroc(sums)) out.set_auroc(*value);
   if (const auto value = Mse(sums)) out.set_mse(*value);
+  if (const auto value = CIndex(sums)) out.set_c_index(*value);
+  if (const auto value = CoxLoss(sums)) out.set_cox_loss(*value);
 }
 
 void AddVersion(const federation::VersionState& version, v1::RunReport& report) {

@@ -113,6 +113,34 @@ double Positives(const v1::MetricSums& sums) {
   return sums.class_examples_size() == 2 ? static_cast<double>(sums.class_examples(1)) : 0;
 }
 
+// Whether outputs of one width fit the loss, and there are as many as labels.
+absl::Status CheckOutputs(v1::Loss::Kind loss, const Predictions& predictions) {
+  const size_t width = predictions.width;
+  bool fits = false;
+  switch (loss) {
+    case v1::Loss::CROSS_ENTROPY:
+      fits = width >= 2 && width <= limits::kClassesMax;
+      break;
+    case v1::Loss::DISCRETE_HAZARD:
+      fits = width >= 1 && width == predictions.interval_ends.size();
+      break;
+    case v1::Loss::BCE_WITH_LOGITS:
+    case v1::Loss::MSE:
+    case v1::Loss::COX:
+      fits = width == 1;
+      break;
+    default:
+      return absl::InvalidArgumentError("the loss is none that metrics are known for");
+  }
+  if (!fits) {
+    return absl::InvalidArgumentError("the width of the outputs is none of the loss's");
+  }
+  if (predictions.outputs.size() != predictions.labels.size() * width) {
+    return absl::InvalidArgumentError("outputs and labels are not of the same examples");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TooLarge(const char* field) {
   return absl::InvalidArgumentError(std::string(field) + ": is larger than its whole");
 }
@@ -121,33 +149,27 @@ absl::Status TooLarge(const char* field) {
 
 absl::StatusOr<v1::MetricSums> MetricSumsOf(v1::Loss::Kind loss, const Predictions& predictions) {
   const size_t count = predictions.labels.size();
-  const bool wide = loss == v1::Loss::CROSS_ENTROPY;
-  const bool cox = loss == v1::Loss::COX;
-  if (!wide && loss != v1::Loss::BCE_WITH_LOGITS && loss != v1::Loss::MSE && !cox) {
-    return absl::InvalidArgumentError("the loss is none that metrics are known for");
-  }
-  if (wide ? predictions.width < 2 || predictions.width > limits::kClassesMax
-           : predictions.width != 1) {
-    return absl::InvalidArgumentError("the width of the outputs is none of the loss's");
-  }
-  if (predictions.outputs.size() != count * predictions.width) {
-    return absl::InvalidArgumentError("outputs and labels are not of the same examples");
-  }
+  if (absl::Status status = CheckOutputs(loss, predictions); !status.ok()) return status;
   v1::MetricSums sums;
   sums.set_examples(count);
   const bool finite = std::all_of(predictions.outputs.begin(), predictions.outputs.end(),
                                   [](float output) { return std::isfinite(output); });
-  if (cox && count > 0) {
+  const bool survival = loss == v1::Loss::COX || loss == v1::Loss::DISCRETE_HAZARD;
+  if (survival && count > 0) {
     if (absl::Status status = CheckSurvivalLabels(predictions.labels); !status.ok()) return status;
     sums.set_events(CountEvents(predictions.labels));
   }
   if (count == 0 || !finite) return sums;
-  if (cox) {
-    AddSurvivalSums(predictions, sums);
+  if (loss == v1::Loss::COX) {
+    AddCoxSums(predictions, sums);
+    return sums;
+  }
+  if (loss == v1::Loss::DISCRETE_HAZARD) {
+    AddDiscreteHazardSums(predictions, sums);
     return sums;
   }
   if (loss != v1::Loss::MSE) {
-    const size_t classes = wide ? predictions.width : 2;
+    const size_t classes = loss == v1::Loss::CROSS_ENTROPY ? predictions.width : 2;
     if (absl::Status status = CheckLabels(classes, predictions.labels); !status.ok()) return status;
     AddClassSums(classes, predictions, sums);
     return sums;

@@ -26,9 +26,11 @@ void MergeSurvival(const v1::MetricSums& a, const v1::MetricSums& b, v1::MetricS
   if (!a.has_events() && !b.has_events()) return;
   sum.set_events(a.events() + b.events());
   for (const v1::MetricSums* side : {&a, &b}) {
-    if (side->has_events() && !side->has_cox_loss_sum()) return;
+    if (side->has_events() && !side->has_cox_loss_sum() && !side->has_log_loss_sum()) return;
   }
-  sum.set_cox_loss_sum(a.cox_loss_sum() + b.cox_loss_sum());
+  if (a.has_cox_loss_sum() || b.has_cox_loss_sum()) {
+    sum.set_cox_loss_sum(a.cox_loss_sum() + b.cox_loss_sum());
+  }
   if (a.has_c_index_comparable() || b.has_c_index_comparable()) {
     sum.set_c_index_concordant(a.c_index_concordant() + b.c_index_concordant());
     sum.set_c_index_comparable(a.c_index_comparable() + b.c_index_comparable());

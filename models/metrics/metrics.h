@@ -21,14 +21,18 @@ namespace consilium {
 // What a model says of examples, and what is true of them.
 struct Predictions {
   std::span<const float> outputs;  // [count, width], row-major: logits, or numbers for MSE.
-  size_t width = 1;                // Classes for CROSS_ENTROPY, 1 otherwise.
-  // [count]: 0 or 1, a class index, or a number. COX: the time of the event, or minus the time at
-  // which watching ended without one (0 there: an event has a time above 0).
+  size_t width = 1;  // Classes for CROSS_ENTROPY, intervals for DISCRETE_HAZARD, 1 otherwise.
+  // [count]: 0 or 1, a class index, or a number. COX and DISCRETE_HAZARD: the time of the event, or
+  // minus the time at which watching ended without one (0 there: an event has a time above 0).
   std::span<const float> labels;
+  // DISCRETE_HAZARD only, one for each output: ascending, above 0
+  // (models/metrics/discrete_hazard.h).
+  std::span<const double> interval_ends = {};
 };
 
 // The sums of one site, in f64, in the order of the examples:
-//   log_loss_sum    Σ −ln p(label), from logits without overflow
+//   log_loss_sum    Σ −ln p(label), from logits without overflow; of DISCRETE_HAZARD p is the
+//                   probability of what is known of the patient (models/metrics/discrete_hazard.h)
 //   correct         examples whose likeliest class is the label; ties go to the lower index, and a
 //                   probability of exactly ½ to 0
 //   class_*         the same by class of the label
@@ -38,15 +42,18 @@ struct Predictions {
 //   auprc_by_positives  average precision times the number of positives, ties together; binary
 //                   labels only, absent without positives
 //   calibration_error_by_examples  expected calibration error times the number of examples
-//                   (models/metrics/probabilities.h); not of MSE and COX
+//                   (models/metrics/probabilities.h); classes only
 //   squared_error_sum  Σ (output − label)², MSE only
-//   events          examples whose event was observed, COX only
+//   events          examples whose event was observed, COX and DISCRETE_HAZARD only; also of those
+//                   after the last interval
 //   c_index_*       pairs of an event and an example that was watched for longer, or as long and
-//                   without an event; concordant where the event has the larger output, ties ½
-//                   (Harrell et al., doi:10.1001/jama.1982.03320430047030); O(n log n). COX only,
-//                   absent where there is no such pair
+//                   without an event; concordant where the event has the larger output (of
+//                   DISCRETE_HAZARD: the larger ExpectedIntervalsLost), ties ½ (Harrell et al.,
+//                   doi:10.1001/jama.1982.03320430047030); O(n log n). COX and DISCRETE_HAZARD
+//                   only, absent where there is no such pair
 //   cox_loss_sum    Σ over events i of ln Σ_{j: T_j ≥ T_i} exp(s_j − s_i): −ln of Cox's partial
-//                   likelihood with Breslow's ties (doi:10.1111/j.2517-6161.1972.tb00899.x)
+//                   likelihood with Breslow's ties (doi:10.1111/j.2517-6161.1972.tb00899.x);
+//                   COX only
 // Without examples, or where an output is not finite, only `examples` is set, and `events`, which
 // do not hang on outputs: what can not be computed is absent, never zero. INVALID_ARGUMENT where
 // sizes do not fit or a label is none of the loss's.
@@ -58,7 +65,7 @@ absl::Status CheckMetricSums(const v1::MetricSums& sums);
 
 // The sums over both sites' examples. Where one side has examples but could not compute a sum, the
 // sum over both is unknown, so absent; only a missing AUROC or AUPRC beside a present log-loss (one
-// class only), a missing C-index beside a present Cox loss, and a site that tells nothing of its
+// class only), a missing C-index beside a present loss, and a site that tells nothing of its
 // events (they are few) add no pairs and hide nothing. Associative and commutative but for
 // rounding: fold in the order of site ids.
 v1::MetricSums Merge(const v1::MetricSums& a, const v1::MetricSums& b);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "models/metrics/discrete_hazard.h"
 #include "models/metrics/log_sum_exp.h"
 
 namespace consilium {
@@ -33,18 +34,85 @@ class RankCounts {
   std::vector<uint64_t> sums_;
 };
 
-// The rank of each output among the distinct ones.
-std::vector<size_t> RanksOf(std::span<const float> outputs) {
-  std::vector<float> distinct(outputs.begin(), outputs.end());
+// The rank of each score among the distinct ones.
+std::vector<size_t> RanksOf(const std::vector<double>& scores) {
+  std::vector<double> distinct = scores;
   std::sort(distinct.begin(), distinct.end());
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
   std::vector<size_t> ranks;
-  ranks.reserve(outputs.size());
-  for (const float output : outputs) {
-    ranks.push_back(static_cast<size_t>(std::lower_bound(distinct.begin(), distinct.end(), output) -
+  ranks.reserve(scores.size());
+  for (const double score : scores) {
+    ranks.push_back(static_cast<size_t>(std::lower_bound(distinct.begin(), distinct.end(), score) -
                                         distinct.begin()));
   }
   return ranks;
+}
+
+// The longest watched first; at one time those without an event, who outlive the others.
+std::vector<size_t> LongestWatchedFirst(std::span<const float> labels) {
+  std::vector<size_t> order(labels.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    if (Time(labels[a]) != Time(labels[b])) return Time(labels[a]) > Time(labels[b]);
+    return IsEvent(labels[a]) < IsEvent(labels[b]);
+  });
+  return order;
+}
+
+double CoxLossSum(std::span<const float> outputs, std::span<const float> labels) {
+  const std::vector<size_t> order = LongestWatchedFirst(labels);
+  LogSumExp at_risk;
+  double loss = 0;
+  for (size_t begin = 0; begin < order.size();) {
+    size_t end = begin;
+    for (; end < order.size() && Time(labels[order[end]]) == Time(labels[order[begin]]); ++end) {
+      at_risk.Add(outputs[order[end]]);
+    }
+    for (size_t i = begin; i < end; ++i) {
+      if (!IsEvent(labels[order[i]])) continue;
+      // Rounding may leave a hair below nothing where nobody else was at risk.
+      loss += std::max(at_risk.value() - double{outputs[order[i]]}, 0.0);
+    }
+    begin = end;
+  }
+  return loss;
+}
+
+// Sets c_index_*: the larger a score, the earlier the event is thought to come.
+void AddPairs(const std::vector<double>& scores, std::span<const float> labels,
+              v1::MetricSums& sums) {
+  const std::vector<size_t> order = LongestWatchedFirst(labels);
+  const std::vector<size_t> ranks = RanksOf(scores);
+  RankCounts outliving(scores.size());
+  double concordant = 0;
+  double comparable = 0;
+  uint64_t added = 0;
+  for (size_t begin = 0; begin < order.size();) {
+    size_t events = begin;  // The first event of this time.
+    const float time = Time(labels[order[begin]]);
+    for (; events < order.size() && Time(labels[order[events]]) == time &&
+           !IsEvent(labels[order[events]]);
+         ++events) {
+      outliving.Add(ranks[order[events]]);
+      ++added;
+    }
+    size_t end = events;
+    for (; end < order.size() && Time(labels[order[end]]) == time; ++end) {
+      const size_t rank = ranks[order[end]];
+      const uint64_t below = outliving.Below(rank);
+      concordant +=
+          static_cast<double>(below) + 0.5 * static_cast<double>(outliving.Below(rank + 1) - below);
+      comparable += static_cast<double>(added);
+    }
+    for (size_t i = events; i < end; ++i) {
+      outliving.Add(ranks[order[i]]);
+      ++added;
+    }
+    begin = end;
+  }
+  if (comparable == 0) return;
+  sums.set_c_index_concordant(concordant);
+  sums.set_c_index_comparable(comparable);
 }
 
 }  // namespace
@@ -60,53 +128,24 @@ uint64_t CountEvents(std::span<const float> labels) {
   return static_cast<uint64_t>(std::count_if(labels.begin(), labels.end(), IsEvent));
 }
 
-void AddSurvivalSums(const Predictions& predictions, v1::MetricSums& sums) {
-  const std::span<const float> labels = predictions.labels;
-  const std::span<const float> outputs = predictions.outputs;
-  // The longest watched first; at one time those without an event, who outlive the others.
-  std::vector<size_t> order(labels.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    if (Time(labels[a]) != Time(labels[b])) return Time(labels[a]) > Time(labels[b]);
-    return IsEvent(labels[a]) < IsEvent(labels[b]);
-  });
-  const std::vector<size_t> ranks = RanksOf(outputs);
-  RankCounts outliving(outputs.size());
-  LogSumExp at_risk;
-  double concordant = 0;
-  double comparable = 0;
+void AddCoxSums(const Predictions& predictions, v1::MetricSums& sums) {
+  sums.set_cox_loss_sum(CoxLossSum(predictions.outputs, predictions.labels));
+  AddPairs({predictions.outputs.begin(), predictions.outputs.end()}, predictions.labels, sums);
+}
+
+void AddDiscreteHazardSums(const Predictions& predictions, v1::MetricSums& sums) {
+  const HazardIntervals intervals(predictions.interval_ends);
+  std::vector<double> scores;
+  scores.reserve(predictions.labels.size());
   double loss = 0;
-  uint64_t added = 0;
-  for (size_t begin = 0; begin < order.size();) {
-    size_t end = begin;
-    size_t events = begin;  // The first event of this time.
-    for (; end < order.size() && Time(labels[order[end]]) == Time(labels[order[begin]]); ++end) {
-      at_risk.Add(outputs[order[end]]);
-      if (!IsEvent(labels[order[end]])) {
-        outliving.Add(ranks[order[end]]);
-        ++added;
-        events = end + 1;
-      }
-    }
-    for (size_t i = events; i < end; ++i) {
-      const size_t rank = ranks[order[i]];
-      const uint64_t below = outliving.Below(rank);
-      concordant +=
-          static_cast<double>(below) + 0.5 * static_cast<double>(outliving.Below(rank + 1) - below);
-      comparable += static_cast<double>(added);
-      // Rounding may leave a hair below nothing where nobody else was at risk.
-      loss += std::max(at_risk.value() - double{outputs[order[i]]}, 0.0);
-    }
-    for (size_t i = events; i < end; ++i) {
-      outliving.Add(ranks[order[i]]);
-      ++added;
-    }
-    begin = end;
+  for (size_t i = 0; i < predictions.labels.size(); ++i) {
+    const std::span<const float> logits =
+        predictions.outputs.subspan(i * predictions.width, predictions.width);
+    loss += HazardLoss(logits, intervals.Of(predictions.labels[i]));
+    scores.push_back(ExpectedIntervalsLost(logits));
   }
-  sums.set_cox_loss_sum(loss);
-  if (comparable == 0) return;
-  sums.set_c_index_concordant(concordant);
-  sums.set_c_index_comparable(comparable);
+  sums.set_log_loss_sum(loss);
+  AddPairs(scores, predictions.labels, sums);
 }
 
 absl::Status CheckSurvivalSums(const v1::MetricSums& sums) {

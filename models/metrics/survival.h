@@ -20,8 +20,13 @@ absl::Status CheckSurvivalLabels(std::span<const float> labels);
 
 uint64_t CountEvents(std::span<const float> labels);
 
-// Sets c_index_* and cox_loss_sum as metrics.h says; the outputs are finite. O(n log n).
-void AddSurvivalSums(const Predictions& predictions, v1::MetricSums& sums);
+// Sets c_index_* and cox_loss_sum as metrics.h says; width is 1, the outputs are finite.
+// O(n log n).
+void AddCoxSums(const Predictions& predictions, v1::MetricSums& sums);
+
+// Sets c_index_* and log_loss_sum as metrics.h says; the outputs are finite, and their width is the
+// number of interval_ends. O(n (log n + width)).
+void AddDiscreteHazardSums(const Predictions& predictions, v1::MetricSums& sums);
 
 // The part of CheckMetricSums: INVALID_ARGUMENT names the field that can not be so.
 absl::Status CheckSurvivalSums(const v1::MetricSums& sums);

@@ -17,13 +17,6 @@ constexpr uint32_t kDecayVersionsMax = 1'000'000;
 constexpr uint32_t kUpdatesAheadLimit = 1'000'000;
 constexpr uint32_t kIntervalMsMax = 86'400'000;
 
-// Words of the run config whose stages are not built.
-void CheckBuilt(const Config& config, Complaints& complaints) {
-  complaints.Require(
-      TraitsOf(config.preset()) != nullptr || !Config::Preset_IsValid(config.preset()),
-      "aggregation.preset", "is not built yet");
-}
-
 void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complaints& complaints) {
   const std::string path = "aggregation.trigger.barrier";
   const std::string name = Config::Preset_Name(config.preset());
@@ -266,13 +259,11 @@ void CheckOwnNumbers(const Config& config, const PresetTraits& traits, Complaint
 void CheckAggregation(const Config& config, Complaints& complaints) {
   complaints.Require(IsNotNegative(config.limits().update_norm_max()),
                      "aggregation.limits.update_norm_max", "must be 0 or more");
-  if (!Config::Preset_IsValid(config.preset())) {
+  const PresetTraits* const traits = TraitsOf(config.preset());
+  if (traits == nullptr) {
     complaints.Add("aggregation.preset", "must be one that this build knows");
     return;
   }
-  CheckBuilt(config, complaints);
-  const PresetTraits* const traits = TraitsOf(config.preset());
-  if (traits == nullptr) return;
   CheckTrigger(config, *traits, complaints);
   CheckStaleness(config, *traits, complaints);
   CheckServer(config, *traits, complaints);

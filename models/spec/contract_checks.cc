@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "models/spec/features.h"
+#include "models/spec/model_graph.h"
 #include "models/spec/run_plan.h"
 #include "protocol/wire/limits.h"
 
@@ -164,6 +165,35 @@ void CheckColumn(const std::string& path, const v1::Column& column,
   CheckMissing(path + ".missing", column, categories, complaints);
 }
 
+void CheckIntervalEnds(const std::string& path, const v1::Survival& survival,
+                       Complaints& complaints) {
+  const auto& ends = survival.interval_ends();
+  if (ends.size() < kHazardIntervalsMin || ends.size() > kHazardIntervalsMax) {
+    complaints.Add(path, absl::StrFormat("must be %d to %d, not %d", kHazardIntervalsMin,
+                                         kHazardIntervalsMax, ends.size()));
+    return;
+  }
+  float begin = 0;
+  for (int k = 0; k < ends.size(); ++k) {
+    // A time travels as an f32, which must tell one end from the next.
+    const bool fits = ends[k] > 0 && ends[k] <= kTimeMax;
+    const float end = fits ? static_cast<float>(ends[k]) : 0;
+    if (!(end > begin)) {
+      complaints.Add(path, absl::StrFormat("must ascend from above 0 to at most 1e30, but [%d] is "
+                                           "%g (a time has some 7 digits)",
+                                           k, ends[k]));
+      return;
+    }
+    if (k > 0 && !(begin < survival.time_max())) {
+      complaints.Add(path, absl::StrFormat("[%d] ends an interval that begins at or after "
+                                           "time_max, where no patient is watched",
+                                           k));
+      return;
+    }
+    begin = end;
+  }
+}
+
 void CheckSurvival(const std::string& path, const v1::Survival& survival, DistinctValues& values,
                    Complaints& complaints) {
   // A label travels as an f32.
@@ -173,8 +203,8 @@ void CheckSurvival(const std::string& path, const v1::Survival& survival, Distin
                      "needs a value for observed and one for censored");
   values.Add(path, survival.observed());
   values.Add(path, survival.censored());
-  complaints.Require(survival.interval_ends().empty(), path + ".interval_ends",
-                     "is not built yet; remove it");
+  if (!survival.interval_ends().empty())
+    CheckIntervalEnds(path + ".interval_ends", survival, complaints);
 }
 
 void CheckLabel(const v1::Label& label, const std::set<std::string>& missing,

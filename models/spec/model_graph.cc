@@ -230,8 +230,16 @@ class GraphBuilder {
         if (out == std::vector<int64_t>{1}) return absl::OkStatus();
         return RefuseAt("loss.kind", absl::StrCat(v1::Loss::Kind_Name(graph_.loss),
                                                   " needs an output of [1], not ", ShapeText(out)));
+      case v1::Loss::DISCRETE_HAZARD:
+        if (out.size() == 1 && out[0] >= kHazardIntervalsMin && out[0] <= kHazardIntervalsMax) {
+          return absl::OkStatus();
+        }
+        return RefuseAt("loss.kind",
+                        absl::StrFormat("DISCRETE_HAZARD needs an output of [%d] to [%d], not %s",
+                                        kHazardIntervalsMin, kHazardIntervalsMax, ShapeText(out)));
       default:
-        return RefuseAt("loss.kind", "must be CROSS_ENTROPY, BCE_WITH_LOGITS, MSE or COX");
+        return RefuseAt("loss.kind",
+                        "must be CROSS_ENTROPY, BCE_WITH_LOGITS, MSE, COX or DISCRETE_HAZARD");
     }
   }
 

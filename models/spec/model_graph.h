@@ -18,6 +18,10 @@
 
 namespace consilium {
 
+// Outputs of a discrete hazard.
+inline constexpr int kHazardIntervalsMin = 2;
+inline constexpr int kHazardIntervalsMax = 1024;
+
 struct GraphLayer {
   std::string name;
   // The kind and its settings; expressions inside are replaced by `units`.
@@ -43,6 +47,8 @@ struct ModelGraph {
   std::vector<int64_t> input_shape;
   std::vector<GraphLayer> layers;  // Evaluation order; the last is the output.
   v1::Loss::Kind loss = v1::Loss::KIND_UNSPECIFIED;
+  // Of a DISCRETE_HAZARD, one for each output: what the data contract says (run_plan.h's GraphOf).
+  std::vector<double> interval_ends;
   Layout layout;
 
   const std::vector<int64_t>& output_shape() const { return layers.back().output_shape; }

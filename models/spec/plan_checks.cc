@@ -135,6 +135,8 @@ void CheckTraining(const v1::RunConfig& config, Complaints& complaints) {
 bool MetricFits(v1::Metric metric, v1::Loss::Kind loss) {
   switch (metric) {
     case v1::LOG_LOSS:
+      return loss == v1::Loss::CROSS_ENTROPY || loss == v1::Loss::BCE_WITH_LOGITS ||
+             loss == v1::Loss::DISCRETE_HAZARD;
     case v1::ACCURACY:
     case v1::BALANCED_ACCURACY:
     case v1::CALIBRATION_ERROR:
@@ -143,6 +145,7 @@ bool MetricFits(v1::Metric metric, v1::Loss::Kind loss) {
     case v1::AUPRC:
       return loss == v1::Loss::BCE_WITH_LOGITS;
     case v1::C_INDEX:
+      return loss == v1::Loss::COX || loss == v1::Loss::DISCRETE_HAZARD;
     case v1::COX_LOSS:
       return loss == v1::Loss::COX;
     case v1::METRIC_MSE:
@@ -153,8 +156,9 @@ bool MetricFits(v1::Metric metric, v1::Loss::Kind loss) {
 }
 
 constexpr char kMetricMisfit[] =
-    "must be one that the loss has: METRIC_MSE for MSE; C_INDEX or COX_LOSS for COX; LOG_LOSS, "
-    "ACCURACY, BALANCED_ACCURACY or CALIBRATION_ERROR otherwise, and AUROC or AUPRC for "
+    "must be one that the loss has: METRIC_MSE for MSE; C_INDEX or COX_LOSS for COX; C_INDEX or "
+    "LOG_LOSS for DISCRETE_HAZARD; LOG_LOSS, ACCURACY, BALANCED_ACCURACY or CALIBRATION_ERROR "
+    "otherwise, and AUROC or AUPRC for "
     "BCE_WITH_LOGITS";
 
 void CheckStop(const v1::RunPlan& plan, Complaints& complaints) {
@@ -194,6 +198,18 @@ void CheckLabelFits(const ModelGraph& graph, const v1::Label& label, Complaints&
     case v1::Loss::COX:
       complaints.Require(label.has_survival(), "contract.label",
                          "must be survival for a spec with loss COX");
+      return;
+    case v1::Loss::DISCRETE_HAZARD:
+      if (!label.has_survival()) {
+        complaints.Add("contract.label", "must be survival for a spec with loss DISCRETE_HAZARD");
+        return;
+      }
+      complaints.Require(
+          label.survival().interval_ends_size() == graph.output_shape()[0],
+          "contract.label.survival.interval_ends",
+          absl::StrFormat("must be %d, one for each output of the spec (loss DISCRETE_HAZARD), "
+                          "not %d",
+                          graph.output_shape()[0], label.survival().interval_ends_size()));
       return;
     default: {
       const int64_t classes = label.has_binary() ? 2 : label.classes().values_size();

@@ -157,7 +157,7 @@ void FillAggregation(Config& config) {
     config.set_preset(Config::STALENESS_WEIGHTED_TABLE);
   }
   FillRobustStages(config);
-  // One that is not built is refused later; until then it is as good as FEDAVG.
+  // A number that names none is refused later; until then it is as good as FEDAVG.
   const PresetTraits* const row = TraitsOf(config.preset());
   const PresetTraits traits = row == nullptr ? PresetTraits() : *row;
   FillTrigger(traits, *config.mutable_trigger());
@@ -220,6 +220,9 @@ void FillModelParameters(const v1::ModelSpec& spec, const v1::DataContract& cont
       given[parameter.name()] = static_cast<int64_t>(FeatureCount(contract));
     } else if (parameter.name() == "classes" && contract.label().has_classes()) {
       given[parameter.name()] = contract.label().classes().values_size();
+    } else if (parameter.name() == "intervals" &&
+               !contract.label().survival().interval_ends().empty()) {
+      given[parameter.name()] = contract.label().survival().interval_ends_size();
     } else if (parameter.has_default_value()) {
       given[parameter.name()] = parameter.default_value();
     }

@@ -75,7 +75,7 @@ SiteKeeps KeptBySites(const v1::RunConfig& config);
 // Whether it is of a model that serves this site: evaluated with, and part of the run's result.
 bool IsPersonal(SiteKeeps keeps);
 
-// Of `preset`; null where it is not built.
+// Of `preset`; null for a number that names none.
 const PresetTraits* TraitsOf(v1::AggregationConfig::Preset preset);
 
 }  // namespace consilium

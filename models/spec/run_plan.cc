@@ -75,6 +75,10 @@ absl::StatusOr<ModelGraph> GraphOf(const v1::RunPlan& resolved) {
   CONSILIUM_ASSIGN_OR_RETURN(
       ModelGraph graph,
       BuildModelGraph(resolved.spec(), std::map<std::string, int64_t>(given.begin(), given.end())));
+  if (graph.loss == v1::Loss::DISCRETE_HAZARD) {
+    const auto& ends = resolved.contract().label().survival().interval_ends();
+    graph.interval_ends.assign(ends.begin(), ends.end());
+  }
   MarkPersonal(resolved.config().training().personal(), graph);
   return graph;
 }

@@ -29,13 +29,13 @@ absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
                                         const std::vector<std::string>& overrides = {});
 
 // The same for a plan from a peer or a test. Idempotent: a resolved plan comes back unchanged.
-// What is not built yet (privacy, other presets) is refused here, never ignored.
+// What is not built yet (privacy) is refused here, never ignored.
 absl::StatusOr<v1::RunPlan> ResolvePlan(v1::RunPlan plan);
 
 // All complaints about a plan, empty where there are none.
 std::vector<std::string> ComplaintsAbout(const v1::RunPlan& resolved);
 
-// The graph of a resolved plan: parameters from the config, `features` from the contract.
+// The graph of a resolved plan: parameters from the config, interval_ends from the contract.
 absl::StatusOr<ModelGraph> GraphOf(const v1::RunPlan& resolved);
 
 // Number of encoded features of a contract: numbers count 1, categories their one-hot width.

@@ -44,7 +44,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "models/metrics/discrete_hazard.h"
 #include "models/torch/cox_loss.h"
+#include "models/torch/discrete_hazard_loss.h"
 #include "protocol/core/status_macros.h"
 
 namespace consilium {
@@ -88,11 +90,18 @@ absl::Status CheckGraph(const ModelGraph& graph) {
           absl::StrCat("layer ", layer.name, " is of a kind that this build can not run"));
     }
   }
-  if (graph.loss != v1::Loss::CROSS_ENTROPY && graph.loss != v1::Loss::BCE_WITH_LOGITS &&
-      graph.loss != v1::Loss::MSE && graph.loss != v1::Loss::COX) {
-    return absl::InvalidArgumentError("the loss is one that this build can not run");
+  switch (graph.loss) {
+    case v1::Loss::CROSS_ENTROPY:
+    case v1::Loss::BCE_WITH_LOGITS:
+    case v1::Loss::MSE:
+    case v1::Loss::COX:
+      return absl::OkStatus();
+    case v1::Loss::DISCRETE_HAZARD:
+      if (graph.interval_ends.size() == Elements(graph.output_shape())) return absl::OkStatus();
+      return absl::InvalidArgumentError("there is not one interval_end for each output");
+    default:
+      return absl::InvalidArgumentError("the loss is one that this build can not run");
   }
-  return absl::OkStatus();
 }
 
 enum class Mode { kTraining, kEvaluation };
@@ -175,7 +184,7 @@ void InitialiseTorch() {
 
 class TorchModel::Impl {
  public:
-  explicit Impl(const ModelGraph& graph) : graph_(graph) {
+  explicit Impl(const ModelGraph& graph) : graph_(graph), intervals_(graph.interval_ends) {
     const int64_t elements = static_cast<int64_t>(graph.layout.elements());
     weights_ = at::zeros({elements}, at::kFloat);
     gradient_ = at::zeros({elements}, at::kFloat);
@@ -212,6 +221,7 @@ class TorchModel::Impl {
     gradient_.zero_();
     const at::Tensor outputs = Forward(batch.values, &dropout);
     if (graph_.loss == v1::Loss::COX) return CoxBackward(outputs, batch.labels);
+    if (graph_.loss == v1::Loss::DISCRETE_HAZARD) return HazardBackward(outputs, batch.labels);
     const at::Tensor loss = Loss(outputs, batch.labels);
     loss.backward();
     return static_cast<double>(loss.item<float>());
@@ -341,6 +351,15 @@ class TorchModel::Impl {
     return cox.loss;
   }
 
+  double HazardBackward(const at::Tensor& outputs, std::span<const float> labels) const {
+    const at::Tensor logits = outputs.detach().contiguous();
+    const size_t count = labels.size() * intervals_.count();
+    DiscreteHazardLoss hazard =
+        DiscreteHazardLossOf(intervals_, {logits.const_data_ptr<float>(), count}, labels);
+    outputs.backward(at::from_blob(hazard.gradient.data(), outputs.sizes(), at::kFloat));
+    return hazard.loss;
+  }
+
   at::Tensor Loss(const at::Tensor& outputs, std::span<const float> labels) const {
     const int64_t count = static_cast<int64_t>(labels.size());
     const at::Tensor y = at::from_blob(const_cast<float*>(labels.data()), {count}, at::kFloat);
@@ -355,6 +374,7 @@ class TorchModel::Impl {
   }
 
   const ModelGraph graph_;
+  const HazardIntervals intervals_;  // None, but of a DISCRETE_HAZARD.
   static constexpr int64_t kNoEmbedding = std::numeric_limits<int64_t>::max();
   int64_t entries_ = kNoEmbedding;  // Of the smallest embedding; all of them read the input.
   size_t input_elements_ = 0;

@@ -38,8 +38,9 @@ struct Batch {
 
 class TorchModel {
  public:
-  // Weights are zeros. INVALID_ARGUMENT for a kind of layer or loss that this build can not run,
-  // or a model without weights; RESOURCE_EXHAUSTED where there is no memory for it.
+  // Weights are zeros. INVALID_ARGUMENT for a kind of layer or loss that this build can not run, a
+  // discrete hazard without an interval_end for each output, or a model without weights;
+  // RESOURCE_EXHAUSTED where there is no memory for it.
   static absl::StatusOr<std::unique_ptr<TorchModel>> Create(const ModelGraph& graph);
   ~TorchModel();
   TorchModel(const TorchModel&) = delete;
@@ -59,7 +60,9 @@ class TorchModel {
   // The batch's mean loss in training mode, and in gradient() its derivative by the weights:
   //   cross entropy  −log softmax(z)[y];  BCE  −y·log σ(z) − (1−y)·log(1−σ(z));  MSE  (z − y)²;
   //   Cox  for an event i  ln Σ_{j: T_j ≥ T_i} exp(z_j − z_i) over the batch, 0 for the others
-  //   (partial likelihood, Breslow's ties; as in FLamby, arXiv:2210.04620, up to ties).
+  //   (partial likelihood, Breslow's ties; as in FLamby, arXiv:2210.04620, up to ties);
+  //   discrete hazard  Σ_{k lived through} −log(1 − σ(z_k)), and −log σ(z_k) of the event's
+  //   interval (models/metrics/discrete_hazard.h).
   // Batch norm's running statistics take their step, in weights():
   //   running ← (1 − momentum)·running + momentum·batch's (the variance with n − 1);
   // a batch of one value a channel has no variance, so the running ones normalise it and stay.

@@ -53,7 +53,7 @@ def slope(points):
             sum((x - mean_x) ** 2 for x, _ in logs))
 
 
-def run(context, not_built):
+def run(context):
     found = {sites: [] for sites in (SMALLEST, *SIZES)}
     # In turns: whatever else the machine does meanwhile touches all sizes.
     for _ in range(REPETITIONS):

@@ -90,29 +90,23 @@ def simulate(context, folder, name, *arguments):
                             data_of(context, folder), *arguments, name=name)
 
 
-def one_seed(context, folder, seed, rows, not_built):
+def one_seed(context, folder, seed, rows):
     reference = simulate(context, folder, f"FedAvg-{seed}",
                          *options(context, folder, "FedAvg", seed))
     target = SLACK * reference["best_score"]
     for rule in RULES:
-        if "not_built" in rows.setdefault(rule, {}):
-            continue
-        try:
-            summary = simulate(context, folder, f"{rule}-{seed}",
-                               *options(context, folder, rule, seed), "--target",
-                               f"LOG_LOSS={target:.6f}")
-        except not_built as refusal:
-            rows[rule] = {"not_built": str(refusal)}
-            continue
+        summary = simulate(context, folder, f"{rule}-{seed}",
+                           *options(context, folder, rule, seed), "--target",
+                           f"LOG_LOSS={target:.6f}")
         reached = summary["target"] if summary["target"]["reached"] else None
-        rows[rule].setdefault("seeds", []).append({
+        rows.setdefault(rule, {}).setdefault("seeds", []).append({
             "seed": seed, "target": target, "loss": loss(summary), "worst": worst(summary),
             "off_share": off_share(summary),
             "seconds": reached and reached["seconds"], "updates": reached and reached["updates"],
             "virtual_seconds": summary["seconds"], "merged": summary["updates"]})
 
 
-def run(context, not_built):
+def run(context):
     figures = {}
     for scenario, what in SCENARIOS.items():
         folder = context.root / "sim/scenarios" / scenario
@@ -121,7 +115,7 @@ def run(context, not_built):
         rows = {}
         seeds = SEEDS[:facts_of(folder).get("seeds", len(SEEDS))]
         for seed in seeds:
-            one_seed(context, folder, seed, rows, not_built)
+            one_seed(context, folder, seed, rows)
         figures[scenario] = {"what": what, "rows": rows, "seeds": list(seeds)}
     return figures
 
@@ -162,8 +156,6 @@ def with_paired(text, found, reference, key, digits):
 
 
 def row(rule, found, reference):
-    if "not_built" in found:
-        return f"| {rule} | not built | | | | | | |"
     seeds = found["seeds"]
     loss, worst, off = (spread([s[key] for s in seeds]) for key in ("loss", "worst", "off_share"))
     times = faster(found, reference)
@@ -182,7 +174,7 @@ def goals(scenario, rows):
     goal = FASTER_GOAL.get(scenario, 1.0)
     reference = rows["FedAvg"]
     fast = {rule: times for rule, found in rows.items()
-            if rule not in SYNCHRONOUS and "not_built" not in found
+            if rule not in SYNCHRONOUS
             and (times := faster(found, reference)) is not None and times >= goal}
     as_well = [[rule for rule in fast if ends_as_well(rows[rule], reference, key)]
                for key in ("loss", "worst")]

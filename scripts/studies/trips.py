@@ -21,7 +21,7 @@ RULES = {
 PAPER = {"FedAvg, synchronous": 3.3, "FedAsync": 2.5}
 
 
-def run(context, not_built):
+def run(context):
     folder = context.root / "sim/scenarios/fashion-mnist-hundred-sites"
     facts = json.loads((folder / "study.json").read_text())
     rows = {}

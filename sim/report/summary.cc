@@ -236,6 +236,14 @@ std::string TestRows(const std::optional<Scores>& scores) {
   return absl::StrCat(scores->examples);
 }
 
+// What the two columns that AppendScores writes are of.
+const char* NameOfLoss(const Scores& scores) {
+  return scores.cox_loss.has_value() ? "Cox loss" : "log-loss";
+}
+const char* NameOfPairs(const Scores& scores) {
+  return scores.cox_loss.has_value() || scores.c_index.has_value() ? "C" : "AUROC";
+}
+
 void AppendScores(const std::optional<Scores>& scores, std::string& line) {
   const Scores none;
   const Scores& s = scores.has_value() ? *scores : none;
@@ -374,9 +382,8 @@ Json ToJson(const RunSummary& summary) {
 }
 
 std::string TextTable(const RunSummary& summary) {
-  const bool survival = summary.federated.cox_loss.has_value();
-  const char* const loss = survival ? "Cox loss" : "log-loss";
-  const char* const pairs = survival ? "C" : "AUROC";
+  const char* const loss = NameOfLoss(summary.federated);
+  const char* const pairs = NameOfPairs(summary.federated);
   std::string text = absl::StrFormat(
       "%-22s %6s %6s %7s | %22s | %22s | %22s\n%-22s %6s %6s %7s | %8s %6s %6s | %8s %6s %6s | "
       "%8s %6s %6s\n",
@@ -412,10 +419,10 @@ std::string TextTable(const RunSummary& summary) {
 }
 
 std::string ComparisonTable(const std::vector<RunSummary>& runs) {
-  const bool survival = !runs.empty() && runs[0].federated.cox_loss.has_value();
-  std::string text = absl::StrFormat("%-44s %8s %6s %6s %9s %8s %9s\n", "aggregation",
-                                     survival ? "Cox loss" : "log-loss", survival ? "C" : "AUROC",
-                                     "err %", "versions", "updates", "seconds");
+  const Scores first = runs.empty() ? Scores() : runs[0].federated;
+  std::string text =
+      absl::StrFormat("%-44s %8s %6s %6s %9s %8s %9s\n", "aggregation", NameOfLoss(first),
+                      NameOfPairs(first), "err %", "versions", "updates", "seconds");
   for (const RunSummary& run : runs) {
     const Scores& scores = run.federated;
     absl::StrAppendFormat(&text, "%-44s %8s %6s %6s %9d %8d %9.1f\n", run.title,

@@ -223,6 +223,8 @@ absl::StatusOr<v1::MetricSums> CpuTrainer::Evaluate(const EvaluateInput& input) 
   predictions.outputs = outputs;
   predictions.width = model->output_elements();
   predictions.labels = input.examples->labels;
+  const auto& ends = input.plan->contract().label().survival().interval_ends();
+  predictions.interval_ends = {ends.data(), static_cast<size_t>(ends.size())};
   return MetricSumsOf(input.plan->spec().loss().kind(), predictions);
 }
 

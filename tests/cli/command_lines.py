@@ -578,6 +578,32 @@ class Validate(Case):
         self.expect(world.call("consilium", "model", "describe", spec), WRONG_USAGE, f"{spec}:2:",
                     "layerz")
 
+    def test_survival_in_intervals(self):
+        run = world.source / "sim/scenarios/flamby-tcga-brca/discrete_hazard.textproto"
+        self.expect(world.call("consilium", "run", "validate", run), DONE)
+        text, zoo = run.read_text(), world.source / "models/zoo"
+        contract = (zoo / "contracts/tcga_brca.contract.textproto").read_text()
+        ends = "contract.label.survival.interval_ends"
+        for old, new, words in [
+                ("interval_ends: [365, 731,", "interval_ends: [731, 365,", (ends, "[1] is 365")),
+                (", 2557, 3653]", ", 2557, 13653, 13654]", (ends, "time_max")),
+                ("interval_ends:", "#", ("spec.parameters.intervals", "no default"))]:
+            with self.subTest(new):
+                self.assertIn(old, contract)
+                folder = world.fresh("survival")
+                folder.mkdir()
+                (folder / "c.textproto").write_text(contract.replace(old, new))
+                (folder / "run.textproto").write_text(
+                    text.replace("../../../models/zoo/discrete", f"{zoo}/discrete").replace(
+                        "../../../models/zoo/contracts/tcga_brca.contract.textproto",
+                        "c.textproto"))
+                self.refused(folder / "run.textproto", *words)
+        path = world.fresh("run.textproto")
+        path.write_text(text.replace("../../../models/zoo", str(zoo)).replace(
+            "discrete_hazard.textproto\"", "discrete_hazard.textproto\" "
+            "parameters { key: \"intervals\" value: 5 }"))
+        self.refused(path, ends, "must be 5, one for each output")
+
     def test_what_is_not_built_yet(self):
         self.refused(self.variant(("stop {",
                                    "privacy { patient_level { epsilon_max: 8 } }\nstop {")),

@@ -346,7 +346,7 @@ absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
   const auto row = std::find_if(std::begin(kPresets), std::end(kPresets),
                                 [preset](const PresetRow& r) { return r.preset == preset; });
   if (row == std::end(kPresets)) {
-    return absl::InvalidArgumentError("aggregation.preset: is not built yet");
+    return absl::InvalidArgumentError("aggregation.preset: must be one that this build knows");
   }
   Stages stages;
   stages.trigger = row->trigger;

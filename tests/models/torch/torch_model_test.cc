@@ -130,6 +130,76 @@ TEST(TorchModel, CoxLossAndGradientOfTheReference) {
   }
 }
 
+struct HazardReference {
+  const char* name;
+  std::vector<double> ends;
+  std::vector<float> logits;
+  std::vector<float> labels;
+  double concordant, comparable, loss_sum;  // For models/metrics.
+  std::vector<float> gradient;              // Of the mean loss by the logits.
+};
+
+ModelGraph HazardGraph(size_t patients, const std::vector<double>& ends) {
+  v1::ModelSpec spec;
+  const std::string text = absl::StrCat("name: \"hazard\" input_shape: \"", patients,
+                                        "\" layers { name: \"out\" linear { units: \"", ends.size(),
+                                        "\" bias: false } } loss { kind: DISCRETE_HAZARD }");
+  EXPECT_TRUE(ParseTextFormat(text, "spec", spec).ok());
+  absl::StatusOr<ModelGraph> graph = BuildModelGraph(spec, {});
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  graph->interval_ends = ends;
+  return *std::move(graph);
+}
+
+// As above: each example is a unit vector, so column i of the weights holds its logits.
+TEST(TorchModel, DiscreteHazardLossAndGradientOfTheReference) {
+  const std::vector<HazardReference> references = {
+#include "tests/models/metrics/fixtures/discrete_hazard_reference.inc"
+  };
+  for (const HazardReference& reference : references) {
+    SCOPED_TRACE(reference.name);
+    const size_t n = reference.labels.size();
+    const size_t width = reference.ends.size();
+    auto model = TorchModel::Create(HazardGraph(n, reference.ends));
+    ASSERT_TRUE(model.ok()) << model.status();
+    std::vector<float> values(n * n, 0);
+    for (size_t i = 0; i < n; ++i) {
+      values[i * n + i] = 1;
+      for (size_t k = 0; k < width; ++k) {
+        (*model)->weights()[k * n + i] = reference.logits[i * width + k];
+      }
+    }
+    const double expected = reference.loss_sum / static_cast<double>(n);
+    EXPECT_NEAR(LossOf(**model, {values, reference.labels}), expected, 1e-6 * (1 + expected));
+    for (size_t i = 0; i < n; ++i) {
+      for (size_t k = 0; k < width; ++k) {
+        EXPECT_NEAR((*model)->gradient()[k * n + i], reference.gradient[i * width + k], 1e-7);
+      }
+    }
+  }
+}
+
+// Patients add up, whoever is in the batch with them: Cox's likelihood does not.
+TEST(TorchModel, DiscreteHazardDecomposesOverPatients) {
+  const std::vector<double> ends = {1, 2, 4};
+  auto model = TorchModel::Create(HazardGraph(6, ends));
+  ASSERT_TRUE(model.ok()) << model.status();
+  SetWeights(**model);
+  const std::vector<float> values = Inputs(4);
+  const std::vector<float> labels = {0.5, -3, 1, 9};
+  const double together = LossOf(**model, {values, labels});
+  const std::vector<float> gradient((*model)->gradient().begin(), (*model)->gradient().end());
+  double alone = 0;
+  std::vector<double> sum(gradient.size(), 0);
+  for (size_t i = 0; i < 4; ++i) {
+    alone +=
+        LossOf(**model, {std::span(values).subspan(i * 6, 6), std::span(labels).subspan(i, 1)});
+    for (size_t k = 0; k < sum.size(); ++k) sum[k] += double{(*model)->gradient()[k]};
+  }
+  EXPECT_NEAR(together, alone / 4, 1e-12);
+  for (size_t k = 0; k < sum.size(); ++k) EXPECT_NEAR(gradient[k], sum[k] / 4, 1e-7);
+}
+
 // Every number of the flat gradient against central differences of the loss, dropout included: the
 // same stream draws the same masks.
 TEST(TorchModel, GradientIsTheDerivativeOfTheLoss) {
@@ -257,6 +327,11 @@ TEST(TorchModel, CreateRefusesGraphsThatItCanNotRun) {
   unknown = *graph;
   unknown.loss = v1::Loss::KIND_UNSPECIFIED;
   EXPECT_FALSE(TorchModel::Create(unknown).ok());
+  EXPECT_THAT(std::string(TorchModel::Create(HazardGraph(2, {1, 2})).status().message()), "");
+  ModelGraph no_ends = HazardGraph(2, {1, 2});
+  no_ends.interval_ends.pop_back();
+  EXPECT_THAT(std::string(TorchModel::Create(no_ends).status().message()),
+              HasSubstr("one interval_end for each output"));
   // Shapes that do not belong together: LibTorch's exception ends at our border.
   unknown = *graph;
   unknown.layout.tensors[0].shape = {3, 8};

@@ -171,6 +171,11 @@ TEST(ReleaseRulesTest, FewEventsKeepTheirNumberPairsAndLoss) {
     const v1::MetricSums metrics = trimmed(events);
     EXPECT_EQ(metrics.ShortDebugString(), "examples: 12") << events;
   }
+  // A loss over all patients, as a discrete hazard has it, stays: it is over no fewer.
+  all.clear_cox_loss_sum();
+  all.set_log_loss_sum(17.5);
+  const v1::MetricSums hazard = trimmed(4);
+  EXPECT_EQ(hazard.ShortDebugString(), "examples: 12 log_loss_sum: 17.5");
   v1::SiteEvent event;
   *event.mutable_evaluation()->mutable_metrics() = all;
   event.mutable_evaluation()->mutable_metrics()->clear_events();

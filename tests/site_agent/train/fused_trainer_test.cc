@@ -27,17 +27,18 @@ struct Case {
   std::string loss;
   int classes = 2;  // 0: the label is a number.
   std::string training = "batch_examples: 6 optimizer { sgd { learning_rate: 0.2 } }";
-  std::string config = "";  // More of the run config.
+  std::string config = "";    // More of the run config.
+  std::string contract = "";  // Of the label.
 };
 
 // As ResolvePlan leaves them, as far as a trainer reads them.
 v1::RunPlan PlanOf(const Case& c) {
   v1::RunPlan plan;
-  const absl::Status status =
-      ParseTextFormat(absl::StrCat("spec { name: 'm' input_shape: '", kFeatures, "' ", c.layers,
-                                   " loss { kind: ", c.loss, " } } config { seed: 11 training {",
-                                   c.training, "} ", c.config, " }"),
-                      "plan", plan);
+  const absl::Status status = ParseTextFormat(
+      absl::StrCat("spec { name: 'm' input_shape: '", kFeatures, "' ", c.layers,
+                   " loss { kind: ", c.loss, " } } config { seed: 11 training {", c.training, "} ",
+                   c.config, " } contract { label { ", c.contract, " } }"),
+      "plan", plan);
   EXPECT_TRUE(status.ok()) << status;
   return plan;
 }
@@ -200,6 +201,10 @@ TEST(FusedTrainer, LeavesAllElseToLibTorchBitByBit) {
        .layers = "layers { name: 'a' linear { units: '1' } }",
        .loss = "BCE_WITH_LOGITS",
        .config = "aggregation { preset: DITTO }"},
+      {.name = "another loss",
+       .layers = "layers { name: 'a' linear { units: '2' } }",
+       .loss = "DISCRETE_HAZARD",
+       .contract = "survival { interval_ends: [0.5, 2] }"},
   };
   for (const Case& c : others) {
     SCOPED_TRACE(c.name);
