@@ -47,6 +47,7 @@ constexpr char kRunExamples[] = R"(Examples:
   consilium-sim run run.textproto scenario.textproto --set training.local_steps=50
   consilium-sim run run.textproto scenario.textproto --out out/first --resume
   mpirun -n 4 consilium-sim run run.textproto scenario.textproto --out out/first
+  mpirun -n 5 consilium-sim run run.textproto scenario.textproto --clock wall --out out/wall
   consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
 
 constexpr char kDataHelp[] =
@@ -60,6 +61,11 @@ constexpr char kRunOutHelp[] =
     "Folder for summary.json, report.html, events, tables and journal, and for checkpoints: the "
     "same command goes on where its process was ended. A folder of another run config, scenario or "
     "seed is refused";
+constexpr char kClockHelp[] =
+    "virtual simulates; wall makes workers of the ranks other than 0, or without ranks of "
+    "--threads: each trains and evaluates its hospitals in real time and updates are merged as "
+    "they "
+    "come, so that only the journal gives the same models again";
 constexpr char kJournalHelp[] =
     "Room for updates in a journal, MiB; 0: none, and a replay then has to train them again";
 
@@ -178,6 +184,11 @@ void AddRun(CLI::App& app, RunCommand& command) {
                   "Seconds between checkpoints: as much is lost when the process is ended")
       ->capture_default_str();
   sub->add_option("--journal-mib", command.journal_mib, kJournalHelp)->capture_default_str();
+  const std::map<std::string, RunCommand::Clock> clocks = {{"virtual", RunCommand::Clock::kVirtual},
+                                                           {"wall", RunCommand::Clock::kWall}};
+  sub->add_option("--clock", command.clock, kClockHelp)
+      ->transform(CLI::CheckedTransformer(clocks).description("virtual or wall"))
+      ->default_str("virtual");
   AddTrainer(sub, command.trainers.kind);
   sub->add_option(
          "--threads", command.trainers.threads,

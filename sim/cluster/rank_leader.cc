@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "models/metrics/metrics.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
@@ -38,6 +39,10 @@ class RankLeader::Worker final : public TaskWorker {
   absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
                                           const SiteWork::TrainingTask& task) override {
     return leader_.Train(rank_, work.id(), task);
+  }
+  absl::StatusOr<v1::MetricSums> Evaluate(const SiteWork& work,
+                                          const SiteWork::EvaluationTask& task) override {
+    return leader_.Evaluate(rank_, work.id(), task);
   }
 
  private:
@@ -118,6 +123,17 @@ std::vector<std::unique_ptr<TaskWorker>> RankLeader::Workers() {
   return workers;
 }
 
+std::vector<std::vector<std::unique_ptr<TaskWorker>>> RankLeader::WorkersByRank() {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::vector<std::unique_ptr<TaskWorker>>> workers(peers_.size() - 1);
+  for (size_t rank = 1; rank < peers_.size(); ++rank) {
+    for (uint32_t i = 0; i < peers_[rank].hello.threads(); ++i) {
+      workers[rank - 1].push_back(std::make_unique<Worker>(*this, static_cast<int>(rank)));
+    }
+  }
+  return workers;
+}
+
 // --- Before a simulation ------------------------------------------------------------------------
 
 bool RankLeader::AllPreparedOrLost() const {
@@ -187,65 +203,100 @@ absl::Status RankLeader::Prepare(const v1::RunPlan& plan, const v1::Scenario& sc
 
 // --- Tasks --------------------------------------------------------------------------------------
 
-void RankLeader::SendTask(uint64_t number, int rank, const SiteId& site,
-                          const SiteWork::TrainingTask& task) {
+void RankLeader::SendQuestion(int rank, Question question) {
   Peer& peer = peers_[static_cast<size_t>(rank)];
   v1::RankMessage message;
   v1::RankTask& out = *message.mutable_task();
+  out = std::move(question.task);
   std::vector<Ranks::Values> values;
-  out.set_number(number);
-  out.set_site_id(site.value());
-  out.set_task_id(task.id.value());
-  out.set_local_steps(task.local_steps);
-  if (peer.standardisation != task.standardisation) {
-    *out.mutable_standardisation() = *task.standardisation;
-    peer.standardisation = task.standardisation;
+  if (peer.standardisation != question.standardisation) {
+    *out.mutable_standardisation() = *question.standardisation;
+    peer.standardisation = question.standardisation;
   }
-  if (peer.base != task.payload) {
-    out.set_base_elements(task.payload->size());
-    values.push_back(task.payload);
-    peer.base = task.payload;
+  if (peer.base != question.base) {
+    out.set_base_elements(question.base->size());
+    values.push_back(question.base);
+    peer.base = question.base;
   }
-  if (task.kept != nullptr) {
-    out.set_kept_elements(task.kept->size());
-    values.push_back(task.kept);
+  if (question.kept != nullptr) {
+    out.set_kept_elements(question.kept->size());
+    values.push_back(question.kept);
   }
   ranks_.Send(rank, message.SerializeAsString(), std::move(values));
 }
 
-absl::StatusOr<SiteWork::Trained> RankLeader::Train(int rank, const SiteId& site,
-                                                    const SiteWork::TrainingTask& task) {
+absl::StatusOr<RankLeader::Answer> RankLeader::Ask(int rank, Question question) {
   const auto pending = std::make_shared<Pending>();
   pending->rank = rank;
+  if (question.task.evaluate() != v1::SPLIT_UNSPECIFIED) pending->asked = Asked::kEvaluation;
   absl::MutexLock lock(&mu_);
   if (!status_.ok()) return absl::UnavailableError(status_.message());
   const uint64_t number = ++numbers_;
   pending_[number] = pending;
-  SendTask(number, rank, site, task);
+  question.task.set_number(number);
+  SendQuestion(rank, std::move(question));
   const auto settled = [this, &pending]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    return pending->output.has_value() || !status_.ok();
+    return pending->answer.has_value() || !status_.ok();
   };
   mu_.Await(absl::Condition(&settled));
   pending_.erase(number);
-  if (!pending->output.has_value()) return absl::UnavailableError(status_.message());
-  return *std::move(pending->output);
+  if (!pending->answer.has_value()) return absl::UnavailableError(status_.message());
+  return *std::move(pending->answer);
+}
+
+absl::StatusOr<SiteWork::Trained> RankLeader::Train(int rank, const SiteId& site,
+                                                    const SiteWork::TrainingTask& task) {
+  Question question = {{}, task.standardisation, task.payload, task.kept};
+  question.task.set_site_id(site.value());
+  question.task.set_task_id(task.id.value());
+  question.task.set_local_steps(task.local_steps);
+  CONSILIUM_ASSIGN_OR_RETURN(Answer answer, Ask(rank, std::move(question)));
+  return std::move(answer.trained);
+}
+
+absl::StatusOr<v1::MetricSums> RankLeader::Evaluate(int rank, const SiteId& site,
+                                                    const SiteWork::EvaluationTask& task) {
+  Question question = {{}, task.standardisation, task.payload, task.kept};
+  question.task.set_site_id(site.value());
+  question.task.set_evaluate(task.split);
+  CONSILIUM_ASSIGN_OR_RETURN(Answer answer, Ask(rank, std::move(question)));
+  return std::move(answer.metrics);
 }
 
 absl::Status RankLeader::TakeResult(const v1::RankResult& result, RankFrame frame) {
   const auto found = pending_.find(result.number());
   if (found == pending_.end() || found->second->rank != frame.rank ||
-      found->second->output.has_value()) {
+      found->second->answer.has_value()) {
     return absl::InternalError(absl::StrCat(NameOf(frame.rank), " trained what it was not asked"));
   }
+  Pending& pending = *found->second;
   if (result.code() != 0) {
     const auto code = static_cast<absl::StatusCode>(result.code());
     if (result.code() > static_cast<uint32_t>(absl::StatusCode::kUnauthenticated) ||
         code == absl::StatusCode::kUnavailable || !frame.values.empty()) {
       return NoMessage(NameOf(frame.rank));
     }
-    found->second->output = absl::Status(code, result.message());
+    pending.answer = absl::Status(code, result.message());
     return absl::OkStatus();
   }
+  CONSILIUM_ASSIGN_OR_RETURN(pending.answer, pending.asked == Asked::kEvaluation
+                                                 ? EvaluatedOf(result, frame)
+                                                 : TrainedOf(result, std::move(frame)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RankLeader::Answer> RankLeader::EvaluatedOf(const v1::RankResult& result,
+                                                           const RankFrame& frame) const {
+  if (!frame.values.empty() || !result.has_metrics()) return NoMessage(NameOf(frame.rank));
+  if (const absl::Status sums = CheckMetricSums(result.metrics()); !sums.ok()) {
+    return absl::InternalError(
+        absl::StrCat(NameOf(frame.rank), " sends an evaluation that is none: ", sums.message()));
+  }
+  return Answer{{}, result.metrics()};
+}
+
+absl::StatusOr<RankLeader::Answer> RankLeader::TrainedOf(const v1::RankResult& result,
+                                                         RankFrame frame) const {
   const uint64_t kept = result.kept_elements();
   if (result.delta_elements() != elements_ || (kept != 0 && kept != elements_) ||
       frame.values.size() != elements_ + kept) {
@@ -262,8 +313,7 @@ absl::Status RankLeader::TakeResult(const v1::RankResult& result, RankFrame fram
   trained.output.kept.assign(middle, frame.values.end());
   frame.values.resize(elements_);
   trained.output.delta = std::move(frame.values);
-  found->second->output = std::move(trained);
-  return absl::OkStatus();
+  return Answer{std::move(trained), {}};
 }
 
 absl::Status RankLeader::TakeFrame(RankFrame frame) {

@@ -1,5 +1,6 @@
-// Rank 0 of a simulation over ranks: what trains at the others is, to its pool, one more worker.
-// It alone has engines, virtual time, journal and checkpoints.
+// Rank 0 of a simulation over ranks: what trains at the others is, to its pool, one more worker; on
+// a wall clock the others are the workers of the sites. It alone has engines, time, journal and
+// checkpoints.
 //
 // A message that is none, that answers nothing or has another size than the plan's model ends the
 // simulation, as a rank that is lost does; its last checkpoint is that moment's.
@@ -45,6 +46,8 @@ class RankLeader final : public RemoteTrainers {
   RankLeader& operator=(const RankLeader&) = delete;
 
   std::vector<std::unique_ptr<TaskWorker>> Workers() override;
+  // The same, those of each rank from 1 on together.
+  std::vector<std::vector<std::unique_ptr<TaskWorker>>> WorkersByRank();
   absl::Status Prepare(const v1::RunPlan& plan, const v1::Scenario& scenario,
                        const FederationData& data) override;
   absl::Status status() override;
@@ -62,9 +65,22 @@ class RankLeader final : public RemoteTrainers {
     std::shared_ptr<const v1::Standardisation> standardisation;
     Ranks::Values base;
   };
+  // What is asked of a rank, and what comes of it: one of the two.
+  struct Question {
+    v1::RankTask task;
+    std::shared_ptr<const v1::Standardisation> standardisation;
+    Ranks::Values base;
+    Ranks::Values kept;
+  };
+  struct Answer {
+    SiteWork::Trained trained;
+    v1::MetricSums metrics;
+  };
+  enum class Asked : uint8_t { kTraining, kEvaluation };
   struct Pending {
     int rank = 0;
-    std::optional<absl::StatusOr<SiteWork::Trained>> output;
+    Asked asked = Asked::kTraining;
+    std::optional<absl::StatusOr<Answer>> answer;
   };
 
   RankLeader(Ranks& ranks, std::unique_ptr<Trainer> prober);
@@ -72,12 +88,19 @@ class RankLeader final : public RemoteTrainers {
   absl::StatusOr<SiteWork::Trained> Train(int rank, const SiteId& site,
                                           const SiteWork::TrainingTask& task)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void SendTask(uint64_t number, int rank, const SiteId& site, const SiteWork::TrainingTask& task)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::MetricSums> Evaluate(int rank, const SiteId& site,
+                                          const SiteWork::EvaluationTask& task)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<Answer> Ask(int rank, Question question) ABSL_LOCKS_EXCLUDED(mu_);
+  void SendQuestion(int rank, Question question) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Read();
   absl::Status TakeFrame(RankFrame frame) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status TakeResult(const v1::RankResult& result, RankFrame frame)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Answer> TrainedOf(const v1::RankResult& result, RankFrame frame) const
+      ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Answer> EvaluatedOf(const v1::RankResult& result, const RankFrame& frame) const
+      ABSL_SHARED_LOCKS_REQUIRED(mu_);
   absl::Status CheckPrepared(int rank, const v1::RankPrepared& ours)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Lose(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);

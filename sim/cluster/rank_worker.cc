@@ -74,7 +74,11 @@ absl::Status RankWorker::TrainOnOneThread(Trainer& trainer) {
       if (ends_) return next.status();
       task = *std::move(next);
     }
-    Answer(task->number, Train(*task, trainer));
+    if (task->evaluation.split == v1::SPLIT_UNSPECIFIED) {
+      Train(*task, trainer);
+    } else {
+      Evaluate(*task, trainer);
+    }
   }
 }
 
@@ -158,9 +162,11 @@ absl::StatusOr<RankWorker::Task> RankWorker::TaskOf(const v1::RankTask& message,
   }
   if (base != 0) prepared.base = Part(frame.values, 0, base);
   const SiteId site(message.site_id());
+  const bool evaluates = message.evaluate() == v1::VALIDATION || message.evaluate() == v1::TEST;
+  const bool trains = message.evaluate() == v1::SPLIT_UNSPECIFIED && message.local_steps() > 0 &&
+                      message.local_steps() <= limits::kLocalStepsMax;
   if (prepared.standardisation == nullptr || prepared.base == nullptr ||
-      !prepared.sites.contains(site) || message.local_steps() == 0 ||
-      message.local_steps() > limits::kLocalStepsMax) {
+      !prepared.sites.contains(site) || (!trains && !evaluates)) {
     return NotUnderstood("a task that lacks something");
   }
   Task task;
@@ -173,35 +179,50 @@ absl::StatusOr<RankWorker::Task> RankWorker::TaskOf(const v1::RankTask& message,
   task.task.local_steps = message.local_steps();
   task.task.payload = prepared.base;
   if (kept != 0) task.task.kept = Part(frame.values, base, kept);
+  if (evaluates) {
+    task.evaluation = {task.task.plan, task.task.standardisation, message.evaluate(),
+                       task.task.payload, task.task.kept};
+  }
   return task;
 }
 
-absl::StatusOr<SiteWork::Trained> RankWorker::Train(const Task& task, Trainer& trainer) {
+void RankWorker::Train(const Task& task, Trainer& trainer) {
   const SiteWork work(task.of->sites.at(task.site), task.of->data->at(task.site), trainer,
                       *task.of->cache);
-  return work.ComputeTraining(task.task, trainer);
-}
-
-void RankWorker::Answer(uint64_t number, absl::StatusOr<SiteWork::Trained> trained) {
+  absl::StatusOr<SiteWork::Trained> trained = work.ComputeTraining(task.task, trainer);
+  if (!trained.ok()) return Answer(task.number, trained.status());
+  TrainOutput& output = trained->output;
   v1::RankMessage message;
   v1::RankResult& result = *message.mutable_result();
-  std::vector<Ranks::Values> values;
-  result.set_number(number);
-  if (trained.ok()) {
-    TrainOutput& output = trained->output;
-    result.set_steps(output.steps);
-    result.set_mean_loss(output.mean_loss);
-    result.set_patients(output.patients);
-    result.set_examples(trained->examples);
-    result.set_delta_elements(output.delta.size());
-    result.set_kept_elements(output.kept.size());
-    values.push_back(std::make_shared<const std::vector<float>>(std::move(output.delta)));
-    values.push_back(std::make_shared<const std::vector<float>>(std::move(output.kept)));
-  } else {
-    result.set_code(static_cast<uint32_t>(trained.status().code()));
-    result.set_message(std::string(trained.status().message()));
-  }
-  ranks_.Send(0, message.SerializeAsString(), std::move(values));
+  result.set_number(task.number);
+  result.set_steps(output.steps);
+  result.set_mean_loss(output.mean_loss);
+  result.set_patients(output.patients);
+  result.set_examples(trained->examples);
+  result.set_delta_elements(output.delta.size());
+  result.set_kept_elements(output.kept.size());
+  ranks_.Send(0, message.SerializeAsString(),
+              {std::make_shared<const std::vector<float>>(std::move(output.delta)),
+               std::make_shared<const std::vector<float>>(std::move(output.kept))});
+}
+
+void RankWorker::Evaluate(const Task& task, Trainer& trainer) {
+  const SiteWork work(task.of->sites.at(task.site), task.of->data->at(task.site), trainer,
+                      *task.of->cache);
+  absl::StatusOr<v1::MetricSums> metrics = work.ComputeEvaluation(task.evaluation, trainer);
+  if (!metrics.ok()) return Answer(task.number, metrics.status());
+  v1::RankMessage message;
+  message.mutable_result()->set_number(task.number);
+  *message.mutable_result()->mutable_metrics() = *std::move(metrics);
+  ranks_.Send(0, message.SerializeAsString(), {});
+}
+
+void RankWorker::Answer(uint64_t number, const absl::Status& failure) {
+  v1::RankMessage message;
+  message.mutable_result()->set_number(number);
+  message.mutable_result()->set_code(static_cast<uint32_t>(failure.code()));
+  message.mutable_result()->set_message(std::string(failure.message()));
+  ranks_.Send(0, message.SerializeAsString(), {});
 }
 
 }  // namespace consilium

@@ -1,5 +1,5 @@
-// A rank other than 0: it trains what it is asked to, with data that it has loaded by itself, and
-// keeps nothing.
+// A rank other than 0: it trains and evaluates what it is asked to, with data that it has loaded by
+// itself, and keeps nothing.
 //
 // It does not end by itself, nor by SIGTERM: rank 0 tells it when, in good order or at once. So
 // rank 0 can tell who has died from who was told to end because of it; where rank 0 has died, the
@@ -62,6 +62,8 @@ class RankWorker {
     uint64_t number = 0;
     SiteId site;
     SiteWork::TrainingTask task;
+    // Of the same model, where that is asked instead; else without split.
+    SiteWork::EvaluationTask evaluation;
     std::shared_ptr<const Prepared> of;
   };
 
@@ -75,8 +77,10 @@ class RankWorker {
   v1::RankPrepared Prepare(v1::RankPrepare message, Trainer& trainer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Load(v1::RankPrepare message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  static absl::StatusOr<SiteWork::Trained> Train(const Task& task, Trainer& trainer);
-  void Answer(uint64_t number, absl::StatusOr<SiteWork::Trained> trained);
+  // What it answers to the task.
+  void Train(const Task& task, Trainer& trainer);
+  void Evaluate(const Task& task, Trainer& trainer);
+  void Answer(uint64_t number, const absl::Status& failure);
 
   Ranks& ranks_;
   const RankWorkerOptions options_;

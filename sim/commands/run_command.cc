@@ -41,6 +41,13 @@ struct Experiment {
   std::optional<v1::StopConfig::Target> target;
 };
 
+// Who computes.
+struct Trainers {
+  std::unique_ptr<RankLeader> leader;  // Null without ranks.
+  std::unique_ptr<TrainingPool> pool;
+  std::unique_ptr<WallWorkers> workers;  // On a wall clock.
+};
+
 struct SeedResult {
   std::optional<uint64_t> seed;
   RunSummary summary;
@@ -74,7 +81,7 @@ absl::StatusOr<Baselines> BaselinesFor(const v1::RunPlan& plan, const v1::Scenar
 }
 
 absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& experiment,
-                                   const SavedRuns* saved, TrainingPool& trainings,
+                                   const SavedRuns* saved, const Trainers& trainers,
                                    std::optional<uint64_t> seed) {
   v1::RunPlan plan = experiment.plan;
   v1::Scenario scenario = experiment.scenario;
@@ -85,6 +92,8 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   }
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data,
                              LoadScenarioData(scenario, plan, FolderOfData(command)));
+  TrainingPool& trainings = *trainers.pool;
+  const OnWallClock wall = {trainers.workers.get(), trainers.leader.get()};
   const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
   const SaveAs save = {saved, absl::StrCat("run", suffix)};
   std::optional<Baselines> trained;
@@ -96,10 +105,10 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   SeedResult result;
   result.seed = seed;
   CONSILIUM_ASSIGN_OR_RETURN(result.summary,
-                             Simulate(plan, scenario, data, options, trainings, save));
+                             Simulate(plan, scenario, data, options, trainings, save, wall));
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
-                                     {saved, suffix}));
+                                     {saved, suffix}, wall));
   return result;
 }
 
@@ -150,6 +159,8 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
   options.interval = absl::Seconds(command.checkpoint_s);
   options.journal_updates_bytes_max = command.journal_mib << 20;
   options.begin = command.begin;
+  options.clock = command.clock == RunCommand::Clock::kWall ? SavedRunsOptions::Clock::kWall
+                                                            : SavedRunsOptions::Clock::kVirtual;
   SavedRuns::Experiment what = {
       experiment.plan, experiment.scenario, NameOf(command.trainers.kind), {}};
   for (const std::optional<uint64_t>& seed : seeds) {
@@ -177,6 +188,12 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(experiment.presets, ParsePresets(command.presets));
   if (!command.target.empty()) {
     CONSILIUM_ASSIGN_OR_RETURN(experiment.target, ParseTarget(command.target));
+  }
+  if (command.clock == RunCommand::Clock::kWall) {
+    CONSILIUM_RETURN_IF_ERROR(CheckScenarioOnWallClock(experiment.scenario));
+    if (command.begin == SavedRunsOptions::Begin::kGoOn) {
+      return absl::InvalidArgumentError("--resume: no run goes on on a wall clock");
+    }
   }
   return experiment;
 }
@@ -268,6 +285,22 @@ absl::StatusOr<std::vector<uint64_t>> ParseSeeds(absl::string_view text) {
 
 namespace {
 
+absl::StatusOr<Trainers> MakeAllTrainers(const RunCommand& command, const Experiment& experiment) {
+  Trainers trainers;
+  if (command.ranks != nullptr) {
+    CONSILIUM_ASSIGN_OR_RETURN(trainers.leader, GatherRanks(command, experiment));
+  }
+  if (command.clock == RunCommand::Clock::kVirtual) {
+    trainers.pool = MakeTrainers(command.trainers, command.ranks, trainers.leader.get());
+    return trainers;
+  }
+  trainers.pool = MakeTrainers({.kind = command.trainers.kind, .threads = 1});
+  trainers.workers = std::make_unique<WallWorkers>(trainers.leader != nullptr
+                                                       ? trainers.leader->WorkersByRank()
+                                                       : WorkersOnThreads(command.trainers));
+  return trainers;
+}
+
 // Rank 0 of several, or the only process.
 absl::Status Lead(const RunCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
@@ -276,19 +309,15 @@ absl::Status Lead(const RunCommand& command) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<uint64_t> given, ParseSeeds(command.seeds));
     seeds.assign(given.begin(), given.end());
   }
-  std::unique_ptr<RankLeader> leader;
-  if (command.ranks != nullptr) {
-    CONSILIUM_ASSIGN_OR_RETURN(leader, GatherRanks(command, experiment));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(const Trainers trainers, MakeAllTrainers(command, experiment));
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
                              OpenSavedRuns(command, experiment, seeds));
-  const std::unique_ptr<TrainingPool> trainings =
-      MakeTrainers(command.trainers, command.ranks, leader.get());
+  const bool on_wall_clock = command.clock == RunCommand::Clock::kWall;
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
   for (const std::optional<uint64_t>& seed : seeds) {
     CONSILIUM_ASSIGN_OR_RETURN(SeedResult result,
-                               RunSeed(command, experiment, saved.get(), *trainings, seed));
+                               RunSeed(command, experiment, saved.get(), trainers, seed));
     std::vector<RunSummary> of_seed = {result.summary};
     of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
     for (RunSummary& run : of_seed) {
@@ -303,8 +332,11 @@ absl::Status Lead(const RunCommand& command) {
   }
   nlohmann::json json = ToJson(results);
   json["trainer"] = std::string(NameOf(command.trainers.kind));
+  json["clock"] = on_wall_clock ? "wall" : "virtual";
+  if (on_wall_clock) json["workers"] = trainers.workers->size();
   if (command.output == RunCommand::Output::kJson) absl::PrintF("%s\n", json.dump(2));
-  return WriteOutputs(command.out, json, runs, {{"clock", "virtual (simulated)"}});
+  return WriteOutputs(command.out, json, runs,
+                      {{"clock", on_wall_clock ? "wall (workers)" : "virtual (simulated)"}});
 }
 
 }  // namespace

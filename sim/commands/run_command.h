@@ -38,6 +38,9 @@ struct RunCommand {
   uint64_t journal_mib = 1024;  // Updates in a journal.
   enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
   TrainersOptions trainers;
+  // kWall: threads, or the ranks other than 0, are workers in real time
+  // (docs/adr/0010-wall-clock.md); nothing is gone on with.
+  enum class Clock { kVirtual, kWall } clock = Clock::kVirtual;
   enum class Output { kText, kJson } output = Output::kText;
   // Where a launcher has started this process as one of several (sim/cluster): rank 0 simulates,
   // the others train for it. May be null; outlives the command.
@@ -46,7 +49,7 @@ struct RunCommand {
 
 // Goes on where an earlier process with the same `out` was ended. Writes what it found to stdout;
 // progress, where that is a terminal, and warnings to stderr. ABORTED where a rank has died: it
-// goes on likewise.
+// goes on likewise. On a wall clock there is no going on, and INVALID_ARGUMENT where that is asked.
 absl::Status Execute(const RunCommand& command);
 
 // The fields of `aggregation` in the run config of a file that stay as they are there although

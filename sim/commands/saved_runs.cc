@@ -37,7 +37,7 @@ std::string ExperimentFile(const std::string& folder) {
   return absl::StrCat(folder, "/experiment.json");
 }
 
-Json Describe(const SavedRuns::Experiment& experiment) {
+Json Describe(const SavedRuns::Experiment& experiment, SavedRunsOptions::Clock clock) {
   const FederationData no_data;
   SimulationInput input;
   input.plan = experiment.plan;
@@ -46,6 +46,7 @@ Json Describe(const SavedRuns::Experiment& experiment) {
   input.trainer_name = std::string(experiment.trainer);
   Json json = IdentityOf(input);
   json["seeds"] = experiment.seeds;
+  json["clock"] = clock == SavedRunsOptions::Clock::kWall ? "wall" : "virtual";
   // Without --seeds that of the files counts; with it, those of the files do not.
   if (!experiment.seeds.empty()) json.erase("seed");
   json.erase("data");  // It may hang on the seed; each run has its own.
@@ -63,6 +64,8 @@ std::vector<std::string> Differences(const Json& here, const Json& asked) {
   std::vector<std::string> parts;
   for (const auto& item : asked.items()) {
     if (item.key() == "seeds") continue;
+    // Folders of earlier versions do not tell their clock.
+    if (item.key() == "clock" && item.value() == here.value("clock", "virtual")) continue;
     if (!here.contains(item.key()) || here.at(item.key()) != item.value()) {
       parts.push_back(absl::StrCat("another ", item.key()));
     }
@@ -181,7 +184,7 @@ absl::Status SavedRuns::Lock() {
 
 absl::Status SavedRuns::CheckExperiment(const Experiment& experiment) const {
   const std::string path = ExperimentFile(Folder());
-  const Json asked = Describe(experiment);
+  const Json asked = Describe(experiment, options_.clock);
   const auto text = ReadFile(path, limits::kTextFileBytesMax);
   if (text.ok()) {
     const Json here = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
@@ -212,6 +215,14 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> SavedRuns::Open(SavedRunsOptions opti
     return absl::NotFoundError(
         absl::StrCat("--resume: there is nothing in ", runs->options_.out, " to go on from"));
   }
+  if (begin == SavedRunsOptions::Begin::kEither &&
+      runs->options_.clock == SavedRunsOptions::Clock::kWall &&
+      std::filesystem::exists(ExperimentFile(folder))) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(runs->options_.out,
+                     " holds a run already, and none goes on on a wall clock: give another --out, "
+                     "or --restart to begin anew and lose that one"));
+  }
   if (begin == SavedRunsOptions::Begin::kRestart) {
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
@@ -235,6 +246,26 @@ absl::StatusOr<std::unique_ptr<SavedSimulation>> SavedRuns::OpenRun(
   return SavedSimulation::Open(std::move(saved));
 }
 
+absl::StatusOr<std::unique_ptr<RunLog>> SavedRuns::OpenWallRun(const std::string& name) const {
+  const std::string base = absl::StrCat(Folder(), "/", name);
+  return RunLog::Create({absl::StrCat(base, ".log"), absl::StrCat(base, ".updates"),
+                         options_.journal_updates_bytes_max});
+}
+
+absl::Status SavedRuns::FinishWallRun(const std::string& name, const RunId& run,
+                                      RunLog& log) const {
+  CONSILIUM_RETURN_IF_ERROR(WriteJournal(name, run, log));
+  std::error_code ignored;
+  for (const char* kind : {".log", ".updates"}) {
+    std::filesystem::remove(absl::StrCat(Folder(), "/", name, kind), ignored);
+  }
+  return absl::OkStatus();
+}
+
+std::string SavedRuns::JournalOf(const std::string& name) const {
+  return absl::StrCat(options_.out, "/journal/", name, ".export");
+}
+
 absl::Status SavedRuns::WriteJournal(const std::string& name, const RunId& run, RunLog& log) const {
   const std::string folder = absl::StrCat(options_.out, "/journal");
   // The key lies beside what it opens.
@@ -248,7 +279,7 @@ absl::Status SavedRuns::WriteJournal(const std::string& name, const RunId& run, 
   header.set_software_version(SimulatorVersion());
   header.set_with_updates(options_.journal_updates_bytes_max > 0);
   header.set_exported_unix_s(absl::ToUnixSeconds(absl::Now()));
-  const std::string path = absl::StrCat(folder, "/", name, ".export");
+  const std::string path = JournalOf(name);
   NewFile file(path);
   CONSILIUM_ASSIGN_OR_RETURN(
       const auto writer,

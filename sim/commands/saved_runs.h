@@ -6,6 +6,8 @@
 //   OUT/checkpoint/NAME.baselines           what the federation is compared with
 //   OUT/journal/NAME.export, recipient.key  protocol/wire/journal_export.h; the key that opens them
 //
+// A run on a wall clock has a journal, and nothing to go on from.
+//
 // Threads: one. A second process on the same folder is refused. Other users may enter neither.
 
 #ifndef CONSILIUM_SIM_COMMANDS_SAVED_RUNS_H_
@@ -39,6 +41,7 @@ struct SavedRunsOptions {
     kGoOn,     // Only that.
     kRestart,  // What is there is lost.
   } begin = Begin::kEither;
+  enum class Clock : uint8_t { kVirtual, kWall } clock = Clock::kVirtual;
 };
 
 class SavedRuns {
@@ -50,7 +53,8 @@ class SavedRuns {
     // Those asked for; empty: as the files say. What lies in the folder may be of some of them.
     std::vector<uint64_t> seeds;
   };
-  // Makes the folders. FAILED_PRECONDITION: another experiment's, or in use by another process.
+  // Makes the folders. FAILED_PRECONDITION: another experiment's, or in use by another process; on
+  // a wall clock any experiment's that is not to be lost.
   // NOT_FOUND: nothing to go on from, which was asked for. PERMISSION_DENIED: another user's.
   static absl::StatusOr<std::unique_ptr<SavedRuns>> Open(SavedRunsOptions options,
                                                          const Experiment& experiment);
@@ -61,6 +65,12 @@ class SavedRuns {
   // Its end, with OUT/journal/NAME.export.
   absl::Status FinishRun(const std::string& name, const Simulation& simulation,
                          SavedSimulation& saved) const;
+
+  // A new log of a run on a wall clock; and its end, whatever it was, with OUT/journal/NAME.export.
+  absl::StatusOr<std::unique_ptr<RunLog>> OpenWallRun(const std::string& name) const;
+  absl::Status FinishWallRun(const std::string& name, const RunId& run, RunLog& log) const;
+  // Path of OUT/journal/NAME.export.
+  std::string JournalOf(const std::string& name) const;
 
   // Nothing where they are not kept, damaged, or of another input.
   std::optional<Baselines> FindBaselines(const std::string& name,

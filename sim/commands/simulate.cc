@@ -57,6 +57,22 @@ void EndWith(RemoteTrainers& remote, SavedSimulation* saved, SimulationInput& in
   };
 }
 
+// On a wall clock nothing can be gone on with; the journal is kept in any case.
+void EndWith(RemoteTrainers& remote, SimulationInput& input) {
+  input.between = [&remote](Simulation&) { return remote.status(); };
+}
+
+absl::Status RunOnWallClock(Simulation& simulation, const SaveAs& save, RunLog* log) {
+  const absl::Status ran = simulation.Run();
+  if (log == nullptr || !simulation.has_run()) return ran;
+  const absl::Status kept = save.runs->FinishWallRun(save.name, simulation.run().run, *log);
+  if (ran.ok()) return kept;
+  const std::string how =
+      kept.ok() ? absl::StrCat("what came before is in ", save.runs->JournalOf(save.name))
+                : absl::StrCat("its journal is lost: ", kept.message());
+  return absl::Status(ran.code(), absl::StrCat(ran.message(), "; ", how));
+}
+
 std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data) {
   constexpr std::array<absl::string_view, 3> kNames = {"train", "download", "upload"};
   std::vector<std::string> sites;
@@ -87,38 +103,52 @@ std::vector<std::string> PresetNames() {
 
 absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                     const FederationData& data, const SummaryOptions& options,
-                                    TrainingPool& trainings, const SaveAs& save) {
+                                    TrainingPool& trainings, const SaveAs& save,
+                                    const OnWallClock& wall) {
+  const bool on_wall_clock = wall.workers != nullptr;
   const auto preset = plan.config().aggregation().preset();
-  Progress progress(absl::StrFormat("simulating %s", v1::AggregationConfig::Preset_Name(preset)));
+  Progress progress(absl::StrFormat("%s %s", on_wall_clock ? "running" : "simulating",
+                                    v1::AggregationConfig::Preset_Name(preset)));
   SimulationInput input;
   input.plan = plan;
   input.scenario = scenario;
   input.data = &data;
   input.trainer = &trainings.own();
   input.trainings = &trainings;
+  input.workers = wall.workers;
   input.trainer_name = trainings.trainer_name();
   EnergyMeter energy;
   input.on_version = [&](const federation::RunState& run, absl::Time now) {
     energy.Sample();
     progress.Show(static_cast<double>(run.current().value()), plan.config().stop().versions_max(),
-                  absl::StrFormat("version %d, virtual time %s", run.current().value(),
+                  absl::StrFormat("version %d, %s %s", run.current().value(),
+                                  on_wall_clock ? "after" : "virtual time",
                                   absl::FormatDuration(now - absl::UnixEpoch())));
   };
   const absl::Time began = absl::Now();
-  RemoteTrainers* const remote = trainings.remote();
+  RemoteTrainers* const remote = on_wall_clock ? wall.remote : trainings.remote();
   std::unique_ptr<SavedSimulation> saved;
-  if (save.runs != nullptr) {
+  std::unique_ptr<RunLog> log;  // Of a run on a wall clock.
+  if (save.runs != nullptr && on_wall_clock) {
+    CONSILIUM_ASSIGN_OR_RETURN(log, save.runs->OpenWallRun(save.name));
+    input.log = log.get();
+  } else if (save.runs != nullptr) {
     CONSILIUM_ASSIGN_OR_RETURN(saved, save.runs->OpenRun(save.name, input));
     saved->Attach(input);
   }
   const bool trains = saved == nullptr || !saved->had_ended();
   if (remote != nullptr && trains) {
     CONSILIUM_RETURN_IF_ERROR(remote->Prepare(plan, scenario, data));
-    EndWith(*remote, saved.get(), input);
+    if (on_wall_clock) {
+      EndWith(*remote, input);
+    } else {
+      EndWith(*remote, saved.get(), input);
+    }
   }
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Simulation> simulation,
                              Simulation::Create(std::move(input)));
-  CONSILIUM_RETURN_IF_ERROR(simulation->Run());
+  CONSILIUM_RETURN_IF_ERROR(on_wall_clock ? RunOnWallClock(*simulation, save, log.get())
+                                          : simulation->Run());
   if (saved != nullptr) {
     CONSILIUM_RETURN_IF_ERROR(save.runs->FinishRun(save.name, *simulation, *saved));
   }
@@ -203,15 +233,15 @@ absl::StatusOr<v1::StopConfig::Target> ParseTarget(const std::string& text) {
 absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
     const v1::Scenario& scenario, const FederationData& data, const SummaryOptions& options,
-    TrainingPool& trainings, const SaveAs& save) {
+    TrainingPool& trainings, const SaveAs& save, const OnWallClock& wall) {
   std::vector<RunSummary> runs;
   for (const v1::AggregationConfig::Preset preset : presets) {
     CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
     const SaveAs save_other = {
         save.runs,
         absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name)};
-    CONSILIUM_ASSIGN_OR_RETURN(RunSummary summary,
-                               Simulate(other, scenario, data, options, trainings, save_other));
+    CONSILIUM_ASSIGN_OR_RETURN(
+        RunSummary summary, Simulate(other, scenario, data, options, trainings, save_other, wall));
     runs.push_back(std::move(summary));
   }
   return runs;

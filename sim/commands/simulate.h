@@ -15,14 +15,25 @@
 #include "sim/engine/baselines.h"
 #include "sim/engine/site_data.h"
 #include "sim/engine/training_pool.h"
+#include "sim/engine/wall_workers.h"
 #include "sim/report/summary.h"
 #include "site_agent/core/trainer.h"
 
 namespace consilium {
 
+// On a wall clock: who computes, and where they are other processes, those. Virtual time where both
+// are null.
+struct OnWallClock {
+  WallWorkers* workers = nullptr;
+  RemoteTrainers* remote = nullptr;
+};
+
+// On a wall clock `trainings` is for what is told in the open, and has no remote trainers; an error
+// leaves the journal of what came before it.
 absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario& scenario,
                                     const FederationData& data, const SummaryOptions& options,
-                                    TrainingPool& trainings, const SaveAs& save = {});
+                                    TrainingPool& trainings, const SaveAs& save = {},
+                                    const OnWallClock& wall = {});
 
 // The plan under another rule with that rule's own defaults, and about as many merged updates.
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
@@ -38,7 +49,7 @@ absl::StatusOr<std::vector<v1::AggregationConfig::Preset>> ParsePresets(
 absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const std::vector<v1::AggregationConfig::Preset>& presets, const v1::RunPlan& plan,
     const v1::Scenario& scenario, const FederationData& data, const SummaryOptions& options,
-    TrainingPool& trainings, const SaveAs& save = {});
+    TrainingPool& trainings, const SaveAs& save = {}, const OnWallClock& wall = {});
 
 // "LOG_LOSS=0.1". INVALID_ARGUMENT names what is wrong.
 absl::StatusOr<v1::StopConfig::Target> ParseTarget(const std::string& text);

@@ -4,11 +4,34 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "site_agent/train/cpu_trainer.h"
 #include "site_agent/train/fused_trainer.h"
 
 namespace consilium {
+namespace {
+
+// With a trainer of its own.
+class WorkerOnThread final : public TaskWorker {
+ public:
+  explicit WorkerOnThread(std::unique_ptr<Trainer> trainer)
+      : trainer_(std::move(trainer)), worker_(*trainer_) {}
+  absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
+                                          const SiteWork::TrainingTask& task) override {
+    return worker_.Train(work, task);
+  }
+  absl::StatusOr<v1::MetricSums> Evaluate(const SiteWork& work,
+                                          const SiteWork::EvaluationTask& task) override {
+    return worker_.Evaluate(work, task);
+  }
+
+ private:
+  const std::unique_ptr<Trainer> trainer_;
+  LocalWorker worker_;
+};
+
+}  // namespace
 
 std::unique_ptr<Trainer> MakeTrainer(TrainerKind kind) {
   if (kind == TrainerKind::kFused) return std::make_unique<FusedTrainer>();
@@ -38,6 +61,15 @@ std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options, const
   pool.remote = remote;
   pool.trainer_name = std::string(NameOf(options.kind));
   return std::make_unique<TrainingPool>(std::move(pool), [&] { return MakeTrainer(options.kind); });
+}
+
+std::vector<std::vector<std::unique_ptr<TaskWorker>>> WorkersOnThreads(
+    const TrainersOptions& options) {
+  std::vector<std::vector<std::unique_ptr<TaskWorker>>> workers(ThreadsOf(options, nullptr));
+  for (auto& place : workers) {
+    place.push_back(std::make_unique<WorkerOnThread>(MakeTrainer(options.kind)));
+  }
+  return workers;
 }
 
 }  // namespace consilium

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "sim/cluster/ranks.h"
@@ -38,6 +39,10 @@ size_t ThreadsOf(const TrainersOptions& options, const Ranks* ranks);
 std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options,
                                            const Ranks* ranks = nullptr,
                                            RemoteTrainers* remote = nullptr);
+
+// Of a wall clock without ranks: a worker a thread.
+std::vector<std::vector<std::unique_ptr<TaskWorker>>> WorkersOnThreads(
+    const TrainersOptions& options);
 
 }  // namespace consilium
 

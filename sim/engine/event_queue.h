@@ -1,5 +1,6 @@
-// The simulator's virtual time: a heap of what happens when. Two things at one instant happen in
-// the order in which they were scheduled, so a simulation is a function of its inputs alone.
+// The simulator's time: a heap of what happens when. Two things at one instant happen in the order
+// in which they were scheduled, so a simulation on virtual time is a function of its inputs alone.
+// On a wall clock now() is moved on from outside.
 //
 // Ownership: holds the payloads. Threads: one.
 
@@ -27,17 +28,21 @@ class EventQueue {
 
   bool empty() const { return heap_.empty(); }
 
-  // The earliest; moves now() to its time. Not on an empty queue.
+  // The earliest; moves now() to its time, where that is later. Not on an empty queue.
   Payload Pop() {
     std::pop_heap(heap_.begin(), heap_.end(), Later);
     const Item item = heap_.back();
     heap_.pop_back();
-    now_ = item.at;
+    now_ = std::max(now_, item.at);
     free_.push_back(item.place);
     return std::move(payloads_[item.place]);
   }
 
   absl::Time now() const { return now_; }
+  // Of the earliest; InfiniteFuture where there is none.
+  absl::Time next() const { return heap_.empty() ? absl::InfiniteFuture() : heap_.front().at; }
+  // Never back.
+  void AdvanceTo(absl::Time now) { now_ = std::max(now_, now); }
 
  private:
   // Small: the heap moves items about; payloads lie still, in places that are used again.

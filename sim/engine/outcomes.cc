@@ -88,15 +88,14 @@ absl::StatusOr<TrainedUpdate> Outcomes::Train(
   return trained;
 }
 
-absl::StatusOr<v1::MetricSums> Outcomes::Evaluate(SiteWork& work, const site::RunState& run,
-                                                  const site::Evaluate& action,
-                                                  const SiteWork::EvaluationTask& task) {
+absl::StatusOr<v1::MetricSums> Outcomes::Evaluate(
+    absl::FunctionRef<absl::StatusOr<v1::MetricSums>()> compute) {
   v1::MetricSums sums;
   if (IsRecalling()) {
     CONSILIUM_RETURN_IF_ERROR(Recall(kEvaluated, sums));
     return sums;
   }
-  CONSILIUM_ASSIGN_OR_RETURN(sums, work.Evaluate(run, action, task));
+  CONSILIUM_ASSIGN_OR_RETURN(sums, compute());
   CONSILIUM_RETURN_IF_ERROR(Keep(kEvaluated, sums));
   return sums;
 }

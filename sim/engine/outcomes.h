@@ -46,15 +46,14 @@ class Outcomes {
   // With a null log everything is computed, and nothing is kept.
   explicit Outcomes(RunLog* log = nullptr) : log_(log) {}
 
-  // What `compute` gives (FAILED_PRECONDITION where the training failed), as SiteWork::Evaluate, as
-  // RunProgram. Where the log knows the outcome, the
-  // vectors are placeholders of the right length, which Simulation::Restore replaces. DATA_LOSS
-  // where the log tells of something else: it is another simulation's.
+  // What `compute` gives (FAILED_PRECONDITION where the training failed), likewise, as RunProgram.
+  // Where the log knows the outcome, the vectors are placeholders of the right length, which
+  // Simulation::Restore replaces. DATA_LOSS where the log tells of something else: it is another
+  // simulation's.
   absl::StatusOr<TrainedUpdate> Train(
       absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute);
-  absl::StatusOr<v1::MetricSums> Evaluate(SiteWork& work, const site::RunState& run,
-                                          const site::Evaluate& action,
-                                          const SiteWork::EvaluationTask& task);
+  absl::StatusOr<v1::MetricSums> Evaluate(
+      absl::FunctionRef<absl::StatusOr<v1::MetricSums>()> compute);
   absl::StatusOr<ProgramResult> Run(const federation::Compute& action, MemoryVectorStore& store);
 
   // For the journal. Nothing where the log has them already.

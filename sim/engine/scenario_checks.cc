@@ -353,6 +353,23 @@ absl::Status CheckScenarioAgainst(const v1::Scenario& scenario, const v1::RunPla
   return absl::OkStatus();
 }
 
+absl::Status CheckScenarioOnWallClock(const v1::Scenario& scenario) {
+  const v1::SitesConfig& sites = scenario.sites();
+  constexpr absl::string_view kWhy = "is played on virtual time, which a wall clock has not";
+  if (sites.faults().ByteSizeLong() > 0) return Refuse("sites.faults", kWhy);
+  if (sites.has_availability()) return Refuse("sites.availability", kWhy);
+  if (sites.trace_size() > 0) return Refuse("sites.trace", kWhy);
+  return absl::OkStatus();
+}
+
+v1::Scenario WithoutDurations(v1::Scenario scenario) {
+  v1::SitesConfig kept;
+  kept.set_minimum_count(scenario.sites().minimum_count());
+  *kept.mutable_attacks() = scenario.sites().attacks();
+  *scenario.mutable_sites() = std::move(kept);
+  return scenario;
+}
+
 absl::StatusOr<v1::Scenario> LoadScenario(const std::string& path, const std::string& folder,
                                           const std::vector<std::string>& overrides) {
   v1::Scenario scenario;

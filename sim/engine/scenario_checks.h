@@ -24,6 +24,14 @@ absl::Status CheckScenario(const v1::Scenario& scenario);
 absl::Status CheckScenarioAgainst(const v1::Scenario& scenario, const v1::RunPlan& plan,
                                   const FederationData& data);
 
+// What a federation on a wall clock can not have: faults, absences and traces, which are played on
+// virtual time. INVALID_ARGUMENT.
+absl::Status CheckScenarioOnWallClock(const v1::Scenario& scenario);
+
+// Without what says how long sites and links take: on a wall clock they take what they take.
+// `scenario` has passed the check above.
+v1::Scenario WithoutDurations(v1::Scenario scenario);
+
 // Reads the file, and the trace that it names, which lies in `folder` or has an absolute path; and
 // checks all of it. The path of its split_file, which lies beside it, is made whole, and what it
 // leaves out of a data set with a name is filled in. `overrides` are assignments

@@ -20,6 +20,8 @@ namespace {
 // many more a site) makes none any more.
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
+// On a wall clock: how long a lost rank that nobody waits for is not noticed at the most.
+constexpr absl::Duration kBetweenMax = absl::Milliseconds(500);
 
 }  // namespace
 
@@ -30,16 +32,22 @@ Simulation::Simulation(SimulationInput input)
       run_id_(absl::StrCat(input_.plan.config().name(), "-sim")) {
   world_.outcomes = Outcomes(input_.log);
   world_.trainings = input_.trainings;
+  world_.workers = input_.workers;
 }
 
-// What the pool still computes borrows the sites.
+// What pool and workers still compute borrows the sites.
 Simulation::~Simulation() {
   if (input_.trainings != nullptr) input_.trainings->Clear();
+  if (input_.workers != nullptr) input_.workers->Clear();
 }
 
 absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Create(SimulationInput input) {
   CONSILIUM_RETURN_IF_ERROR(CheckScenario(input.scenario));
   CONSILIUM_RETURN_IF_ERROR(CheckScenarioAgainst(input.scenario, input.plan, *input.data));
+  if (input.workers != nullptr) {
+    CONSILIUM_RETURN_IF_ERROR(CheckScenarioOnWallClock(input.scenario));
+    input.scenario = WithoutDurations(std::move(input.scenario));
+  }
   std::unique_ptr<Simulation> simulation(new Simulation(std::move(input)));
   simulation->AddSites();
   return simulation;
@@ -110,39 +118,71 @@ absl::Status Simulation::StandsStill() const {
     return absl::InternalError("the aggregator did not take the run");
   }
   return absl::FailedPreconditionError(absl::StrFormat(
-      "the federation stands still at version %d after %s of virtual time: it waits for sites that "
+      "the federation stands still at version %d after %s%s: it waits for sites that "
       "the scenario keeps away, or that all refuse",
-      found->second.current().value(), absl::FormatDuration(now() - absl::UnixEpoch())));
+      found->second.current().value(), absl::FormatDuration(now() - absl::UnixEpoch()),
+      input_.workers == nullptr ? " of virtual time" : ""));
+}
+
+void Simulation::Step() {
+  std::visit(Overloaded{
+                 [&](const ToAggregator& message) { Take(message); },
+                 [&](const ToSite& message) { sites_[message.site]->Deliver(message); },
+                 [&](const SiteTurn& turn) {
+                   ++turns_since_version_;
+                   sites_[turn.site]->Take(turn);
+                 },
+             },
+             world_.queue.Pop());
+  ++steps_;
+  Watch();
+}
+
+bool Simulation::CanGoOn() const {
+  return world_.failure.ok() &&
+         turns_since_version_ <=
+             kTurnsWithoutVersionMax + kTurnsWithoutVersionPerSiteMax * sites_.size();
+}
+
+absl::Status Simulation::RunOnVirtualTime() {
+  while (!world_.queue.empty() && CanGoOn()) {
+    CONSILIUM_RETURN_IF_ERROR(Between());
+    Step();
+  }
+  return absl::OkStatus();
+}
+
+// What is left in the queue once the run has ended is timers for what can not happen any more.
+absl::Status Simulation::RunOnWallClock() {
+  WallWorkers& workers = *input_.workers;
+  while (CanGoOn()) {
+    CONSILIUM_RETURN_IF_ERROR(Between());
+    world_.queue.AdvanceTo(workers.Now());
+    if (world_.queue.next() <= now()) {
+      Step();
+      continue;
+    }
+    if (workers.open() == 0 && (world_.is_ending || world_.queue.empty())) break;
+    const auto came = workers.Wait(std::min(world_.queue.next(), now() + kBetweenMax));
+    world_.queue.AdvanceTo(workers.Now());
+    for (const WallWorkers::Then& then : came) then();
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Simulation::Run() {
   if (input_.recording != nullptr) input_.recording->run = run_id_;
+  if (input_.workers != nullptr) input_.workers->StartClock();
   aggregator_.Handle(federation::Started{});
   for (const auto& site : sites_) site->Start();
   ToAggregator submitted;
   submitted.event =
       federation::RunSubmitted{run_id_, std::make_shared<const v1::RunPlan>(input_.plan)};
   world_.queue.Schedule(world_.now(), std::move(submitted));
-  const uint64_t turns_max =
-      kTurnsWithoutVersionMax + kTurnsWithoutVersionPerSiteMax * sites_.size();
-  while (!world_.queue.empty() && world_.failure.ok() && turns_since_version_ <= turns_max) {
-    CONSILIUM_RETURN_IF_ERROR(Between());
-    std::visit(Overloaded{
-                   [&](const ToAggregator& message) { Take(message); },
-                   [&](const ToSite& message) { sites_[message.site]->Deliver(message); },
-                   [&](const SiteTurn& turn) {
-                     ++turns_since_version_;
-                     sites_[turn.site]->Take(turn);
-                   },
-               },
-               world_.queue.Pop());
-    ++steps_;
-    Watch();
-  }
+  CONSILIUM_RETURN_IF_ERROR(input_.workers == nullptr ? RunOnVirtualTime() : RunOnWallClock());
   CONSILIUM_RETURN_IF_ERROR(world_.failure);
   CONSILIUM_RETURN_IF_ERROR(Between());
-  if (!world_.is_ending || turns_since_version_ > turns_max) return StandsStill();
-  return absl::OkStatus();
+  return world_.is_ending && CanGoOn() ? absl::OkStatus() : StandsStill();
 }
 
 const federation::RunState& Simulation::run() const {

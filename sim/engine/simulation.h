@@ -2,6 +2,10 @@
 // virtual sites. A function of plan, scenario and data: the same inputs give the same models, bit
 // by bit.
 //
+// With workers it runs on a wall clock instead (docs/adr/0010-wall-clock.md): sites take as long as
+// their workers take, messages between engines no time, and in which order updates come is a matter
+// of the machine. Its journal gives the same models again.
+//
 // Ownership: borrows data and trainer. Threads: one.
 
 #ifndef CONSILIUM_SIM_ENGINE_SIMULATION_H_
@@ -37,6 +41,9 @@ struct SimulationInput {
   // Trains sites beside each other, where there is one; `trainer` is then its own(). Outlives the
   // simulation.
   TrainingPool* trainings = nullptr;
+  // Train and evaluate on a wall clock; null: virtual time. Outlives the simulation. Nothing of it
+  // can be gone on with: `log` is a new one, and Vectors and Restore are not for it.
+  WallWorkers* workers = nullptr;
   // How updates are trained, as --trainer names it: a checkpoint of another trainer is not gone on
   // with.
   std::string trainer_name = "libtorch";
@@ -53,7 +60,8 @@ struct SimulationInput {
 
 class Simulation {
  public:
-  // INVALID_ARGUMENT: the scenario says what it can not (scenario_checks.h).
+  // INVALID_ARGUMENT: the scenario says what it can not (scenario_checks.h), or what needs virtual
+  // time.
   static absl::StatusOr<std::unique_ptr<Simulation>> Create(SimulationInput input);
   ~Simulation();
   Simulation(const Simulation&) = delete;
@@ -61,7 +69,7 @@ class Simulation {
 
   // Until the run has ended and nothing is on its way. FAILED_PRECONDITION where it stands still
   // before its run has ended: nothing can happen any more, which is a defect of an engine or a
-  // scenario in which all sites refuse.
+  // scenario in which all sites refuse. On a wall clock a worker that is lost ends it, too.
   absl::Status Run();
 
   // Whether the aggregator has taken the run.
@@ -97,6 +105,11 @@ class Simulation {
   void AddSites();
   VirtualSiteOptions OptionsFor(const SiteId& site, double slowdown) const;
   void Take(const ToAggregator& message);
+  // The next event.
+  void Step();
+  bool CanGoOn() const;
+  absl::Status RunOnVirtualTime();
+  absl::Status RunOnWallClock();
   // Tells of new versions, and of the run's end.
   void Watch();
   absl::Status Between() { return input_.between ? input_.between(*this) : absl::OkStatus(); }

@@ -1,5 +1,6 @@
 #include "sim/engine/site_work.h"
 
+#include <span>
 #include <string>
 
 #include "models/spec/run_plan.h"
@@ -132,22 +133,21 @@ SiteWork::Update SiteWork::UpdateOf(const site::RunState& run, const site::Train
   return update;
 }
 
-absl::StatusOr<v1::MetricSums> SiteWork::Evaluate(const site::RunState& run,
-                                                  const site::Evaluate& action,
-                                                  const EvaluationTask& task) {
-  CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(*run.plan, *run.standardisation));
-  const Examples& part = action.split == v1::VALIDATION ? examples->validation : examples->test;
+absl::StatusOr<v1::MetricSums> SiteWork::ComputeEvaluation(const EvaluationTask& task,
+                                                           Trainer& trainer) const {
+  CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(*task.plan, *task.standardisation));
+  const Examples& part = task.split == v1::VALIDATION ? examples->validation : examples->test;
   // Most of many small sites have nobody in the part.
   if (part.count() == 0) return v1::MetricSums();
   EvaluateInput input;
-  input.plan = run.plan.get();
-  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
+  input.plan = task.plan.get();
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*task.plan));
   CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model,
-                             PartsOf(task.payload, graph.layout.elements()));
+                             PartsOf(*task.payload, graph.layout.elements()));
   input.weights = model.weights;
-  input.kept = task.kept;
+  if (task.kept != nullptr) input.kept = *task.kept;
   input.examples = &part;
-  CONSILIUM_ASSIGN_OR_RETURN(v1::MetricSums sums, trainer_.Evaluate(input));
+  CONSILIUM_ASSIGN_OR_RETURN(v1::MetricSums sums, trainer.Evaluate(input));
   site::WithholdSmallCounts(options_.minimum_count, part, sums);
   return sums;
 }

@@ -5,7 +5,8 @@
 // Encoded rows are kept while there is room for them, and encoded again where there is not: most
 // of many sites are idle.
 //
-// Ownership: borrows data, trainer and cache. Threads: one, but for ComputeTraining.
+// Ownership: borrows data, trainer and cache. Threads: one, but for ComputeTraining and
+// ComputeEvaluation.
 
 #ifndef CONSILIUM_SIM_ENGINE_SITE_WORK_H_
 #define CONSILIUM_SIM_ENGINE_SITE_WORK_H_
@@ -15,7 +16,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -105,12 +105,18 @@ class SiteWork {
   // What the site sends of it. An attacker's next one may hang on this one.
   Update UpdateOf(const site::RunState& run, const site::Train& action, Trained trained);
 
+  // All that an evaluation follows from, besides the site's rows.
   struct EvaluationTask {
-    std::span<const float> payload;  // What was fetched of the version.
-    std::span<const float> kept;     // Of the update that the action names; empty without one.
+    std::shared_ptr<const v1::RunPlan> plan;
+    std::shared_ptr<const v1::Standardisation> standardisation;
+    v1::Split split = v1::SPLIT_UNSPECIFIED;            // VALIDATION or TEST.
+    std::shared_ptr<const std::vector<float>> payload;  // What was fetched of the version.
+    // Of the update that the action names; null where it names none.
+    std::shared_ptr<const std::vector<float>> kept;
   };
-  absl::StatusOr<v1::MetricSums> Evaluate(const site::RunState& run, const site::Evaluate& action,
-                                          const EvaluationTask& task);
+  // What the site tells of it; as Trainer::Evaluate. Threads: any.
+  absl::StatusOr<v1::MetricSums> ComputeEvaluation(const EvaluationTask& task,
+                                                   Trainer& trainer) const;
   // Nullptr where the site is honest.
   const Attacker* attacker() const {
     return options_.attacker.has_value() ? &*options_.attacker : nullptr;
@@ -140,6 +146,9 @@ class TaskWorker {
   // computes the same.
   virtual absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
                                                   const SiteWork::TrainingTask& task) = 0;
+  // As SiteWork::ComputeEvaluation, likewise.
+  virtual absl::StatusOr<v1::MetricSums> Evaluate(const SiteWork& work,
+                                                  const SiteWork::EvaluationTask& task) = 0;
 };
 
 // Borrows the trainer.
@@ -149,6 +158,10 @@ class LocalWorker final : public TaskWorker {
   absl::StatusOr<SiteWork::Trained> Train(const SiteWork& work,
                                           const SiteWork::TrainingTask& task) override {
     return work.ComputeTraining(task, trainer_);
+  }
+  absl::StatusOr<v1::MetricSums> Evaluate(const SiteWork& work,
+                                          const SiteWork::EvaluationTask& task) override {
+    return work.ComputeEvaluation(task, trainer_);
   }
 
  private:

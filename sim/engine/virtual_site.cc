@@ -184,6 +184,8 @@ void VirtualSite::Take(const SiteTurn& turn) {
     case SiteTurn::Kind::kTrained:
       if (training_.has_value() && training_->number == turn.number) FinishTraining();
       return;
+    case SiteTurn::Kind::kEvaluated:
+      return FinishEvaluation(turn.number);
     case SiteTurn::Kind::kCrashes:
       if (IsRunning(Incarnation(turn.number))) Crash();
       return;
@@ -285,6 +287,20 @@ VirtualSite::TaskFate VirtualSite::DrawTask(const site::Train& action) const {
   return fate;
 }
 
+template <typename Output, typename Job>
+std::shared_ptr<VirtualSite::AtWorker<Output>> VirtualSite::BeginAtWorker(const SiteTurn& end,
+                                                                          Job job) {
+  auto at_worker = std::make_shared<AtWorker<Output>>();
+  at_worker->job = world_.workers->Begin(
+      options_.index,
+      [this, at_worker, job = std::move(job)](TaskWorker& who) {
+        at_worker->began = world_.workers->Now();
+        at_worker->output = job(who);
+      },
+      [this, end] { world_.queue.Schedule(world_.now(), end); });
+  return at_worker;
+}
+
 void VirtualSite::Train(const site::Train& action) {
   const auto base = models_.find({action.run, action.base});
   if (base == models_.end()) {
@@ -294,6 +310,12 @@ void VirtualSite::Train(const site::Train& action) {
   }
   const absl::Time now = world_.now();
   training_ = Training{action, base->second, ++trainings_, now};
+  if (world_.workers != nullptr) {
+    training_->at_worker = BeginAtWorker<SiteWork::Trained>(
+        {options_.index, SiteTurn::Kind::kTrained, training_->number},
+        [this, task = TaskOf(*training_)](TaskWorker& who) { return who.Train(work_, task); });
+    return;
+  }
   const TaskFate fate = DrawTask(action);
   const absl::Time done = timeline().ComputeDone(now, WorkOf(action) * fate.slowdown);
   if (done == absl::InfiniteFuture()) return;
@@ -329,8 +351,9 @@ void VirtualSite::BeginTraining() {
 
 absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) {
   absl::StatusOr<SiteWork::Trained> trained =
-      training.begun != nullptr ? world_.trainings->Take(training.begun)
-                                : work_.ComputeTraining(TaskOf(training), work_.trainer());
+      training.at_worker != nullptr ? std::move(training.at_worker->output)
+      : training.begun != nullptr   ? world_.trainings->Take(training.begun)
+                                    : work_.ComputeTraining(TaskOf(training), work_.trainer());
   CONSILIUM_RETURN_IF_ERROR(trained.status());
   return work_.UpdateOf(engine_.runs().at(training.action.run), training.action,
                         *std::move(trained));
@@ -339,12 +362,14 @@ absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) 
 void VirtualSite::StopTraining() {
   if (!training_.has_value()) return;
   if (training_->begun != nullptr) world_.trainings->Drop(training_->begun);
+  if (training_->at_worker != nullptr) world_.workers->Drop(training_->at_worker->job);
   world_.activity.Add({options_.index, Activity::Kind::kTrain, training_->began, world_.now()});
   training_.reset();
 }
 
 void VirtualSite::FinishTraining() {
-  const Training training = *std::exchange(training_, std::nullopt);
+  Training training = *std::exchange(training_, std::nullopt);
+  if (training.at_worker != nullptr) training.began = training.at_worker->began;
   // The least duration stands for a slow machine: the update is held back until then.
   world_.activity.Add({options_.index, Activity::Kind::kTrain, training.began,
                        std::max(world_.now(), training.began + options_.task_duration_min)});
@@ -372,11 +397,31 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
         absl::StrCat(options_.id.value(), " evaluates a version that it does not have")));
     return;
   }
+  const site::RunState& run = engine_.runs().at(action.run);
   SiteWork::EvaluationTask task;
-  task.payload = *model->second;
-  if (action.kept.has_value()) task.kept = *kept_.at(*action.kept);
-  absl::StatusOr<v1::MetricSums> sums =
-      world_.outcomes.Evaluate(work_, engine_.runs().at(action.run), action, task);
+  task.plan = run.plan;
+  task.standardisation = run.standardisation;
+  task.split = action.split;
+  task.payload = model->second;
+  if (action.kept.has_value()) task.kept = kept_.at(*action.kept);
+  if (world_.workers == nullptr) {
+    return TellOf(action, world_.outcomes.Evaluate(
+                              [&] { return work_.ComputeEvaluation(task, work_.trainer()); }));
+  }
+  const uint64_t number = ++evaluations_begun_;
+  evaluations_[number] = {action,
+                          BeginAtWorker<v1::MetricSums>(
+                              {options_.index, SiteTurn::Kind::kEvaluated, number},
+                              [this, task](TaskWorker& who) { return who.Evaluate(work_, task); })};
+}
+
+void VirtualSite::FinishEvaluation(uint64_t number) {
+  const Evaluation evaluation = std::move(evaluations_.extract(number).mapped());
+  TellOf(evaluation.action,
+         world_.outcomes.Evaluate([&] { return std::move(evaluation.at_worker->output); }));
+}
+
+void VirtualSite::TellOf(const site::Evaluate& action, absl::StatusOr<v1::MetricSums> sums) {
   if (!sums.ok()) {
     world_.failure.Update(sums.status());
     return;

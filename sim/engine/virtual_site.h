@@ -1,5 +1,6 @@
 // The production SiteEngine in a shell of virtual time: what consilium-agent does with a store,
-// threads and a link, done in memory at once. Trains for real.
+// threads and a link, done in memory at once. Trains for real. On a wall clock its worker trains
+// and evaluates, and the engine hears of it when that is done.
 //
 // A crash takes what a real process would lose: what it was training, and uploads that had not
 // arrived. The engine is then made anew from its journal; outbox, models and lease are durable.
@@ -66,6 +67,13 @@ class VirtualSite {
 
  private:
   enum class LinkState : uint8_t { kDown, kAttaching, kUp };
+  // What a site's worker computes; the worker's until it is done.
+  template <typename Output>
+  struct AtWorker {
+    uint64_t job = 0;  // Of the workers.
+    absl::Time began;
+    absl::StatusOr<Output> output;
+  };
   struct Training {
     site::Train action;
     Weights base;
@@ -73,6 +81,11 @@ class VirtualSite {
     absl::Time began;
     absl::Time due = absl::InfiniteFuture();  // Where it does not come to its end.
     std::shared_ptr<TrainingPool::Begun> begun = nullptr;
+    std::shared_ptr<AtWorker<SiteWork::Trained>> at_worker = nullptr;
+  };
+  struct Evaluation {
+    site::Evaluate action;
+    std::shared_ptr<AtWorker<v1::MetricSums>> at_worker;
   };
   struct Journalled {
     absl::Time at;
@@ -86,11 +99,16 @@ class VirtualSite {
   void Train(const site::Train& action);
   // Lets the pool, where there is one, compute what is in training.
   void BeginTraining();
+  // The site's worker computes it, and a turn of that kind tells of the end.
+  template <typename Output, typename Job>
+  std::shared_ptr<AtWorker<Output>> BeginAtWorker(const SiteTurn& end, Job job);
   SiteWork::TrainingTask TaskOf(const Training& training) const;
   absl::StatusOr<SiteWork::Update> Compute(const Training& training);
   void FinishTraining();
   void StopTraining();
   void Evaluate(const site::Evaluate& action);
+  void FinishEvaluation(uint64_t number);
+  void TellOf(const site::Evaluate& action, absl::StatusOr<v1::MetricSums> sums);
   void Send(const site::Send& action);
   void ReportDecision(const v1::RunDecision& decision);
   void Report(federation::Event event);
@@ -128,7 +146,9 @@ class VirtualSite {
   std::map<std::pair<RunId, Version>, Weights> models_;
   std::map<Digest, Weights> kept_;  // By the update that it was made with.
   std::optional<Training> training_;
+  std::map<uint64_t, Evaluation> evaluations_;  // At the worker, by number.
   uint64_t trainings_ = 0;
+  uint64_t evaluations_begun_ = 0;
   Incarnation incarnation_;
   uint64_t leases_ = 0;  // The lease is a counter: nobody copies a virtual site's store.
   LinkState link_state_ = LinkState::kDown;

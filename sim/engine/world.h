@@ -1,5 +1,5 @@
-// What the virtual aggregator and the virtual sites share: virtual time, the messages between
-// them, and the vectors that are on their way.
+// What the virtual aggregator and the virtual sites share: time, the messages between them, and the
+// vectors that are on their way.
 //
 // Ownership: the Simulation owns it. Threads: one.
 
@@ -22,6 +22,7 @@
 #include "sim/engine/network.h"
 #include "sim/engine/outcomes.h"
 #include "sim/engine/training_pool.h"
+#include "sim/engine/wall_workers.h"
 #include "site_agent/core/events.h"
 
 namespace consilium {
@@ -45,13 +46,14 @@ struct ToSite {
   uint32_t stream = 0;
   Incarnation process = {};
 };
-// Something happens to a site itself. `number` says to which process, stream or training; 0: to
-// whichever it has.
+// Something happens to a site itself. `number` says to which process, stream, training or
+// evaluation; 0: to whichever it has.
 struct SiteTurn {
   enum class Kind : uint8_t {
     kAttach,  // It opens its control stream.
     kStreamBreaks,
-    kTrained,  // Computing a task is done.
+    kTrained,    // Computing a task is done.
+    kEvaluated,  // On a wall clock: so is an evaluation.
     kCrashes,
     kStarts,    // Its process starts again.
     kLeaves,    // For good.
@@ -72,6 +74,7 @@ struct World {
   absl::flat_hash_map<Digest, OutboxUpdate> updates;
   Outcomes outcomes;
   TrainingPool* trainings = nullptr;  // Null: each is computed when it is done.
+  WallWorkers* workers = nullptr;     // On a wall clock, and null on virtual time.
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.
   bool is_ending = false;
   // The first thing that went wrong in a way that no engine handles; ends the simulation.

@@ -89,7 +89,7 @@ JSON_KEYS = {
     "agent audit": {"rows", "head_sha256", "releases"},
     "sim run": {"title", "dataset", "scored", "sites", "federated", "alone", "pooled", "versions",
                 "result_version", "updates", "duplicates_absorbed", "staleness", "seconds",
-                "wall_seconds", "energy_joules", "upload_bytes", "metric", "best_score",
+                "wall_seconds", "energy_joules", "clock", "upload_bytes", "metric", "best_score",
                 "final_score", "worst_site", "target", "model_sha256", "curve"},
     "sim replay": {"run", "versions", "programs_run", "updates_retrained", "mismatches"},
     "sim check": {"held", "refused_configs", "events", "versions", "updates", "program_version",
@@ -268,6 +268,11 @@ class Usage(Case):
                 ("--runs", ["consilium-sim", "check", "--runs", "0"]),
                 ("--seeds", ["consilium-sim", "run", config, scenario / "scenario.textproto",
                              "--data", world.folder, "--seeds", "5..1"]),
+                ("--clock", ["consilium-sim", "run", config, scenario / "scenario.textproto",
+                             "--data", world.folder, "--clock", "sun"]),
+                ("sites.faults", ["consilium-sim", "run", config, scenario / "scenario.textproto",
+                                  "--data", world.folder, "--clock", "wall", "--set",
+                                  "scenario.sites.faults.crash_rate=0.1"]),
                 ("no_such", ["consilium-sim", "run", config, scenario / "scenario.textproto",
                              "--data", world.folder, "--set", "training.no_such=1"])]:
             with self.subTest(words):

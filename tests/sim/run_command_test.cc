@@ -6,16 +6,21 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "protocol/core/files.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
 #include "protocol/wire/text_format.h"
+#include "sim/commands/replay_command.h"
 #include "sim/commands/simulate.h"
+#include "sim/engine/replay.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -38,6 +43,12 @@ RunCommand WdbcCommand(const TempFolder& folder) {
   return command;
 }
 
+nlohmann::json SummaryIn(const TempFolder& folder) {
+  const auto text = ReadFile(folder.File("out/summary.json"), limits::kTextFileBytesMax);
+  EXPECT_THAT(text, IsOk());
+  return text.ok() ? nlohmann::json::parse(*text) : nlohmann::json();
+}
+
 TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
   const TempFolder folder;
   const std::string table =
@@ -46,9 +57,8 @@ TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
   RunCommand command = WdbcCommand(folder);
   command.presets = {"FEDAVG", "FEDBUFF"};
   ASSERT_THAT(Execute(command), IsOk());
-  const auto text = ReadFile(folder.File("out/summary.json"), limits::kTextFileBytesMax);
-  ASSERT_THAT(text, IsOk());
-  const auto summary = nlohmann::json::parse(*text);
+  const auto summary = SummaryIn(folder);
+  EXPECT_EQ(summary.at("clock"), "virtual");
   // 20 versions of two updates; FEDAVG merges four at a time, FEDBUFF ten.
   EXPECT_EQ(summary.at("versions"), 20);
   std::map<std::string, int> versions;
@@ -57,6 +67,65 @@ TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
     versions[run.at("title")] = run.at("versions");
   }
   EXPECT_EQ(versions, (std::map<std::string, int>{{"FEDAVG", 10}, {"FEDBUFF", 4}}));
+}
+
+TEST(RunCommand, OnAWallClockThreadsAreTheWorkersAndTheJournalTellsAll) {
+  const TempFolder folder;
+  const std::string table =
+      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
+  ASSERT_EQ(system(table.c_str()), 0);
+  RunCommand command = WdbcCommand(folder);
+  command.overrides.emplace_back("training.task_duration_min_ms=0");
+  command.clock = RunCommand::Clock::kWall;
+  command.trainers.threads = 3;
+  command.presets = {"FEDASYNC"};
+  ASSERT_THAT(Execute(command), IsOk());
+  const auto summary = SummaryIn(folder);
+  EXPECT_EQ(summary.at("clock"), "wall");
+  EXPECT_EQ(summary.at("workers"), 3);
+  EXPECT_EQ(summary.at("versions"), 20);
+  EXPECT_GT(summary.at("seconds"), 0);
+  EXPECT_GE(summary.at("wall_seconds"), summary.at("seconds"));
+  EXPECT_EQ(summary.at("sites").size(), 4u);
+  for (const auto& [name, told] :
+       {std::pair{"run", summary}, {"fedasync", summary.at("simulated").at(0)}}) {
+    RecordingSource source;
+    source.export_file = folder.File(absl::StrCat("out/journal/", name, ".export"));
+    source.key_file = folder.File("out/journal/recipient.key");
+    const auto recording = OpenRecording(source);
+    ASSERT_THAT(recording, IsOk()) << name;
+    const auto replayed = Replay(*recording, {});
+    ASSERT_THAT(replayed, IsOk());
+    EXPECT_TRUE(replayed->mismatches.empty()) << replayed->mismatches.front();
+    const federation::RunState& run = replayed->run(recording->run);
+    ASSERT_TRUE(run.result.has_value());
+    EXPECT_EQ(ToHex(run.versions[run.result->value()].model_id), told.at("model_sha256"));
+  }
+
+  // Nothing goes on from it, on either clock.
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kFailedPrecondition, "none goes on"));
+  command.begin = SavedRunsOptions::Begin::kGoOn;
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "--resume"));
+  command.begin = SavedRunsOptions::Begin::kEither;
+  command.clock = RunCommand::Clock::kVirtual;
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kFailedPrecondition, "another clock"));
+  command.begin = SavedRunsOptions::Begin::kRestart;
+  command.presets.clear();
+  ASSERT_THAT(Execute(command), IsOk());
+  EXPECT_EQ(SummaryIn(folder).at("clock"), "virtual");
+  EXPECT_FALSE(SummaryIn(folder).contains("workers"));
+  command.clock = RunCommand::Clock::kWall;
+  command.begin = SavedRunsOptions::Begin::kEither;
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kFailedPrecondition, "none goes on"));
+}
+
+TEST(RunCommand, OnAWallClockFaultsAreRefusedBeforeAnyFileIsMade) {
+  const TempFolder folder;
+  RunCommand command = WdbcCommand(folder);
+  command.clock = RunCommand::Clock::kWall;
+  command.overrides.emplace_back("scenario.sites.faults.crash_rate=0.1");
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "sites.faults"));
+  EXPECT_FALSE(std::filesystem::exists(command.out));
 }
 
 TEST(RunCommand, AMissingTableSaysWhereItComesFrom) {

@@ -153,6 +153,10 @@ class Elsewhere final : public RemoteTrainers {
                                             const SiteWork::TrainingTask&) override {
       return absl::UnimplementedError("");
     }
+    absl::StatusOr<v1::MetricSums> Evaluate(const SiteWork&,
+                                            const SiteWork::EvaluationTask&) override {
+      return absl::UnimplementedError("");
+    }
     Elsewhere& elsewhere_;
   };
 };

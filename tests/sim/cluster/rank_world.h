@@ -9,12 +9,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
@@ -84,9 +87,12 @@ inline RankIdentity SomeIdentity() { return {{"program", "p"}, {"run config", "r
 // Counts, and may add something to each update.
 class OtherTrainer final : public Trainer {
  public:
-  OtherTrainer(std::atomic<int>& trained, float added) : trained_(trained), added_(added) {}
+  using Seen = std::function<void(const SiteId& site)>;
+  OtherTrainer(std::atomic<int>& trained, float added, Seen seen = nullptr)
+      : trained_(trained), added_(added), seen_(std::move(seen)) {}
   absl::StatusOr<TrainOutput> Train(const TrainInput& input) override {
     ++trained_;
+    if (seen_) seen_(input.site);
     CONSILIUM_ASSIGN_OR_RETURN(TrainOutput output, trainer_.Train(input));
     output.delta[0] += added_;
     return output;
@@ -99,6 +105,7 @@ class OtherTrainer final : public Trainer {
   CpuTrainer trainer_;
   std::atomic<int>& trained_;
   const float added_;
+  const Seen seen_;
 };
 
 // Ranks 1 to n−1, each at work in a thread until it is told to leave.
@@ -115,8 +122,9 @@ class WorkersAtWork {
     ends.resize(static_cast<size_t>(options.size));
     for (int rank = 1; rank < options.size; ++rank) {
       threads_.emplace_back([this, rank, options] {
-        const auto trainer = [this, options] {
-          return std::make_unique<OtherTrainer>(trained, options.added);
+        const auto trainer = [this, rank, options] {
+          return std::make_unique<OtherTrainer>(
+              trained, options.added, [this, rank](const SiteId& site) { See(rank, site); });
         };
         RankWorker worker(ranks.at(rank),
                           {options.identity, options.folder, options.threads, trainer});
@@ -136,11 +144,24 @@ class WorkersAtWork {
     threads_.clear();
   }
 
+  // What each rank has trained since the last call.
+  std::map<int, std::set<SiteId>> TakeSeen() {
+    absl::MutexLock lock(&mu_);
+    return std::exchange(seen_, {});
+  }
+
   MemoryRanks ranks;
   std::atomic<int> trained = 0;
   std::vector<absl::Status> ends;  // Of each rank.
 
  private:
+  void See(int rank, const SiteId& site) {
+    absl::MutexLock lock(&mu_);
+    seen_[rank].insert(site);
+  }
+
+  absl::Mutex mu_;
+  std::map<int, std::set<SiteId>> seen_ ABSL_GUARDED_BY(mu_);
   std::vector<std::thread> threads_;
 };
 

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "protocol/wire/hash.h"
+#include "sim/engine/replay.h"
+#include "sim/engine/wall_workers.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/sim/cluster/rank_world.h"
 
@@ -162,13 +164,30 @@ struct ByHand {
   // What the one task that is asked of rank 1 comes to when it answers so.
   absl::StatusOr<SiteWork::Trained> Answered(RankLeader& leader, const v1::RankMessage& answer,
                                              std::vector<float> values) {
-    const auto workers = leader.Workers();
-    EXPECT_EQ(workers.size(), 1u);
     SiteWork::TrainingTask task;
     task.standardisation = std::make_shared<const v1::Standardisation>();
     task.id = TaskId(1);
     task.local_steps = 1;
     task.payload = std::make_shared<const std::vector<float>>(4);
+    return Asked<SiteWork::Trained>(
+        leader, answer, std::move(values),
+        [&task](TaskWorker& worker, const SiteWork& work) { return worker.Train(work, task); });
+  }
+  absl::StatusOr<v1::MetricSums> Evaluated(RankLeader& leader, const v1::RankMessage& answer,
+                                           std::vector<float> values) {
+    SiteWork::EvaluationTask task;
+    task.standardisation = std::make_shared<const v1::Standardisation>();
+    task.split = v1::TEST;
+    task.payload = std::make_shared<const std::vector<float>>(4);
+    return Asked<v1::MetricSums>(
+        leader, answer, std::move(values),
+        [&task](TaskWorker& worker, const SiteWork& work) { return worker.Evaluate(work, task); });
+  }
+  template <typename Output, typename Ask>
+  absl::StatusOr<Output> Asked(RankLeader& leader, const v1::RankMessage& answer,
+                               std::vector<float> values, Ask ask) {
+    const auto workers = leader.Workers();
+    EXPECT_EQ(workers.size(), 1u);
     ExamplesCache cache(0);
     CpuTrainer trainer;
     SiteWork::Options options;
@@ -184,9 +203,9 @@ struct ByHand {
       }
       Say(answer, values);
     });
-    auto trained = workers[0]->Train(work, task);
+    absl::StatusOr<Output> came = ask(*workers[0], work);
     rank.join();
-    return trained;
+    return came;
   }
 
   RankWorld world;
@@ -198,6 +217,13 @@ v1::RankMessage ResultOf(uint64_t number, uint64_t delta, uint64_t kept) {
   message.mutable_result()->set_number(number);
   message.mutable_result()->set_delta_elements(delta);
   message.mutable_result()->set_kept_elements(kept);
+  return message;
+}
+
+v1::RankMessage MetricsOf(uint64_t examples) {
+  v1::RankMessage message;
+  message.mutable_result()->set_number(1);
+  message.mutable_result()->mutable_metrics()->set_examples(examples);
   return message;
 }
 
@@ -250,6 +276,7 @@ TEST(RankLeader, AnAnswerThatFitsNothingEndsTheSimulation) {
                {unknown, 0, "does not say"},
                {other.Prepared(), 0, "does not say"},
                {v1::RankMessage(), 0, "does not say"},
+               {MetricsOf(0), 0, "for a model of 4"},
                {ResultOf(1, 4, 0), 9, "too many values"}};
   for (const auto& one : cases) {
     ByHand hand;
@@ -257,6 +284,33 @@ TEST(RankLeader, AnAnswerThatFitsNothingEndsTheSimulation) {
     EXPECT_THAT(hand.Answered(*leader, one.answer, std::vector<float>(one.values)),
                 IsError(StatusCode::kUnavailable, one.why));
     EXPECT_FALSE(leader->status().ok());
+  }
+}
+
+TEST(RankLeader, TakesAnEvaluationThatIsOneOnly) {
+  ByHand hand;
+  const auto leader = hand.Ready();
+  const auto evaluated = hand.Evaluated(*leader, MetricsOf(0), {});
+  ASSERT_THAT(evaluated, IsOk());
+  EXPECT_EQ(evaluated->examples(), 0u);
+  EXPECT_THAT(leader->status(), IsOk());
+
+  v1::RankMessage bad = MetricsOf(3);
+  bad.mutable_result()->mutable_metrics()->set_log_loss_sum(
+      std::numeric_limits<double>::infinity());
+  const struct {
+    v1::RankMessage answer;
+    size_t values;
+    const char* why;
+  } cases[] = {{MetricsOf(0), 4, "does not say"},
+               {ResultOf(1, 4, 0), 4, "does not say"},
+               {ResultOf(1, 0, 0), 0, "does not say"},
+               {bad, 0, "an evaluation that is none"}};
+  for (const auto& one : cases) {
+    ByHand other;
+    const auto lost = other.Ready();
+    EXPECT_THAT(other.Evaluated(*lost, one.answer, std::vector<float>(one.values)),
+                IsError(StatusCode::kUnavailable, one.why));
   }
 }
 
@@ -321,6 +375,10 @@ TEST(RankWorker, RefusesWhatRank0DoesNotSay) {
               IsError(StatusCode::kInternal, "lacks something"));
   EXPECT_THAT(ends(with([](auto& t) { t.set_local_steps(0); }), 4),
               IsError(StatusCode::kInternal, "lacks something"));
+  for (const v1::Split split : {v1::TRAIN, static_cast<v1::Split>(9)}) {
+    EXPECT_THAT(ends(with([split](auto& t) { t.set_evaluate(split); }), 4),
+                IsError(StatusCode::kInternal, "lacks something"));
+  }
   EXPECT_THAT(ends(with([](auto& t) {
                      t.set_base_elements(8);
                      t.set_kept_elements(8);
@@ -328,6 +386,62 @@ TEST(RankWorker, RefusesWhatRank0DoesNotSay) {
                    16),
               IsError(StatusCode::kResourceExhausted, "too many values"));
   EXPECT_THAT(ends(v1::RankMessage(), 0), IsError(StatusCode::kInternal, "for rank 0"));
+}
+
+// --- On a wall clock
+// ------------------------------------------------------------------------------
+
+// Its sites in their order belong to ranks 1, 2, 1, 2, …
+TEST(RankLeader, OnAWallClockEachRankTrainsItsOwnSites) {
+  for (const char* config : {kFedAvg, kFedBuff, kScaffold}) {
+    RankWorld world(absl::StrCat("training { task_duration_min_ms: 0 } ", config), kAttacks);
+    WorkersAtWork workers({.size = 3, .threads = 2, .folder = world.folder.path()});
+    const auto leader = workers.Gather();
+    ASSERT_THAT(leader, IsOk());
+    WallWorkers at_work((*leader)->WorkersByRank());
+    EXPECT_EQ(at_work.size(), 2u);
+    for (int again = 0; again < 2; ++again) {
+      SimulationInput input = world.Input();
+      Recording recording;
+      input.recording = &recording;
+      input.workers = &at_work;
+      ASSERT_THAT((*leader)->Prepare(input.plan, input.scenario, *input.data), IsOk());
+      workers.TakeSeen();  // Of Prepare's probe.
+      const auto simulation = Simulation::Create(std::move(input));
+      ASSERT_THAT(simulation, IsOk());
+      ASSERT_THAT((*simulation)->Run(), IsOk());
+      EXPECT_EQ((*simulation)->run().versions.size(), 7u);
+      std::map<int, std::set<SiteId>> own;
+      for (const auto& [site, rows] : world.data) {
+        own[own[1].size() > own[2].size() ? 2 : 1].insert(site);
+      }
+      EXPECT_EQ(workers.TakeSeen(), own);
+      const auto replayed = Replay(recording, {});
+      ASSERT_THAT(replayed, IsOk());
+      EXPECT_TRUE(replayed->mismatches.empty()) << replayed->mismatches.front();
+    }
+    workers.Dismiss();
+    for (const absl::Status& end : workers.ends) EXPECT_THAT(end, IsOk());
+  }
+}
+
+TEST(RankLeader, OnAWallClockALostRankEndsTheRun) {
+  RankWorld world(absl::StrCat("training { task_duration_min_ms: 0 } ", kFedBuff));
+  WorkersAtWork workers({.size = 3, .folder = world.folder.path()});
+  const auto leader = workers.Gather();
+  ASSERT_THAT(leader, IsOk());
+  WallWorkers at_work((*leader)->WorkersByRank());
+  SimulationInput input = world.Input();
+  input.workers = &at_work;
+  input.plan.mutable_config()->mutable_stop()->set_versions_max(100'000);
+  input.on_version = [&](const federation::RunState& run, absl::Time) {
+    if (run.current() == Version(5)) workers.ranks.Fail(0, absl::AbortedError("SIGTERM"));
+  };
+  input.between = [&](Simulation&) { return (*leader)->status(); };
+  ASSERT_THAT((*leader)->Prepare(input.plan, input.scenario, *input.data), IsOk());
+  const auto simulation = Simulation::Create(std::move(input));
+  ASSERT_THAT(simulation, IsOk());
+  EXPECT_THAT((*simulation)->Run(), IsError(StatusCode::kAborted, "asks this job to end"));
 }
 
 // --- A rank that dies

@@ -1,6 +1,8 @@
 """`consilium-sim run` and `search` under mpirun: with any number of ranks the models, summary, log
 and trials of one process; a rank killed with SIGKILL ends the job with a name and a checkpoint,
-from which another number of ranks, or none, goes on; a rank that is not the same is refused.
+from which another number of ranks, or none, goes on; a rank that is not the same is refused. With
+`--clock wall` the journal gives the models again, one hospital's order is virtual time's, and a
+killed rank is named.
 
 usage: under_mpirun.py --bin DIR --source DIR
 """
@@ -37,6 +39,7 @@ RULES = {
     "FEDBUFF": ["--set", "aggregation.trigger.buffer.updates=3"],
     "SCAFFOLD": [*BARRIER, "--set", "training.optimizer.sgd.momentum=0"],
 }
+WALL_RULES = {**RULES, "FEDASYNC": ["--set", "aggregation.trigger.buffer.updates=1"]}
 
 
 class Ranks:
@@ -56,7 +59,7 @@ class Ranks:
     def run(self, rule, out, *more, program=None, data=None):
         """What one process, or one rank, runs."""
         return [program or self.program, "run", *self.files, "--data", data or self.folder,
-                "--set", f"aggregation.preset={rule}", *RULES[rule],
+                "--set", f"aggregation.preset={rule}", *WALL_RULES[rule],
                 "--set", "stop.versions_max=12", "--seeds", "1..2", "--checkpoint-s", "0",
                 "--no-baselines", "--threads", "1", "--out", out, *more]
 
@@ -229,6 +232,80 @@ def check_refusals(ranks):
     print(f"{len(cases)} ranks refused")
 
 
+def replayed(ranks, out, name="run-seed-1"):
+    """The versions of that run, from its journal."""
+    said = ranks.call([ranks.program, "replay", out / f"journal/{name}.export", "--key",
+                       out / "journal/recipient.key", "--json"])
+    told = json.loads(said.stdout)
+    assert told["mismatches"] == [], said.stdout
+    return told["versions"]
+
+
+def check_wall(ranks):
+    for rule, size in (("FEDAVG", 3), ("FEDBUFF", 3), ("FEDASYNC", 2)):
+        out = ranks.folder / f"wall-{rule}"
+        command = ["mpirun", "-n", size,
+                   *ranks.run(rule, out, "--clock", "wall", "--set",
+                              "training.task_duration_min_ms=0")]
+        ranks.call(command)
+        summary = told(out)
+        assert (summary["clock"], summary["workers"]) == ("wall", size - 1), summary
+        for seed in summary["seeds"]:
+            versions = replayed(ranks, out, f"run-seed-{seed['seed']}")
+            assert len(versions) == 13 and seed["versions"] == 12, seed
+            result = versions[seed["result_version"]]
+            assert result["model_sha256"] == seed["model_sha256"], seed
+            assert len(seed["sites"]) == 4 and seed["updates"] >= 12, seed
+        said = ranks.call(command, code=1)
+        assert "none goes on on a wall clock" in said.stderr, said.stderr
+        ranks.call([*command, "--restart"])
+    print("wall clock: 3 rules, and their journals")
+
+
+def check_wall_is_virtual(ranks):
+    """Of two hospitals no order of updates shows in the sum of a round."""
+    two = ranks.folder / "two.textproto"
+    two.write_text('dataset { partitioned { file: "wdbc.csv" sites: 2 } } sites { task_ms: 10 }\n')
+    ids = []
+    for clock in ("wall", "virtual"):
+        out = ranks.folder / f"two-{clock}"
+        command = ranks.run("FEDAVG", out, "--clock", clock)
+        command[command.index(ranks.files[1])] = two
+        ranks.call(["mpirun", "-n", 3, *command])
+        ids.append([version["model_sha256"] for version in replayed(ranks, out)])
+    assert ids[0] == ids[1] and len(ids[0]) == 13, ids
+    print("FEDAVG of two hospitals on a wall clock is that of virtual time")
+
+
+def check_wall_death(ranks):
+    out = ranks.folder / "wall-killed"
+    job = subprocess.Popen(
+        [str(word) for word in ["mpirun", "-n", 3, "--mca", "odls_base_sigkill_timeout", 20,
+                                *ranks.run("FEDBUFF", out, "--clock", "wall", "--set",
+                                           "training.task_duration_min_ms=0", "--set",
+                                           "stop.versions_max=100000")]],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    log = out / "checkpoint/run-seed-1.log"
+    deadline = time.monotonic() + DEADLINE_S
+    # It is written in blocks of a MiB, of hundreds of versions: there are some then, and not all.
+    while job.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.stat().st_size >= 1 << 20:
+            break
+        os.sched_yield()
+    processes = pids(job.pid, ranks.program)
+    assert len(processes) == 3, processes
+    os.kill(processes[2], signal.SIGKILL)
+    stderr = job.communicate(timeout=DEADLINE_S)[1]
+    assert job.returncode != 0, stderr
+    assert f"process {processes[2]}) has died" in stderr, stderr
+    assert "what came before is in" in stderr, stderr
+    assert 10 < len(replayed(ranks, out)) < 100000
+    assert not (out / "summary.json").exists()
+    said = ranks.call(ranks.run("FEDBUFF", out, "--clock", "wall", "--resume"), code=2)
+    assert "no run goes on on a wall clock" in said.stderr, said.stderr
+    print("wall clock: a killed rank is named, and the journal kept")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", type=pathlib.Path, required=True)
@@ -240,6 +317,9 @@ def main():
         check_deaths(ranks)
         check_searches(ranks)
         check_refusals(ranks)
+        check_wall(ranks)
+        check_wall_is_virtual(ranks)
+        check_wall_death(ranks)
 
 
 if __name__ == "__main__":
