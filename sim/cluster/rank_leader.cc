@@ -1,37 +1,16 @@
 #include "sim/cluster/rank_leader.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "models/metrics/metrics.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
-#include "sim/cluster/host_name.h"
 #include "sim/engine/saved_simulation.h"
 
 namespace consilium {
-namespace {
-
-std::string Describe(int rank, const v1::RankHello& hello) {
-  return absl::StrFormat("rank %d (%s, process %d)", rank, hello.host(), hello.pid());
-}
-
-// Of a process of this machine.
-bool IsGone(int64_t pid) { return kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH; }
-
-absl::Status NoMessage(const std::string& who) {
-  return absl::InternalError(absl::StrCat(who, " sends what this program does not say"));
-}
-
-}  // namespace
 
 class RankLeader::Worker final : public TaskWorker {
  public:
@@ -50,85 +29,44 @@ class RankLeader::Worker final : public TaskWorker {
   const int rank_;
 };
 
-RankLeader::RankLeader(Ranks& ranks, std::unique_ptr<Trainer> prober)
-    : ranks_(ranks), prober_(std::move(prober)), peers_(static_cast<size_t>(ranks.size())) {}
+RankLeader::RankLeader(Ranks& ranks, RankRoster roster, std::unique_ptr<Trainer> prober)
+    : ranks_(ranks),
+      roster_(std::move(roster)),
+      prober_(std::move(prober)),
+      peers_(static_cast<size_t>(ranks.size())) {}
 
 RankLeader::~RankLeader() {
   ranks_.StopReceiving();
-  if (reader_.joinable()) reader_.join();
-}
-
-// --- Who is there -------------------------------------------------------------------------------
-
-absl::Status RankLeader::TakeHello(RankFrame frame, const RankIdentity& own) {
-  v1::RankMessage message;
-  absl::MutexLock lock(&mu_);
-  Peer& peer = peers_.at(static_cast<size_t>(frame.rank));
-  const bool is_hello = message.ParseFromString(frame.message) && message.has_hello();
-  const uint32_t threads = message.hello().threads();
-  if (!is_hello || peer.hello.threads() != 0 || threads == 0 || threads > kRankThreadsMax) {
-    return NoMessage(absl::StrCat("rank ", frame.rank));
-  }
-  peer.hello = std::move(*message.mutable_hello());
-  if (!peer.hello.error().empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(NameOf(frame.rank), " can not simulate: ", peer.hello.error()));
-  }
-  const RankIdentity theirs(peer.hello.identity().begin(), peer.hello.identity().end());
-  const std::vector<std::string> parts = DifferingParts(own, theirs);
-  if (parts.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(NameOf(frame.rank), " has another ", absl::StrJoin(parts, " and another "),
-                   " than rank 0: all ranks run the same program with the same arguments"));
+  reader_.join();
 }
 
 absl::StatusOr<std::unique_ptr<RankLeader>> RankLeader::Gather(Ranks& ranks,
                                                                const RankIdentity& own,
                                                                std::unique_ptr<Trainer> prober) {
-  std::unique_ptr<RankLeader> leader(new RankLeader(ranks, std::move(prober)));
-  for (int i = 1; i < ranks.size(); ++i) {
-    CONSILIUM_ASSIGN_OR_RETURN(RankFrame frame, ranks.Receive());
-    CONSILIUM_RETURN_IF_ERROR(leader->TakeHello(std::move(frame), own));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(RankRoster roster, RankRoster::Gather(ranks, own));
+  std::unique_ptr<RankLeader> leader(new RankLeader(ranks, std::move(roster), std::move(prober)));
   leader->reader_ = std::thread([leader = leader.get()] { leader->Read(); });
   return leader;
 }
 
-std::string RankLeader::NameOf(int rank) const {
-  return consilium::Describe(rank, peers_.at(static_cast<size_t>(rank)).hello);
-}
-
-std::string RankLeader::Describe() const {
-  absl::MutexLock lock(&mu_);
-  std::set<std::string> hosts;
-  uint64_t threads = 0;
-  for (size_t rank = 1; rank < peers_.size(); ++rank) {
-    hosts.insert(peers_[rank].hello.host());
-    threads += peers_[rank].hello.threads();
-  }
-  return absl::StrFormat("%d more ranks on %d machine%s, %d trainings at once there",
-                         peers_.size() - 1, hosts.size(), hosts.size() == 1 ? "" : "s", threads);
-}
-
 std::vector<std::unique_ptr<TaskWorker>> RankLeader::Workers() {
-  absl::MutexLock lock(&mu_);
   std::vector<std::unique_ptr<TaskWorker>> workers;
   // One of each rank before a second of any.
   for (uint32_t turn = 0; turn < kRankThreadsMax; ++turn) {
-    for (size_t rank = 1; rank < peers_.size(); ++rank) {
-      if (turn >= peers_[rank].hello.threads()) continue;
-      workers.push_back(std::make_unique<Worker>(*this, static_cast<int>(rank)));
+    for (int rank = 1; rank < ranks_.size(); ++rank) {
+      if (turn >= roster_.threads(rank)) continue;
+      workers.push_back(std::make_unique<Worker>(*this, rank));
     }
   }
   return workers;
 }
 
 std::vector<std::vector<std::unique_ptr<TaskWorker>>> RankLeader::WorkersByRank() {
-  absl::MutexLock lock(&mu_);
-  std::vector<std::vector<std::unique_ptr<TaskWorker>>> workers(peers_.size() - 1);
-  for (size_t rank = 1; rank < peers_.size(); ++rank) {
-    for (uint32_t i = 0; i < peers_[rank].hello.threads(); ++i) {
-      workers[rank - 1].push_back(std::make_unique<Worker>(*this, static_cast<int>(rank)));
+  std::vector<std::vector<std::unique_ptr<TaskWorker>>> workers;
+  for (int rank = 1; rank < ranks_.size(); ++rank) {
+    auto& of_rank = workers.emplace_back();
+    for (uint32_t i = 0; i < roster_.threads(rank); ++i) {
+      of_rank.push_back(std::make_unique<Worker>(*this, rank));
     }
   }
   return workers;
@@ -148,15 +86,15 @@ absl::Status RankLeader::CheckPrepared(int rank, const v1::RankPrepared& ours) {
   const v1::RankPrepared& theirs = *peers_[static_cast<size_t>(rank)].prepared;
   if (!theirs.error().empty()) {
     return absl::FailedPreconditionError(
-        absl::StrCat(NameOf(rank), " can not simulate: ", theirs.error()));
+        absl::StrCat(roster_.NameOf(rank), " can not simulate: ", theirs.error()));
   }
   if (theirs.data() != ours.data()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(NameOf(rank), " has other data than rank 0: the files are not the same"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        roster_.NameOf(rank), " has other data than rank 0: the files are not the same"));
   }
   if (theirs.probe() != ours.probe()) {
     return absl::FailedPreconditionError(
-        absl::StrCat(NameOf(rank),
+        absl::StrCat(roster_.NameOf(rank),
                      " computes otherwise than rank 0, in the first steps of a training already: "
                      "with another processor or another library the models would not be those of "
                      "one process"));
@@ -267,14 +205,15 @@ absl::Status RankLeader::TakeResult(const v1::RankResult& result, RankFrame fram
   const auto found = pending_.find(result.number());
   if (found == pending_.end() || found->second->rank != frame.rank ||
       found->second->answer.has_value()) {
-    return absl::InternalError(absl::StrCat(NameOf(frame.rank), " trained what it was not asked"));
+    return absl::InternalError(
+        absl::StrCat(roster_.NameOf(frame.rank), " trained what it was not asked"));
   }
   Pending& pending = *found->second;
   if (result.code() != 0) {
     const auto code = static_cast<absl::StatusCode>(result.code());
     if (result.code() > static_cast<uint32_t>(absl::StatusCode::kUnauthenticated) ||
         code == absl::StatusCode::kUnavailable || !frame.values.empty()) {
-      return NoMessage(NameOf(frame.rank));
+      return UnknownMessage(roster_.NameOf(frame.rank));
     }
     pending.answer = absl::Status(code, result.message());
     return absl::OkStatus();
@@ -287,10 +226,11 @@ absl::Status RankLeader::TakeResult(const v1::RankResult& result, RankFrame fram
 
 absl::StatusOr<RankLeader::Answer> RankLeader::EvaluatedOf(const v1::RankResult& result,
                                                            const RankFrame& frame) const {
-  if (!frame.values.empty() || !result.has_metrics()) return NoMessage(NameOf(frame.rank));
+  if (!frame.values.empty() || !result.has_metrics())
+    return UnknownMessage(roster_.NameOf(frame.rank));
   if (const absl::Status sums = CheckMetricSums(result.metrics()); !sums.ok()) {
-    return absl::InternalError(
-        absl::StrCat(NameOf(frame.rank), " sends an evaluation that is none: ", sums.message()));
+    return absl::InternalError(absl::StrCat(roster_.NameOf(frame.rank),
+                                            " sends an evaluation that is none: ", sums.message()));
   }
   return Answer{{}, result.metrics()};
 }
@@ -302,7 +242,7 @@ absl::StatusOr<RankLeader::Answer> RankLeader::TrainedOf(const v1::RankResult& r
       frame.values.size() != elements_ + kept) {
     return absl::InternalError(
         absl::StrFormat("%s sends an update of %d values, with %d kept, for a model of %d",
-                        NameOf(frame.rank), result.delta_elements(), kept, elements_));
+                        roster_.NameOf(frame.rank), result.delta_elements(), kept, elements_));
   }
   SiteWork::Trained trained;
   trained.examples = result.examples();
@@ -320,10 +260,10 @@ absl::Status RankLeader::TakeFrame(RankFrame frame) {
   v1::RankMessage message;
   absl::MutexLock lock(&mu_);
   Peer& peer = peers_.at(static_cast<size_t>(frame.rank));
-  if (!message.ParseFromString(frame.message)) return NoMessage(NameOf(frame.rank));
+  if (!message.ParseFromString(frame.message)) return UnknownMessage(roster_.NameOf(frame.rank));
   if (message.has_result()) return TakeResult(message.result(), std::move(frame));
   if (!message.has_prepared() || !peer.is_asked || !frame.values.empty()) {
-    return NoMessage(NameOf(frame.rank));
+    return UnknownMessage(roster_.NameOf(frame.rank));
   }
   peer.is_asked = false;
   peer.prepared = std::move(*message.mutable_prepared());
@@ -336,48 +276,16 @@ void RankLeader::Read() {
   while (true) {
     absl::StatusOr<RankFrame> frame = ranks_.Receive();
     const absl::Status taken = frame.ok() ? TakeFrame(*std::move(frame)) : frame.status();
-    if (!taken.ok()) return Lose(taken);
-  }
-}
-
-void RankLeader::Lose(const absl::Status& why) {
-  absl::MutexLock lock(&mu_);
-  if (!absl::IsAborted(why)) {
-    status_ = why;
+    if (taken.ok()) continue;
+    absl::MutexLock lock(&mu_);
+    status_ = roster_.WhyItEnds(taken);
     return;
   }
-  // The other ranks do not end by the launcher's signal (rank_worker.h), so that who is gone from
-  // this machine now is the cause of it.
-  std::vector<std::string> gone;
-  for (size_t rank = 1; rank < peers_.size(); ++rank) {
-    const v1::RankHello& hello = peers_[rank].hello;
-    if (hello.host() == HostName() && IsGone(hello.pid())) {
-      gone.push_back(NameOf(static_cast<int>(rank)));
-    }
-  }
-  status_ = absl::AbortedError(
-      gone.empty() ? "the launcher asks this job to end; where a rank has died, the launcher's own "
-                     "words say which"
-                   : absl::StrCat(absl::StrJoin(gone, " and "),
-                                  " has died, and the launcher ends "
-                                  "this job"));
 }
 
 absl::Status RankLeader::status() {
   absl::MutexLock lock(&mu_);
   return status_;
-}
-
-void DismissRanks(Ranks& ranks, const absl::Status& end) {
-  // After a death, or with a rank that is not to be trusted, no end is waited for.
-  const bool at_once =
-      absl::IsAborted(end) || absl::IsInternal(end) || absl::IsResourceExhausted(end);
-  v1::RankMessage message;
-  message.mutable_leave()->set_at_once(at_once);
-  for (int rank = 1; rank < ranks.size(); ++rank) {
-    ranks.Send(rank, message.SerializeAsString(), {});
-  }
-  if (at_once) ranks.GiveUpTogether();
 }
 
 }  // namespace consilium

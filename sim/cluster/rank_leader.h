@@ -36,9 +36,7 @@ namespace consilium {
 
 class RankLeader final : public RemoteTrainers {
  public:
-  // Waits for every rank to say what it is. FAILED_PRECONDITION naming the first that is something
-  // else than `own`, and what of it, or that can not simulate. `prober` computes what the others'
-  // first training is held against.
+  // As RankRoster::Gather. `prober` computes what the others' first training is held against.
   static absl::StatusOr<std::unique_ptr<RankLeader>> Gather(Ranks& ranks, const RankIdentity& own,
                                                             std::unique_ptr<Trainer> prober);
   ~RankLeader() override;
@@ -52,13 +50,11 @@ class RankLeader final : public RemoteTrainers {
                        const FederationData& data) override;
   absl::Status status() override;
 
-  // What is there besides this process: "3 more ranks on 2 machines, 12 trainings at once there".
-  std::string Describe() const;
+  std::string Describe() const { return roster_.Describe("trainings"); }
 
  private:
   class Worker;
   struct Peer {
-    v1::RankHello hello;
     bool is_asked = false;  // To prepare.
     std::optional<v1::RankPrepared> prepared;
     // As it has them of its last task.
@@ -83,8 +79,7 @@ class RankLeader final : public RemoteTrainers {
     std::optional<absl::StatusOr<Answer>> answer;
   };
 
-  RankLeader(Ranks& ranks, std::unique_ptr<Trainer> prober);
-  absl::Status TakeHello(RankFrame frame, const RankIdentity& own);
+  RankLeader(Ranks& ranks, RankRoster roster, std::unique_ptr<Trainer> prober);
   absl::StatusOr<SiteWork::Trained> Train(int rank, const SiteId& site,
                                           const SiteWork::TrainingTask& task)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -103,14 +98,12 @@ class RankLeader final : public RemoteTrainers {
       ABSL_SHARED_LOCKS_REQUIRED(mu_);
   absl::Status CheckPrepared(int rank, const v1::RankPrepared& ours)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Lose(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
-  // "rank 2 (machine, process 4711)".
-  std::string NameOf(int rank) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   bool AllPreparedOrLost() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   Ranks& ranks_;
+  const RankRoster roster_;
   const std::unique_ptr<Trainer> prober_;
-  mutable absl::Mutex mu_;
+  absl::Mutex mu_;
   std::vector<Peer> peers_ ABSL_GUARDED_BY(mu_);  // By rank; the first is this process.
   std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mu_);  // By number.
   uint64_t numbers_ ABSL_GUARDED_BY(mu_) = 0;
@@ -118,9 +111,6 @@ class RankLeader final : public RemoteTrainers {
   absl::Status status_ ABSL_GUARDED_BY(mu_);
   std::thread reader_;
 };
-
-// Tells the others that there is nothing more to do; the last that rank 0 says.
-void DismissRanks(Ranks& ranks, const absl::Status& end);
 
 }  // namespace consilium
 

@@ -102,4 +102,16 @@ void SayHello(Ranks& ranks, const absl::StatusOr<RankIdentity>& identity, size_t
   ranks.Send(0, message.SerializeAsString(), {});
 }
 
+void DismissRanks(Ranks& ranks, const absl::Status& end) {
+  // After a death, or with a rank that is not to be trusted, no end is waited for.
+  const bool at_once =
+      absl::IsAborted(end) || absl::IsInternal(end) || absl::IsResourceExhausted(end);
+  v1::RankMessage message;
+  message.mutable_leave()->set_at_once(at_once);
+  for (int rank = 1; rank < ranks.size(); ++rank) {
+    ranks.Send(rank, message.SerializeAsString(), {});
+  }
+  if (at_once) ranks.GiveUpTogether();
+}
+
 }  // namespace consilium

@@ -48,6 +48,9 @@ class RankRoster {
 // To rank 0, from another rank: what it is, or why it can not take part.
 void SayHello(Ranks& ranks, const absl::StatusOr<RankIdentity>& identity, size_t threads);
 
+// Tells the others that there is nothing more to do; the last that rank 0 says.
+void DismissRanks(Ranks& ranks, const absl::Status& end);
+
 // A rank has said what this program does not. INTERNAL.
 absl::Status UnknownMessage(const std::string& who);
 

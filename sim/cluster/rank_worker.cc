@@ -1,7 +1,5 @@
 #include "sim/cluster/rank_worker.h"
 
-#include <unistd.h>
-
 #include <thread>
 #include <utility>
 #include <vector>
@@ -11,7 +9,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
-#include "sim/cluster/host_name.h"
+#include "sim/cluster/rank_roster.h"
 #include "sim/engine/saved_simulation.h"
 
 namespace consilium {
@@ -31,24 +29,8 @@ Ranks::Values Part(const std::vector<float>& values, uint64_t begin, uint64_t co
 RankWorker::RankWorker(Ranks& ranks, RankWorkerOptions options)
     : ranks_(ranks), options_(std::move(options)) {}
 
-void RankWorker::SayHello() {
-  v1::RankMessage message;
-  v1::RankHello& hello = *message.mutable_hello();
-  if (options_.identity.ok()) {
-    for (const auto& [part, digest] : *options_.identity) {
-      (*hello.mutable_identity())[part] = digest;
-    }
-  } else {
-    hello.set_error(std::string(options_.identity.status().message()));
-  }
-  hello.set_threads(static_cast<uint32_t>(options_.threads));
-  hello.set_host(HostName());
-  hello.set_pid(getpid());
-  ranks_.Send(0, message.SerializeAsString(), {});
-}
-
 absl::Status RankWorker::Serve() {
-  SayHello();
+  SayHello(ranks_, options_.identity, options_.threads);
   std::vector<std::unique_ptr<Trainer>> trainers;
   for (size_t i = 0; i < options_.threads; ++i) trainers.push_back(options_.trainers());
   std::vector<absl::Status> ends(trainers.size());

@@ -67,7 +67,6 @@ class RankWorker {
     std::shared_ptr<const Prepared> of;
   };
 
-  void SayHello();
   absl::Status TrainOnOneThread(Trainer& trainer) ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing where there is nothing more to do.
   absl::StatusOr<std::optional<Task>> NextTask(Trainer& trainer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -12,7 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
-#include "sim/cluster/rank_leader.h"
+#include "sim/cluster/rank_roster.h"
 #include "sim/cluster/trial_ranks.h"
 #include "sim/commands/progress.h"
 #include "sim/commands/run_command.h"

@@ -18,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "consilium/v1/cluster.pb.h"
-#include "sim/cluster/rank_leader.h"
+#include "sim/cluster/rank_roster.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/sim/cluster/memory_ranks.h"
 
