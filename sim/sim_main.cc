@@ -76,7 +76,12 @@ constexpr char kCompareExamples[] = R"(Examples:
 constexpr char kReplayExamples[] = R"(Examples:
   consilium-sim replay run.export --key recipient.key
   consilium-sim replay run.export --key recipient.key --retrain \
-    --data north=north.csv --data east=east.csv)";
+    --data north=north.csv --data east=east.csv
+  consilium-sim replay run.export --key recipient.key --set aggregation.trigger.buffer.updates=4 \
+    --data north=north.csv --data east=east.csv
+  consilium-sim replay run.export --key recipient.key --without west --out out/without-west
+With --set or --without, sites with --data train again; the recorded updates of the others are
+merged again as they are, an approximation that the result names.)";
 
 constexpr char kSplitExamples[] = R"(Examples:
   consilium-sim data split run.textproto scenario.textproto --preview
@@ -217,12 +222,23 @@ void AddRecording(CLI::App* sub, RecordingSource& source) {
 }
 
 void AddReplay(CLI::App& app, ReplayCommand& command) {
-  CLI::App* sub = app.add_subcommand("replay", "Run a recorded federation again, bit by bit.");
+  CLI::App* sub = app.add_subcommand(
+      "replay",
+      "Run a recorded federation again, bit by bit; or with another plan, or without some sites.");
   sub->footer(kReplayExamples);
   AddRecording(sub, command.source);
   sub->add_flag_callback(
       "--retrain", [&command] { command.updates = ReplayCommand::Updates::kRetrained; },
       "Train every update again from its recorded base; needs --data for each site");
+  sub->add_option("--set", command.overrides,
+                  "path=value over the recorded run config, spec.PATH=VALUE over its model spec: "
+                  "what would have come of it, each site at its recorded pace; repeatable. Another "
+                  "aggregation.preset comes with its own defaults");
+  sub->add_option("--without", command.without,
+                  "A site to leave out: what would have come of the run; repeatable");
+  sub->add_option(
+      "--out", command.out,
+      "Folder for summary.json, report.html, events and tables, with --set or --without");
   AddTrainer(sub, command.trainer);
   sub->add_flag_callback(
       "--json", [&command] { command.output = ReplayCommand::Output::kJson; }, "Result as JSON");

@@ -35,23 +35,38 @@ absl::Status ReadNamedFile(const std::string& config_path, absl::string_view fie
 // What begins an override of the model spec.
 constexpr absl::string_view kSpecPath = "spec.";
 
+absl::Status SetInConfig(const std::vector<std::string>& overrides, v1::RunConfig& config) {
+  for (const std::string& override : overrides) {
+    if (absl::StartsWith(override, kSpecPath)) continue;
+    CONSILIUM_RETURN_IF_ERROR(SetByPath(override, config));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetInSpec(const std::vector<std::string>& overrides, v1::ModelSpec& spec) {
+  for (const std::string& override : overrides) {
+    if (!absl::StartsWith(override, kSpecPath)) continue;
+    const absl::Status set = SetByPath(override.substr(kSpecPath.size()), spec);
+    if (!set.ok()) return absl::Status(set.code(), absl::StrCat(kSpecPath, set.message()));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+absl::Status SetInPlan(const std::vector<std::string>& overrides, v1::RunPlan& plan) {
+  CONSILIUM_RETURN_IF_ERROR(SetInConfig(overrides, *plan.mutable_config()));
+  return SetInSpec(overrides, *plan.mutable_spec());
+}
 
 absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
                                         const std::vector<std::string>& overrides) {
   v1::RunPlan plan;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(path, *plan.mutable_config()));
-  for (const std::string& override : overrides) {
-    if (absl::StartsWith(override, kSpecPath)) continue;
-    CONSILIUM_RETURN_IF_ERROR(SetByPath(override, *plan.mutable_config()));
-  }
+  CONSILIUM_RETURN_IF_ERROR(SetInConfig(overrides, *plan.mutable_config()));
   CONSILIUM_RETURN_IF_ERROR(ReadNamedFile(path, "model.spec_file",
                                           plan.config().model().spec_file(), *plan.mutable_spec()));
-  for (const std::string& override : overrides) {
-    if (!absl::StartsWith(override, kSpecPath)) continue;
-    const absl::Status set = SetByPath(override.substr(kSpecPath.size()), *plan.mutable_spec());
-    if (!set.ok()) return absl::Status(set.code(), absl::StrCat(kSpecPath, set.message()));
-  }
+  CONSILIUM_RETURN_IF_ERROR(SetInSpec(overrides, *plan.mutable_spec()));
   CONSILIUM_RETURN_IF_ERROR(ReadNamedFile(
       path, "data.contract_file", plan.config().data().contract_file(), *plan.mutable_contract()));
   return ResolvePlan(std::move(plan));

@@ -28,8 +28,12 @@ namespace consilium {
 absl::StatusOr<v1::RunPlan> LoadRunPlan(const std::string& path,
                                         const std::vector<std::string>& overrides = {});
 
-// The same for a plan from a peer or a test. Idempotent: a resolved plan comes back unchanged.
-// What is not built yet (privacy) is refused here, never ignored.
+// `overrides`, as LoadRunPlan has them, over a plan that is at hand, which is not resolved after
+// it.
+absl::Status SetInPlan(const std::vector<std::string>& overrides, v1::RunPlan& plan);
+
+// As LoadRunPlan for a plan from a peer or a test. Idempotent: a resolved plan comes back
+// unchanged. What is not built yet (privacy) is refused here, never ignored.
 absl::StatusOr<v1::RunPlan> ResolvePlan(v1::RunPlan plan);
 
 // All complaints about a plan, empty where there are none.

@@ -15,6 +15,7 @@
 #include "protocol/wire/hash.h"
 #include "protocol/wire/journal_export.h"
 #include "sim/commands/progress.h"
+#include "sim/commands/what_if_command.h"
 
 namespace consilium {
 namespace {
@@ -102,6 +103,10 @@ absl::StatusOr<ReplayResult> ReplayWithProgress(const Recording& recording, Repl
 }
 
 absl::Status Execute(const ReplayCommand& command) {
+  if (command.has_changes()) return ReplayWithChanges(command);
+  if (!command.out.empty()) {
+    return absl::InvalidArgumentError("--out is of a replay with changes: --set or --without");
+  }
   CONSILIUM_ASSIGN_OR_RETURN(const Recording recording, OpenRecording(command.source));
   ReplayOptions options;
   FederationData data;

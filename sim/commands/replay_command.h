@@ -1,4 +1,5 @@
-// `consilium-sim replay`: a recorded federation, run again bit by bit.
+// `consilium-sim replay`: a recorded federation, run again bit by bit; or with changes
+// (what_if_command.h).
 //
 // Threads: one.
 
@@ -31,6 +32,13 @@ struct ReplayCommand {
   // Of the updates that are retrained: the one that made them.
   TrainerKind trainer = TrainerKind::kLibTorch;
   enum class Output { kText, kJson } output = Output::kText;
+
+  // Changes. Without any the recording is held to what was recorded.
+  std::vector<std::string>
+      overrides;                     // "path=value" over the recorded plan, as RunCommand has them.
+  std::vector<std::string> without;  // Sites.
+  std::string out;  // Folder for summary.json and the rest, of a run with changes; may be empty.
+  bool has_changes() const { return !overrides.empty() || !without.empty(); }
 };
 
 // DATA_LOSS where anything differs from what was recorded; stdout says what.

@@ -73,22 +73,6 @@ absl::Status RunOnWallClock(Simulation& simulation, const SaveAs& save, RunLog* 
   return absl::Status(ran.code(), absl::StrCat(ran.message(), "; ", how));
 }
 
-std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data) {
-  constexpr std::array<absl::string_view, 3> kNames = {"train", "download", "upload"};
-  std::vector<std::string> sites;
-  sites.reserve(data.size());
-  for (const auto& [site, of] : data) sites.push_back(site.value());
-  const absl::Time submitted = simulation.run().submitted_at;
-  std::vector<SiteActivity> told;
-  for (const Activity& activity : simulation.activity().activities()) {
-    told.push_back({sites[activity.site],
-                    std::string(kNames.at(static_cast<size_t>(activity.kind))),
-                    absl::ToDoubleSeconds(activity.begin - submitted),
-                    absl::ToDoubleSeconds(activity.end - submitted)});
-  }
-  return told;
-}
-
 std::vector<std::string> PresetNames() {
   const auto* presets = v1::AggregationConfig::Preset_descriptor();
   std::vector<std::string> names;
@@ -179,17 +163,36 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   return summary;
 }
 
-absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
-                                       v1::AggregationConfig::Preset preset, size_t sites) {
-  v1::RunPlan other = plan;
-  other.mutable_config()->clear_aggregation();
-  other.mutable_config()->mutable_aggregation()->set_preset(preset);
-  v1::TrainingConfig& training = *other.mutable_config()->mutable_training();
+std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data) {
+  constexpr std::array<absl::string_view, 3> kNames = {"train", "download", "upload"};
+  std::vector<std::string> sites;
+  sites.reserve(data.size());
+  for (const auto& [site, of] : data) sites.push_back(site.value());
+  const absl::Time submitted = simulation.run().submitted_at;
+  std::vector<SiteActivity> told;
+  for (const Activity& activity : simulation.activity().activities()) {
+    told.push_back({sites[activity.site],
+                    std::string(kNames.at(static_cast<size_t>(activity.kind))),
+                    absl::ToDoubleSeconds(activity.begin - submitted),
+                    absl::ToDoubleSeconds(activity.end - submitted)});
+  }
+  return told;
+}
+
+v1::RunPlan UnderPreset(v1::RunPlan plan, v1::AggregationConfig::Preset preset) {
+  plan.mutable_config()->clear_aggregation();
+  plan.mutable_config()->mutable_aggregation()->set_preset(preset);
+  v1::TrainingConfig& training = *plan.mutable_config()->mutable_training();
   training.clear_tasks_in_flight_max();
   // Words of one rule only.
   if (preset != v1::AggregationConfig::FEDPER) training.clear_personal();
   if (preset != v1::AggregationConfig::DITTO) training.clear_ditto_lambda();
-  CONSILIUM_ASSIGN_OR_RETURN(other, ResolvePlan(std::move(other)));
+  return plan;
+}
+
+absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
+                                       v1::AggregationConfig::Preset preset, size_t sites) {
+  CONSILIUM_ASSIGN_OR_RETURN(v1::RunPlan other, ResolvePlan(UnderPreset(plan, preset)));
   const uint64_t updates =
       plan.config().stop().versions_max() * UpdatesPerVersion(plan.config().aggregation(), sites);
   const uint64_t versions =

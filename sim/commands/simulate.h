@@ -21,6 +21,8 @@
 
 namespace consilium {
 
+class Simulation;
+
 // On a wall clock: who computes, and where they are other processes, those. Virtual time where both
 // are null.
 struct OnWallClock {
@@ -35,6 +37,12 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
                                     TrainingPool& trainings, const SaveAs& save = {},
                                     const OnWallClock& wall = {});
 
+// What the sites of `data` did, of a simulation of them.
+std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data);
+
+// The plan under another rule with nothing said of it but its name, so that resolving gives it that
+// rule's own defaults.
+v1::RunPlan UnderPreset(v1::RunPlan plan, v1::AggregationConfig::Preset preset);
 // The plan under another rule with that rule's own defaults, and about as many merged updates.
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
                                        v1::AggregationConfig::Preset preset, size_t sites);

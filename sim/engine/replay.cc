@@ -50,7 +50,8 @@ class Replayer {
       : recording_(recording), options_(options) {}
 
   absl::Status Feed(const v1::JournalEntry& entry);
-  ReplayResult Take() { return std::move(result_); }
+  // NOT_FOUND where there is no such run.
+  absl::StatusOr<ReplayResult> Take();
 
  private:
   using Task = std::variant<fed::Compute, fed::DrawInitialModel>;
@@ -197,22 +198,11 @@ absl::Status Replayer::TakeUpdate(const fed::UpdateStaged& staged) {
   return Store().Put(name, found->second);
 }
 
-// Before anything is made for the run's model.
-absl::Status CheckPlan(const fed::RunSubmitted& submitted, uint64_t model_bytes_max) {
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, ResolvePlan(*submitted.plan));
-  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
-  const uint64_t elements_max = model_bytes_max / sizeof(float);
-  if (graph.layout.elements() <= elements_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrFormat("the recorded model has %d numbers; a replay takes up to %d",
-                      graph.layout.elements(), elements_max));
-}
-
 absl::Status Replayer::Feed(const v1::JournalEntry& entry) {
   CONSILIUM_ASSIGN_OR_RETURN(const fed::JournalledEvent input, fed::DecodeJournalEntry(entry));
   if (const auto* submitted = std::get_if<fed::RunSubmitted>(&input.event);
       submitted != nullptr && submitted->run == recording_.run) {
-    CONSILIUM_RETURN_IF_ERROR(CheckPlan(*submitted, options_.model_bytes_max));
+    CONSILIUM_RETURN_IF_ERROR(CheckRecordedPlan(*submitted->plan, options_.model_bytes_max));
   }
   const auto* done = std::get_if<fed::ComputeDone>(&input.event);
   if (done != nullptr && done->run == recording_.run) {
@@ -245,27 +235,47 @@ absl::Status Replayer::Feed(const v1::JournalEntry& entry) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<ReplayResult> Replayer::Take() {
+  if (State() == nullptr) {
+    return absl::NotFoundError(
+        absl::StrFormat("the recording has no run '%s'", recording_.run.value()));
+  }
+  if (!State()->versions.empty()) {
+    const auto newest = Store().Get(VectorName::Model(State()->current()));
+    if (newest.ok()) result_.newest_model = *newest;
+  }
+  return std::move(result_);
+}
+
 }  // namespace
+
+absl::Status CheckRecordedPlan(const v1::RunPlan& plan, uint64_t model_bytes_max) {
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan resolved, ResolvePlan(plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(resolved));
+  const uint64_t elements_max = model_bytes_max / sizeof(float);
+  if (graph.layout.elements() <= elements_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("the recorded model has %d numbers; a replay takes up to %d",
+                      graph.layout.elements(), elements_max));
+}
+
+absl::Status CheckSequence(const v1::JournalEntry& entry, uint64_t last) {
+  if (entry.sequence() > last) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "an entry of the recording goes back from sequence %d to %d", last, entry.sequence()));
+}
 
 absl::StatusOr<ReplayResult> Replay(const Recording& recording, const ReplayOptions& options) {
   Replayer replayer(recording, options);
   uint64_t last = 0;
   for (size_t i = 0; i < recording.entries.size(); ++i) {
     const v1::JournalEntry& entry = recording.entries[i];
-    if (entry.sequence() <= last) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "entry %d of the recording goes back to sequence %d", i, entry.sequence()));
-    }
+    CONSILIUM_RETURN_IF_ERROR(CheckSequence(entry, last));
     last = entry.sequence();
     CONSILIUM_RETURN_IF_ERROR(replayer.Feed(entry));
     if (options.progress) options.progress(i + 1, recording.entries.size());
   }
-  ReplayResult result = replayer.Take();
-  if (!result.engine.runs().contains(recording.run)) {
-    return absl::NotFoundError(
-        absl::StrFormat("the recording has no run '%s'", recording.run.value()));
-  }
-  return result;
+  return replayer.Take();
 }
 
 }  // namespace consilium

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct ReplayResult {
   federation::FederationEngine engine;  // At the end of the recording.
   // Payload root by version, as computed here.
   std::map<Version, Digest> payload_roots;
+  // Of the newest version; null where there is none.
+  std::shared_ptr<const std::vector<float>> newest_model;
   uint64_t programs_run = 0;
   uint64_t updates_retrained = 0;
   // In the order of finding; empty: everything came out bit by bit as recorded.
@@ -50,6 +53,12 @@ struct ReplayResult {
 // the options allow. NOT_FOUND: the
 // recording has no such run, or lacks the updates that a program needs. Mismatches are not errors.
 absl::StatusOr<ReplayResult> Replay(const Recording& recording, const ReplayOptions& options);
+
+// What whoever goes through a recording looks at first. INVALID_ARGUMENT: the plan can not be run.
+// RESOURCE_EXHAUSTED: its model has more bytes than that.
+absl::Status CheckRecordedPlan(const v1::RunPlan& plan, uint64_t model_bytes_max);
+// INVALID_ARGUMENT where the entry does not come after sequence `last`.
+absl::Status CheckSequence(const v1::JournalEntry& entry, uint64_t last);
 
 }  // namespace consilium
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -29,7 +30,8 @@ Simulation::Simulation(SimulationInput input)
     : input_(std::move(input)),
       examples_(kExamplesCacheBytesMax),
       aggregator_(world_, input_.recording),
-      run_id_(absl::StrCat(input_.plan.config().name(), "-sim")) {
+      run_id_(input_.record != nullptr ? input_.record->run
+                                       : RunId(absl::StrCat(input_.plan.config().name(), "-sim"))) {
   world_.outcomes = Outcomes(input_.log);
   world_.trainings = input_.trainings;
   world_.workers = input_.workers;
@@ -68,6 +70,7 @@ VirtualSiteOptions Simulation::OptionsFor(const SiteId& site, double slowdown) c
   options.task_speed = sites.task_speed();
   options.faults = sites.faults();
   options.seed = input_.scenario.seed();
+  if (input_.record != nullptr) options.record = &input_.record->sites.at(site);
   return options;
 }
 
@@ -80,6 +83,7 @@ void Simulation::AddSites() {
     world_.site_index[site] = sites_.size();
     VirtualSiteOptions options = OptionsFor(site, timeline.slowdown());
     world_.links.emplace_back(input_.scenario, site, std::move(timeline));
+    works.at(site).record = options.record;
     sites_.push_back(std::make_unique<VirtualSite>(
         std::move(options), SiteClock(input_.scenario, site),
         SiteWork(std::move(works.at(site)), data, *input_.trainer, examples_), world_,
@@ -145,7 +149,7 @@ bool Simulation::CanGoOn() const {
 }
 
 absl::Status Simulation::RunOnVirtualTime() {
-  while (!world_.queue.empty() && CanGoOn()) {
+  while ((!world_.queue.empty() || GoesOnWithoutTheSilent()) && CanGoOn()) {
     CONSILIUM_RETURN_IF_ERROR(Between());
     Step();
   }
@@ -179,10 +183,37 @@ absl::Status Simulation::Run() {
   submitted.event =
       federation::RunSubmitted{run_id_, std::make_shared<const v1::RunPlan>(input_.plan)};
   world_.queue.Schedule(world_.now(), std::move(submitted));
+  if (input_.record != nullptr && input_.record->stop.has_value()) {
+    ToAggregator stop;
+    stop.event = federation::StopRequested{run_id_, input_.record->stop->operator_name};
+    world_.queue.Schedule(world_.now() + input_.record->stop->after, std::move(stop));
+  }
   CONSILIUM_RETURN_IF_ERROR(input_.workers == nullptr ? RunOnVirtualTime() : RunOnWallClock());
   CONSILIUM_RETURN_IF_ERROR(world_.failure);
   CONSILIUM_RETURN_IF_ERROR(Between());
   return world_.is_ending && CanGoOn() ? absl::OkStatus() : StandsStill();
+}
+
+bool Simulation::GoesOnWithoutTheSilent() {
+  if (world_.is_ending || !has_run()) return false;
+  const auto is_silent = [this](const SiteId& site) {
+    return sites_[world_.site_index.at(site)]->IsSilent();
+  };
+  const std::set<SiteId>& members = run().members;
+  // Members leave only where others go on: the last ones are there for the run's end.
+  if (!members.empty() && std::all_of(members.begin(), members.end(), is_silent)) {
+    ToAggregator stop;
+    stop.event = federation::StopRequested{run_id_, "the end of the recorded updates"};
+    world_.queue.Schedule(world_.now(), std::move(stop));
+    return true;
+  }
+  bool any = false;
+  for (const auto& site : sites_) {
+    if (!site->IsSilent()) continue;
+    site->LeaveSilently();
+    any = true;
+  }
+  return any;
 }
 
 const federation::RunState& Simulation::run() const {

@@ -25,6 +25,7 @@
 #include "sim/engine/run_log.h"
 #include "sim/engine/simulation_vectors.h"
 #include "sim/engine/site_data.h"
+#include "sim/engine/site_record.h"
 #include "sim/engine/virtual_aggregator.h"
 #include "sim/engine/virtual_site.h"
 #include "site_agent/core/trainer.h"
@@ -49,6 +50,9 @@ struct SimulationInput {
   std::string trainer_name = "libtorch";
   // May be null; outlives the simulation.
   Recording* recording = nullptr;
+  // Of a recorded run, with every site of the data: the run has its name, the sites keep its pace,
+  // and an operator stops it as then. Links take no time. May be null; outlives the simulation.
+  const RunRecord* record = nullptr;
   // Called when a version has committed.
   std::function<void(const federation::RunState& run, absl::Time now)> on_version;
   // Where outcomes and the journal are kept; may be null, and outlives the simulation.
@@ -99,6 +103,13 @@ class Simulation {
   }
   // For good, as the scenario's leave_rate had it; the aggregator may not know it yet.
   bool HasLeft(const SiteId& site) const { return sites_[world_.site_index.at(site)]->has_left(); }
+  // As of VirtualSite.
+  uint64_t TasksDoneBy(const SiteId& site) const {
+    return sites_[world_.site_index.at(site)]->tasks_done();
+  }
+  bool HasFallenSilent(const SiteId& site) const {
+    return sites_[world_.site_index.at(site)]->has_fallen_silent();
+  }
 
  private:
   explicit Simulation(SimulationInput input);
@@ -114,6 +125,9 @@ class Simulation {
   void Watch();
   absl::Status Between() { return input_.between ? input_.between(*this) : absl::OkStatus(); }
   absl::Status StandsStill() const;
+  // Where nothing else can happen any more: sites that fell silent leave, or the run is stopped.
+  // Whether that helps.
+  bool GoesOnWithoutTheSilent();
 
   SimulationInput input_;
   World world_;

@@ -53,6 +53,14 @@ SiteWork::SiteWork(Options options, const SiteData& data, Trainer& trainer, Exam
 site::PlanChecked SiteWork::Check(const RunId& run) const {
   site::PlanChecked checked;
   checked.run = run;
+  if (options_.record != nullptr && options_.record->decision.has_value()) {
+    const SiteRecord::Decision& said = *options_.record->decision;
+    checked.answer =
+        said.approved ? site::PlanChecked::Answer::kApproved : site::PlanChecked::Answer::kRefused;
+    checked.reason = said.reason;
+    checked.train_examples = PlaysBack() ? said.train_examples : CountPart(data_, v1::TRAIN);
+    return checked;
+  }
   checked.train_examples = CountPart(data_, v1::TRAIN);
   checked.answer = site::PlanChecked::Answer::kApproved;
   if (checked.train_examples < options_.minimum_count) {
@@ -65,6 +73,7 @@ site::PlanChecked SiteWork::Check(const RunId& run) const {
 
 absl::StatusOr<v1::StatisticsReport> SiteWork::Statistics(const RunId& run,
                                                           const v1::RunPlan& plan) const {
+  if (PlaysBack()) return *options_.record->statistics;
   CONSILIUM_ASSIGN_OR_RETURN(v1::StatisticsReport report, StatisticsOfSite(plan, data_));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<uint64_t> patients,
                              PatientsPerFeature(plan.contract(), {data_.rows, data_.parts}));
@@ -108,6 +117,15 @@ absl::StatusOr<SiteWork::Trained> SiteWork::ComputeTraining(const TrainingTask& 
   return trained;
 }
 
+SiteWork::Trained SiteWork::PlayedBack(const RecordedTask& task) {
+  Trained trained;
+  trained.output.delta = *task.update.delta;
+  trained.output.steps = task.update.steps;
+  trained.output.mean_loss = task.update.training_loss;
+  trained.examples = task.update.examples;
+  return trained;
+}
+
 SiteWork::Update SiteWork::UpdateOf(const site::RunState& run, const site::Train& action,
                                     Trained trained) {
   TrainOutput& output = trained.output;
@@ -135,6 +153,7 @@ SiteWork::Update SiteWork::UpdateOf(const site::RunState& run, const site::Train
 
 absl::StatusOr<v1::MetricSums> SiteWork::ComputeEvaluation(const EvaluationTask& task,
                                                            Trainer& trainer) const {
+  if (PlaysBack()) return v1::MetricSums();
   CONSILIUM_ASSIGN_OR_RETURN(const auto examples, ExamplesOf(*task.plan, *task.standardisation));
   const Examples& part = task.split == v1::VALIDATION ? examples->validation : examples->test;
   // Most of many small sites have nobody in the part.

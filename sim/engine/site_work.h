@@ -1,6 +1,7 @@
 // What a virtual site computes on its own rows: whether the plan may be trained, statistics,
 // updates and evaluations, by the same code as in a real agent; and, where the scenario makes the
-// site hostile, what it does to them.
+// site hostile, what it does to them. A site of a recorded run says of the plan what it said then,
+// and one without rows here plays back what was recorded.
 //
 // Encoded rows are kept while there is room for them, and encoded again where there is not: most
 // of many sites are idle.
@@ -29,6 +30,7 @@
 #include "protocol/core/ids.h"
 #include "sim/engine/attacks.h"
 #include "sim/engine/site_data.h"
+#include "sim/engine/site_record.h"
 #include "site_agent/core/actions.h"
 #include "site_agent/core/events.h"
 #include "site_agent/core/release_rules.h"
@@ -70,6 +72,8 @@ class SiteWork {
     // What a site says over fewer rows is withheld as an agent does.
     uint64_t minimum_count = site::kMinimumCountDefault;
     std::optional<Attacker> attacker;
+    // Of a recorded run; may be null, and outlives the work.
+    const SiteRecord* record = nullptr;
   };
   // All that is borrowed outlives the work.
   SiteWork(Options options, const SiteData& data, Trainer& trainer, ExamplesCache& cache);
@@ -95,6 +99,14 @@ class SiteWork {
   };
   // As Trainer::Train. Threads: any.
   absl::StatusOr<Trained> ComputeTraining(const TrainingTask& task, Trainer& trainer) const;
+
+  // Whether it has recorded updates in place of rows.
+  bool PlaysBack() const {
+    return options_.record != nullptr &&
+           options_.record->updates == SiteRecord::Updates::kPlayedBack;
+  }
+  // The update of a recorded task, in place of ComputeTraining.
+  static Trained PlayedBack(const RecordedTask& task);
 
   struct Update {
     std::vector<float> delta;

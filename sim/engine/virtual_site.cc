@@ -85,6 +85,10 @@ void VirtualSite::Start() {
   added.event = federation::SiteAdded{options_.id, LeaseHash(options_.id, leases_)};
   world_.queue.Schedule(world_.now(), std::move(added));
   Handle(site::Started{incarnation_});
+  if (options_.record != nullptr && options_.record->left_after.has_value()) {
+    Turn(world_.now() + *options_.record->left_after, SiteTurn::Kind::kLeaves,
+         incarnation_.value());
+  }
   if (timeline().At(world_.now()).is_there) {
     ComeBack();
   } else {
@@ -169,9 +173,17 @@ void VirtualSite::Leave() {
   StopTraining();
   ToAggregator removed;
   removed.event = federation::SiteRemoved{options_.id};
-  world_.queue.Schedule(
-      world_.now() + MillisecondsOr(options_.faults.removed_after_ms(), kRemovedAfterMsDefault),
-      std::move(removed));
+  const absl::Duration after =
+      options_.record != nullptr
+          ? absl::ZeroDuration()
+          : MillisecondsOr(options_.faults.removed_after_ms(), kRemovedAfterMsDefault);
+  world_.queue.Schedule(world_.now() + after, std::move(removed));
+}
+
+bool VirtualSite::IsSilent() const {
+  if (options_.record == nullptr || has_left_) return false;
+  return !options_.record->decision.has_value() ||
+         (training_.has_value() && training_->due == absl::InfiniteFuture());
 }
 
 void VirtualSite::Take(const SiteTurn& turn) {
@@ -206,7 +218,24 @@ void VirtualSite::Take(const SiteTurn& turn) {
 void VirtualSite::Deliver(const ToSite& message) {
   if (!world_.IsCurrent(options_.index, message.stream)) return;
   if (message.process != Incarnation() && !IsRunning(message.process)) return;
+  if (options_.record != nullptr && HoldsBack(message)) return;
   Handle(message.event);
+}
+
+bool VirtualSite::HoldsBack(const ToSite& message) {
+  const auto* offer = std::get_if<site::TaskOffered>(&message.event);
+  if (offer == nullptr) return false;
+  if (message.stream == 0) {  // Its time has come.
+    --held_back_;
+    return false;
+  }
+  const auto run = engine_.runs().find(offer->run);
+  const uint64_t ahead = held_back_ + (run == engine_.runs().end() ? 0 : run->second.open.size());
+  const RecordedTask* const task = options_.record->TaskAt(tasks_done_ + ahead);
+  if (task == nullptr || task->wait <= absl::ZeroDuration()) return false;
+  ++held_back_;
+  After(task->wait, message.event);
+  return true;
 }
 
 void VirtualSite::Handle(const site::Event& event) {
@@ -234,6 +263,14 @@ void VirtualSite::After(absl::Duration delay, site::Event event) {
 
 // --- Actions --------------------------------------------------------------------------------
 
+// Who never was ready in the recording does not answer.
+void VirtualSite::CheckPlan(const site::CheckPlan& action) {
+  const SiteRecord* const record = options_.record;
+  if (record != nullptr && !record->decision.has_value()) return;
+  After(record == nullptr ? absl::ZeroDuration() : record->decision->after,
+        work_.Check(action.run));
+}
+
 void VirtualSite::ComputeStatistics(const site::ComputeStatistics& action) {
   absl::StatusOr<v1::StatisticsReport> report =
       work_.Statistics(action.run, *engine_.runs().at(action.run).plan);
@@ -241,7 +278,10 @@ void VirtualSite::ComputeStatistics(const site::ComputeStatistics& action) {
     world_.failure.Update(report.status());
     return;
   }
-  After(absl::ZeroDuration(),
+  const SiteRecord* const record = options_.record;
+  After(record == nullptr
+            ? absl::ZeroDuration()
+            : std::max(absl::ZeroDuration(), record->statistics_after - record->decision->after),
         site::StatisticsComputed{action.run,
                                  std::make_shared<const v1::StatisticsReport>(*std::move(report))});
 }
@@ -268,6 +308,16 @@ void VirtualSite::Fetch(const site::Fetch& action) {
 absl::Duration VirtualSite::WorkOf(const site::Train& action) const {
   if (action.local_steps == options_.local_steps) return options_.task_duration;
   return options_.task_duration * (static_cast<double>(action.local_steps) / options_.local_steps);
+}
+
+// Nothing is told of transfers apart from training, so that all of it is taken to hang on the
+// steps.
+absl::Duration VirtualSite::RecordedWork(const site::Train& action) const {
+  const RecordedTask* const task = options_.record->TaskAt(tasks_done_);
+  if (task == nullptr) return absl::InfiniteDuration();
+  const bool is_alike = work_.PlaysBack() || task->local_steps == 0;
+  if (is_alike || task->local_steps == action.local_steps) return task->work;
+  return task->work * (static_cast<double>(action.local_steps) / task->local_steps);
 }
 
 VirtualSite::TaskFate VirtualSite::DrawTask(const site::Train& action) const {
@@ -317,8 +367,13 @@ void VirtualSite::Train(const site::Train& action) {
     return;
   }
   const TaskFate fate = DrawTask(action);
-  const absl::Time done = timeline().ComputeDone(now, WorkOf(action) * fate.slowdown);
-  if (done == absl::InfiniteFuture()) return;
+  const absl::Time done = options_.record != nullptr
+                              ? now + RecordedWork(action)
+                              : timeline().ComputeDone(now, WorkOf(action) * fate.slowdown);
+  if (done == absl::InfiniteFuture()) {
+    has_fallen_silent_ = options_.record != nullptr;
+    return;
+  }
   if (fate.ends.has_value()) {
     Turn(now + (done - now) * fate.after, *fate.ends, incarnation_.value());
   } else {
@@ -342,7 +397,7 @@ SiteWork::TrainingTask VirtualSite::TaskOf(const Training& training) const {
 }
 
 void VirtualSite::BeginTraining() {
-  if (world_.trainings == nullptr || world_.outcomes.IsRecalling()) return;
+  if (world_.trainings == nullptr || world_.outcomes.IsRecalling() || work_.PlaysBack()) return;
   if (training_->due == absl::InfiniteFuture()) return;
   training_->begun = world_.trainings->Begin(
       training_->due,
@@ -350,6 +405,10 @@ void VirtualSite::BeginTraining() {
 }
 
 absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) {
+  if (work_.PlaysBack()) {
+    return work_.UpdateOf(engine_.runs().at(training.action.run), training.action,
+                          SiteWork::PlayedBack(*options_.record->TaskAt(tasks_done_)));
+  }
   absl::StatusOr<SiteWork::Trained> trained =
       training.at_worker != nullptr ? std::move(training.at_worker->output)
       : training.begun != nullptr   ? world_.trainings->Take(training.begun)
@@ -363,7 +422,10 @@ void VirtualSite::StopTraining() {
   if (!training_.has_value()) return;
   if (training_->begun != nullptr) world_.trainings->Drop(training_->begun);
   if (training_->at_worker != nullptr) world_.workers->Drop(training_->at_worker->job);
-  world_.activity.Add({options_.index, Activity::Kind::kTrain, training_->began, world_.now()});
+  const bool is_silent = options_.record != nullptr && training_->due == absl::InfiniteFuture();
+  if (!is_silent) {
+    world_.activity.Add({options_.index, Activity::Kind::kTrain, training_->began, world_.now()});
+  }
   training_.reset();
 }
 
@@ -383,6 +445,7 @@ void VirtualSite::FinishTraining() {
     world_.failure.Update(trained.status());
     return;
   }
+  ++tasks_done_;
   trained->header->set_incarnation(incarnation_.value());
   const Digest id = UpdateIdOf(*trained->header);
   if (trained->kept != nullptr) kept_[id] = std::move(trained->kept);
@@ -403,7 +466,8 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
   task.standardisation = run.standardisation;
   task.split = action.split;
   task.payload = model->second;
-  if (action.kept.has_value()) task.kept = kept_.at(*action.kept);
+  // Who plays back has nothing kept.
+  if (action.kept.has_value() && !work_.PlaysBack()) task.kept = kept_.at(*action.kept);
   if (world_.workers == nullptr) {
     return TellOf(action, world_.outcomes.Evaluate(
                               [&] { return work_.ComputeEvaluation(task, work_.trainer()); }));
@@ -481,7 +545,9 @@ void VirtualSite::ReportDecision(const v1::RunDecision& decision) {
 
 Weights VirtualSite::KeptOf(const RunId& run) const {
   const auto found = engine_.runs().find(run);
-  if (found == engine_.runs().end() || found->second.kept.empty()) return nullptr;
+  if (work_.PlaysBack() || found == engine_.runs().end() || found->second.kept.empty()) {
+    return nullptr;
+  }
   return kept_.at(found->second.kept.rbegin()->second);
 }
 
@@ -530,7 +596,7 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
 void VirtualSite::Execute(const site::Action& action) {
   std::visit(
       Overloaded{
-          [&](const site::CheckPlan& a) { After(absl::ZeroDuration(), work_.Check(a.run)); },
+          [&](const site::CheckPlan& a) { CheckPlan(a); },
           [&](const site::ComputeStatistics& a) { ComputeStatistics(a); },
           [&](const site::Fetch& a) { Fetch(a); },
           [&](const site::Train& a) { Train(a); },

@@ -20,6 +20,7 @@
 #include "protocol/core/commit_barrier.h"
 #include "sim/engine/network.h"
 #include "sim/engine/simulation_vectors.h"
+#include "sim/engine/site_record.h"
 #include "sim/engine/site_work.h"
 #include "sim/engine/training_pool.h"
 #include "sim/engine/virtual_aggregator.h"
@@ -38,6 +39,9 @@ struct VirtualSiteOptions {
   v1::Speed task_speed;
   v1::Faults faults;
   uint64_t seed = 0;  // The scenario's.
+  // Of a recorded run, whose pace the site then keeps instead of what is above; may be null, and
+  // outlives the site.
+  const SiteRecord* record = nullptr;
 };
 
 class VirtualSite {
@@ -55,6 +59,14 @@ class VirtualSite {
   bool IsRunning(Incarnation process) const { return is_running_ && process == incarnation_; }
   // For good.
   bool has_left() const { return has_left_; }
+  // Of a recorded run: tasks that it has come to the end of.
+  uint64_t tasks_done() const { return tasks_done_; }
+  // It was asked for a task beyond those that its record can give.
+  bool has_fallen_silent() const { return has_fallen_silent_; }
+  // It owes what its record does not tell of, and nothing will come of it.
+  bool IsSilent() const;
+  // For good, and at once.
+  void LeaveSilently() { Leave(); }
 
   const site::SiteEngine& engine() const { return engine_; }
   // What it keeps from task to task; null where that is nothing.
@@ -94,6 +106,7 @@ class VirtualSite {
 
   void Handle(const site::Event& event);
   void Execute(const site::Action& action);
+  void CheckPlan(const site::CheckPlan& action);
   void ComputeStatistics(const site::ComputeStatistics& action);
   void Fetch(const site::Fetch& action);
   void Train(const site::Train& action);
@@ -122,6 +135,10 @@ class VirtualSite {
   };
   TaskFate DrawTask(const site::Train& action) const;
   absl::Duration WorkOf(const site::Train& action) const;
+
+  // Whether the offer is held back until the recorded site had what it then trained from.
+  bool HoldsBack(const ToSite& message);
+  absl::Duration RecordedWork(const site::Train& action) const;
 
   void Attach();
   void EndStream();
@@ -154,6 +171,9 @@ class VirtualSite {
   LinkState link_state_ = LinkState::kDown;
   bool is_running_ = false;
   bool has_left_ = false;
+  uint64_t tasks_done_ = 0;
+  uint64_t held_back_ = 0;  // Offers.
+  bool has_fallen_silent_ = false;
 };
 
 }  // namespace consilium

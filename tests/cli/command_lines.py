@@ -92,6 +92,9 @@ JSON_KEYS = {
                 "wall_seconds", "energy_joules", "clock", "upload_bytes", "metric", "best_score",
                 "final_score", "worst_site", "target", "model_sha256", "curve"},
     "sim replay": {"run", "versions", "programs_run", "updates_retrained", "mismatches"},
+    "sim what if": {"run", "set", "without", "sites", "approximation", "compared",
+                    "model_distance", "why_ended", "recorded", "changed", "trainer",
+                    "signer_checked"},
     "sim check": {"held", "refused_configs", "events", "versions", "updates", "program_version",
                   "broken"},
 }
@@ -399,6 +402,7 @@ class Json(Case):
             world.federation.admin_json("status")["signing_key"]))
         self.assertEqual(replay["mismatches"], [])
         self.assertTrue(replay["signer_checked"])
+        self.check_what_if(export, key)
         model = world.fresh("model.safetensors")
         self.assertIn("model_id", json.loads(self.expect(world.admin(
             "model", "export", world.run, "--out", model, "--json"), DONE).stdout))
@@ -406,6 +410,38 @@ class Json(Case):
         pki = world.fresh("pki")
         self.keys("pki init", world.call("consilium", "pki", "init", "--dir", pki, "--federation",
                                          "other", "--json"))
+
+    def check_what_if(self, export, key):
+        """The recorded federation of two sites with changes: one trains, one is played back."""
+        first, second = SITES
+        replay = ["consilium-sim", "replay", export, "--key", key, "--aggregator-key",
+                  world.federation.admin_json("status")["signing_key"]]
+        data = ["--data", f"{first}={world.tables / first}.csv"]
+        out = world.fresh("what-if")
+        told = self.keys("sim what if", world.call(
+            *replay, *data, "--set", "stop.versions_max=2", "--out", out, "--json"))
+        self.assertEqual({site["site"]: site["mode"] for site in told["sites"]},
+                         {first: "retrained", second: "re-aggregated"})
+        self.assertEqual((told["recorded"]["versions"], told["changed"]["versions"]), (VERSIONS, 2))
+        self.assertIn(second, told["approximation"])
+        self.assertEqual(told["compared"]["sites"], [first])
+        self.assertGreater(told["compared"]["changed"]["scores"]["examples"], 0)
+        self.assertGreater(told["model_distance"], 0)
+        self.assertEqual(json.loads((out / "summary.json").read_text()), told)
+        self.expect(world.call(*replay, "--without", second, *data), DONE, "retrained",
+                    f"without {second}", "log-loss")
+        self.expect(world.call(*replay, "--without", second), DONE, "re-aggregated",
+                    "APPROXIMATION: 1 of 1 sites", "No scores")
+        for words, arguments in [
+                (["--without bogus", first, second], ["--without", "bogus"]),
+                (["no site"], ["--without", first, "--without", second]),
+                (["training", f"--data {second}=FILE"], ["--set", "training.local_steps=3", *data]),
+                (["--retrain"], ["--retrain", "--without", second]),
+                (["scenario"], ["--set", "scenario.seed=1"]),
+                (["--out"], ["--out", out]),
+                (["no_such_field"], ["--set", "no_such_field=1"])]:
+            with self.subTest(arguments):
+                self.expect(world.call(*replay, *arguments), WRONG_USAGE, *words)
 
     def test_run_to_its_purge(self):
         run = self.keys("run submit", world.admin("run", "submit", world.run_config,
