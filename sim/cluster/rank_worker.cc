@@ -85,6 +85,9 @@ absl::StatusOr<std::optional<RankWorker::Task>> RankWorker::NextTask(Trainer& tr
         if (!message.leave().at_once()) return std::optional<Task>();
         ranks_.GiveUpTogether();
         return absl::AbortedError("another rank has died, or the launcher ends this job");
+      case v1::RankMessage::kTrial:
+        return NotUnderstood("a trial, and this is no search");
+      case v1::RankMessage::kTrialResult:
       case v1::RankMessage::kHello:
       case v1::RankMessage::kPrepared:
       case v1::RankMessage::kResult:
