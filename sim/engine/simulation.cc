@@ -32,6 +32,7 @@ Simulation::Simulation(SimulationInput input)
                                        : RunId(absl::StrCat(input_.plan.config().name(), "-sim"))) {
   world_.outcomes = Outcomes(input_.log);
   world_.trainings = input_.trainings;
+  world_.record = input_.record;
 }
 
 // What the pool still computes borrows the sites.
