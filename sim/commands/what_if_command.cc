@@ -181,7 +181,7 @@ std::string RemarksOn(const WhatIfSite& site, const Told& told) {
     remarks.emplace_back("no update of it was recorded: it stays silent");
   } else if (site.used_up) {
     remarks.emplace_back(site.mode == Mode::kRetrained ? "its recorded durations begin anew"
-                                                       : "asked for more than it had");
+                                                       : "all its recorded updates are used up");
   }
   if (site.not_at_hand > 0) {
     remarks.push_back(absl::StrFormat("%d updates are not in the recording", site.not_at_hand));
@@ -255,8 +255,8 @@ std::string RunTable(const Told& told) {
 void Print(const ReplayCommand& command, const RunId& run, const Told& told) {
   std::vector<std::string> changes = command.overrides;
   for (const std::string& site : command.without) changes.push_back(absl::StrCat("without ", site));
-  absl::PrintF("%s, with %s\n\n%s\n%s", run.value(), absl::StrJoin(changes, ", "), SiteTable(told),
-               RunTable(told));
+  absl::PrintF("%s, changed: %s\n\n%s\n%s", run.value(), absl::StrJoin(changes, ", "),
+               SiteTable(told), RunTable(told));
   if (told.distance.has_value()) {
     absl::PrintF("The last model lies %.4g from the recorded one, relative to its length.\n",
                  *told.distance);

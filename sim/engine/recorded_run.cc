@@ -60,8 +60,10 @@ class Reader {
   void Note(const fed::SiteRemoved& event);
   void Note(const fed::UpdateStaged& event);
   void Note(const fed::StopRequested& event);
+  void Note(const fed::ComputeDone& event);
   template <typename Event>
   void Note(const Event&) {}  // Follows from the others, or is the shell's.
+  void Note(const fed::Action& action);
 
   absl::Time EndOf(const fed::TaskState& task) const;
   std::vector<RecordedTask> TasksOf(const SiteId& site) const;
@@ -72,6 +74,7 @@ class Reader {
   absl::Time now_ = absl::InfinitePast();
   std::vector<absl::Time> times_;  // Of the engine's inputs, by sequence − 1.
   std::map<SiteId, std::map<TaskId, Grant>> grants_;
+  std::map<uint64_t, absl::Time> programs_;  // Asked for, and not done.
 };
 
 SiteRecord* Reader::RecordOf(const SiteId& site) {
@@ -143,6 +146,28 @@ void Reader::Note(const fed::StopRequested& event) {
   result_.record.stop = {SinceSubmission(), event.operator_name};
 }
 
+void Reader::Note(const fed::ComputeDone& event) {
+  if (event.run != recording_.run) return;
+  const auto asked = programs_.find(event.program);
+  if (asked == programs_.end()) return;
+  result_.record.programs.push_back(now_ - asked->second);
+  programs_.erase(asked);
+}
+
+// What was said again counts from the first time.
+void Reader::Note(const fed::Action& action) {
+  if (const auto* offer = std::get_if<fed::OfferTask>(&action);
+      offer != nullptr && offer->run == recording_.run) {
+    grants_[offer->site].emplace(offer->task, Grant{now_, offer->local_steps});
+  } else if (const auto* compute = std::get_if<fed::Compute>(&action);
+             compute != nullptr && compute->run == recording_.run) {
+    programs_.emplace(compute->program, now_);
+  } else if (const auto* draw = std::get_if<fed::DrawInitialModel>(&action);
+             draw != nullptr && draw->run == recording_.run) {
+    programs_.emplace(draw->program, now_);
+  }
+}
+
 absl::Status Reader::Take(const v1::JournalEntry& entry) {
   CONSILIUM_ASSIGN_OR_RETURN(const fed::JournalledEvent input, fed::DecodeJournalEntry(entry));
   if (const auto* submitted = std::get_if<fed::RunSubmitted>(&input.event);
@@ -151,12 +176,9 @@ absl::Status Reader::Take(const v1::JournalEntry& entry) {
   }
   now_ = std::max(now_, input.now);
   times_.push_back(now_);
-  for (const fed::Action& action : result_.engine.Step(now_, input.event)) {
-    const auto* offer = std::get_if<fed::OfferTask>(&action);
-    if (offer == nullptr || offer->run != recording_.run) continue;
-    grants_[offer->site].emplace(offer->task, Grant{now_, offer->local_steps});
-  }
+  const std::vector<fed::Action> actions = result_.engine.Step(now_, input.event);
   std::visit([this](const auto& event) { Note(event); }, input.event);
+  for (const fed::Action& action : actions) Note(action);
   if (HasRun() && !IsOver() && SinceSubmission() > kRecordedTimeMax) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "the recording tells of %s after the run's submission; a replay with "
@@ -170,6 +192,21 @@ absl::Status Reader::Take(const v1::JournalEntry& entry) {
 absl::Time Reader::EndOf(const fed::TaskState& task) const {
   if (task.ended != Sequence()) return times_[task.ended.value() - 1];
   return result_.state().phase >= fed::RunPhase::kEnded ? result_.state().ended_at : now_;
+}
+
+// Splits the work, and says what its base had to do with the newest one.
+void SetBase(const std::vector<fed::VersionState>& versions, const Grant& grant, absl::Time begin,
+             RecordedTask& task) {
+  const uint64_t base = grant.arrival->base.value();
+  if (base >= versions.size()) return;
+  // Behind another task the site may have begun when it liked.
+  const absl::Time committed = versions[base].committed_at;
+  if (committed > begin && begin == grant.at) {
+    task.wait = std::min(committed - begin + kAfterCommit, task.work);
+    task.work -= task.wait;
+  }
+  if (base + 1 >= versions.size() || versions[base + 1].committed_at > begin) return;
+  task.lag = begin - versions[base + 1].committed_at + absl::Nanoseconds(1);
 }
 
 absl::Duration MedianOf(std::vector<absl::Duration> durations) {
@@ -201,12 +238,7 @@ std::vector<RecordedTask> Reader::TasksOf(const SiteId& site) const {
       continue;
     }
     task.update = grant.arrival->update;
-    const bool has_base = grant.arrival->base.value() < run.versions.size();
-    if (has_base && begin == grant.at) {
-      const absl::Time committed = run.versions[grant.arrival->base.value()].committed_at;
-      if (committed > begin) task.wait = std::min(committed - begin + kAfterCommit, task.work);
-      task.work -= task.wait;
-    }
+    SetBase(run.versions, grant, begin, task);
     finished.push_back(task.total());
     if (waits_for_end && state.ended != Sequence()) free = std::max(free, EndOf(state));
   }

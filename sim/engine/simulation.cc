@@ -35,6 +35,7 @@ Simulation::Simulation(SimulationInput input)
   world_.outcomes = Outcomes(input_.log);
   world_.trainings = input_.trainings;
   world_.workers = input_.workers;
+  world_.record = input_.record;
 }
 
 // What pool and workers still compute borrows the sites.

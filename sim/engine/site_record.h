@@ -33,6 +33,9 @@ struct RecordedTask {
   // then on. Work behind another task begins where that one arrived. Both >= 0.
   absl::Duration wait = absl::ZeroDuration();
   absl::Duration work = absl::ZeroDuration();
+  // How long the next version had been there when that work began: the site had not fetched it.
+  // 0: it had been trained from the newest.
+  absl::Duration lag = absl::ZeroDuration();
   uint32_t local_steps = 0;  // As granted.
   enum class End : uint8_t {
     kArrived,
@@ -79,6 +82,14 @@ struct RunRecord {
     std::string operator_name;
   };
   std::optional<Stop> stop;
+  // From asking for a vector program to its result, in the order of asking.
+  std::vector<absl::Duration> programs;
+
+  // Of the program of that number, from 1; they begin anew where there are more than recorded.
+  absl::Duration TimeOfProgram(uint64_t number) const {
+    if (programs.empty() || number == 0) return absl::ZeroDuration();
+    return programs[(number - 1) % programs.size()];
+  }
 };
 
 }  // namespace consilium

@@ -96,15 +96,19 @@ void VirtualAggregator::RecordResult(const fed::ComputeDone& done) {
   }
 }
 
+void VirtualAggregator::ScheduleDone(fed::ComputeDone done) {
+  const absl::Duration time =
+      world_.record == nullptr ? absl::ZeroDuration() : world_.record->TimeOfProgram(done.program);
+  world_.queue.Schedule(world_.queue.now() + time, ToAggregator{std::move(done)});
+}
+
 void VirtualAggregator::Compute(const fed::Compute& action) {
   absl::StatusOr<ProgramResult> result = world_.outcomes.Run(action, *StoreOf(action.run));
   if (!result.ok()) {
     world_.failure.Update(result.status());
     return;
   }
-  world_.queue.Schedule(world_.queue.now(),
-                        ToAggregator{fed::ComputeDone{action.run, action.program, result->scalars,
-                                                      result->payload_root}});
+  ScheduleDone({action.run, action.program, result->scalars, result->payload_root});
 }
 
 void VirtualAggregator::Draw(const fed::DrawInitialModel& action) {
@@ -118,8 +122,7 @@ void VirtualAggregator::Draw(const fed::DrawInitialModel& action) {
   const Digest root = MerkleRootOf(
       {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)});
   world_.failure.Update(StoreOf(action.run)->Put(VectorName::Model(Version(0)), std::move(values)));
-  world_.queue.Schedule(world_.queue.now(),
-                        ToAggregator{fed::ComputeDone{action.run, action.program, {}, root}});
+  ScheduleDone({action.run, action.program, {}, root});
 }
 
 void VirtualAggregator::SendReceipt(const fed::SendReceipt& action) {

@@ -38,6 +38,8 @@ class VirtualAggregator {
   // The vector of an update that was accepted just now.
   void StoreUpdate(const federation::UpdateStaged& staged);
   void RecordResult(const federation::ComputeDone& done);
+  // After the time that it took in the recorded run, where there is one.
+  void ScheduleDone(federation::ComputeDone done);
   void Compute(const federation::Compute& action);
   void Draw(const federation::DrawInitialModel& action);
   void Execute(const federation::Action& action);

@@ -320,6 +320,21 @@ absl::Duration VirtualSite::RecordedWork(const site::Train& action) const {
   return task->work * (static_cast<double>(action.local_steps) / task->local_steps);
 }
 
+site::Train VirtualSite::AsFetched(site::Train action) const {
+  const RecordedTask* const task = options_.record->TaskAt(tasks_done_);
+  if (task == nullptr || task->lag <= absl::ZeroDuration()) return action;
+  const federation::RunState& run = aggregator_.engine().runs().at(action.run);
+  const Version base_min = engine_.runs().at(action.run).tasks.at(action.task).base_min;
+  const absl::Time fetched = world_.now() - task->lag;
+  Version base = action.base;
+  while (base > base_min && run.versions[base.value()].committed_at > fetched) {
+    base = Version(base.value() - 1);
+  }
+  action.base = base;
+  action.base_model_id = run.versions[base.value()].model_id;
+  return action;
+}
+
 VirtualSite::TaskFate VirtualSite::DrawTask(const site::Train& action) const {
   TaskFate fate;
   const v1::Faults& faults = options_.faults;
@@ -365,6 +380,14 @@ void VirtualSite::Train(const site::Train& action) {
         {options_.index, SiteTurn::Kind::kTrained, training_->number},
         [this, task = TaskOf(*training_)](TaskWorker& who) { return who.Train(work_, task); });
     return;
+  }
+  if (options_.record != nullptr) {
+    const site::Train earlier = AsFetched(action);
+    // Retention may have let it go.
+    if (const auto model = aggregator_.ModelOf(action.run, earlier.base); model.ok()) {
+      training_->action = earlier;
+      training_->base = *model;
+    }
   }
   const TaskFate fate = DrawTask(action);
   const absl::Time done = options_.record != nullptr

@@ -139,6 +139,8 @@ class VirtualSite {
   // Whether the offer is held back until the recorded site had what it then trained from.
   bool HoldsBack(const ToSite& message);
   absl::Duration RecordedWork(const site::Train& action) const;
+  // From the version that the recorded site would have had by now, where that is an older one.
+  site::Train AsFetched(site::Train action) const;
 
   void Attach();
   void EndStream();

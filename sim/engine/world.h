@@ -21,6 +21,7 @@
 #include "sim/engine/event_queue.h"
 #include "sim/engine/network.h"
 #include "sim/engine/outcomes.h"
+#include "sim/engine/site_record.h"
 #include "sim/engine/training_pool.h"
 #include "sim/engine/wall_workers.h"
 #include "site_agent/core/events.h"
@@ -73,6 +74,7 @@ struct World {
   // Trained updates in the sites' outboxes, by id.
   absl::flat_hash_map<Digest, OutboxUpdate> updates;
   Outcomes outcomes;
+  const RunRecord* record = nullptr;  // Of a recorded run whose pace is kept; may be null.
   TrainingPool* trainings = nullptr;  // Null: each is computed when it is done.
   WallWorkers* workers = nullptr;     // On a wall clock, and null on virtual time.
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.

@@ -428,6 +428,11 @@ class Json(Case):
         self.assertGreater(told["compared"]["changed"]["scores"]["examples"], 0)
         self.assertGreater(told["model_distance"], 0)
         self.assertEqual(json.loads((out / "summary.json").read_text()), told)
+        # What is said again as it was: each task, base and version comes when it came.
+        both = [word for site in SITES for word in ("--data", f"{site}={world.tables / site}.csv")]
+        same = self.keys("sim what if", world.call(
+            *replay, *both, "--set", f"stop.versions_max={VERSIONS}", "--json"))
+        self.assertEqual(same["model_distance"], 0)
         self.expect(world.call(*replay, "--without", second, *data), DONE, "retrained",
                     f"without {second}", "log-loss")
         self.expect(world.call(*replay, "--without", second), DONE, "re-aggregated",
