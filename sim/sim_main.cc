@@ -426,7 +426,13 @@ absl::Status ExecuteOverRanks(Command& command) {
   if (!IsLaunchedWithOthers(getenv)) return Execute(command);
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Ranks> ranks, JoinRanks());
   command.ranks = ranks.get();
-  return Execute(command);
+  try {
+    return Execute(command);
+  } catch (...) {
+    // The others were not told to leave, so that an orderly end would wait for them for ever.
+    ranks->GiveUpTogether();
+    throw;
+  }
 }
 
 int Main(int argc, char** argv) {
@@ -474,7 +480,8 @@ int Main(int argc, char** argv) {
       return ExecuteData(*app.get_subcommand("data"), data);
     });
   };
-  // Our own code throws nothing; the standard library and LibTorch do where memory is out.
+  // Our own code throws nothing; the standard library and LibTorch do where memory is out. What
+  // another thread than this one throws ends the process at once.
   try {
     return ExitCode(execute());
   } catch (const std::bad_alloc&) {

@@ -228,6 +228,12 @@ void BeginTraining(StepContext& step, RunState& run, const SiteId& site) {
   GrantTasks(step, run, site);
 }
 
+Alarm TooManyExamples(const RunState& run, const SiteId& site) {
+  return {v1::TOO_MANY_EXAMPLES, site, run.run,
+          absl::StrCat("the site states more training examples than the ", SiteExamplesMax(run),
+                       " that the run takes from one site (aggregation.limits.site_examples_max)")};
+}
+
 void Refuses(StepContext& step, RunState& run, const SiteId& site, v1::Reason reason) {
   Participant& participant = run.participants[site];
   participant.refusal_reason = reason;
@@ -299,10 +305,7 @@ void OnRunDecided(StepContext& step, const RunDecided& event) {
   } else if (event.train_examples == 0) {
     Refuses(step, *run, event.site, v1::TOO_FEW_EXAMPLES);
   } else if (event.train_examples > SiteExamplesMax(*run)) {
-    step.Emit(Alarm{v1::TOO_MANY_EXAMPLES, event.site, event.run,
-                    absl::StrCat("the site states ", event.train_examples,
-                                 " training examples; the run takes up to ", SiteExamplesMax(*run),
-                                 " from one site (aggregation.limits.site_examples_max)")});
+    step.Emit(TooManyExamples(*run, event.site));
     Refuses(step, *run, event.site, v1::TOO_MANY_EXAMPLES);
   } else {
     Approves(step, *run, event);
@@ -327,6 +330,13 @@ void OnStatisticsReported(StepContext& step, const StatisticsReported& event) {
   if (absl::Status status = CheckStatistics(run->plan->contract(), *event.report); !status.ok()) {
     step.Emit(Alarm{v1::MALFORMED, event.site, run_id, std::string(status.message())});
     Refuses(step, *run, event.site, v1::MALFORMED);
+    return;
+  }
+  const auto& counts = event.report->counts();
+  if (std::any_of(counts.begin(), counts.end(),
+                  [run](uint64_t count) { return count > SiteExamplesMax(*run); })) {
+    step.Emit(TooManyExamples(*run, event.site));
+    Refuses(step, *run, event.site, v1::TOO_MANY_EXAMPLES);
     return;
   }
   participant.statistics = event.report;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "aggregator/core/validator.h"
 #include "models/spec/preset_traits.h"
 #include "protocol/wire/derived_seed.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
 
 namespace consilium::federation {
@@ -33,14 +35,38 @@ bool IsDeadlineOver(const RunState& run) {
          !run.timers.contains(RoundDeadlineOf(run));
 }
 
-bool IsOfRound(const RunState& run, const SiteId& site) {
-  return run.awaited.contains(site) || WaitingOf(run, site) > 0;
+// In the round that is open, whatever came of it.
+bool WasAsked(const RunState& run, const SiteId& site) {
+  if (run.awaited.contains(site)) return true;
+  const Participant& participant = run.participants.find(site)->second;
+  const auto newest = participant.tasks.find(participant.newest_task);
+  return newest != participant.tasks.end() && newest->second.base_min == run.current();
+}
+
+bool WasRefused(const RunState& run, const SiteId& site) {
+  const Participant& participant = run.participants.find(site)->second;
+  const auto newest = participant.tasks.find(participant.newest_task);
+  return WasAsked(run, site) && newest != participant.tasks.end() &&
+         newest->second.phase == TaskPhase::kRefused;
 }
 
 // Where members are drawn.
 size_t RoomInRound(const RunState& run) {
   const size_t taken = run.awaited.size() + run.buffer.size();
   return run.stages.round_sites - std::min<size_t>(run.stages.round_sites, taken);
+}
+
+// Members that the round has not asked yet.
+struct Unasked {
+  std::vector<SiteId> here;
+  std::vector<SiteId> away;
+};
+Unasked UnaskedOf(const StepContext& step, const RunState& run) {
+  Unasked unasked;
+  for (const SiteId& site : run.members) {
+    if (!WasAsked(run, site)) (step.IsAttached(site) ? unasked.here : unasked.away).push_back(site);
+  }
+  return unasked;
 }
 
 // Moves `count` of `sites`, or all where there are not so many, each as likely as the others, into
@@ -52,17 +78,33 @@ void DrawInto(RunState& run, size_t count, std::vector<SiteId> sites, RandomStre
   }
 }
 
-// Who is away would hold the round up, and is drawn only where the others are too few.
-void DrawRound(const StepContext& step, RunState& run) {
-  if (RoomInRound(run) == 0) return;
-  std::vector<SiteId> here;
-  std::vector<SiteId> away;
-  for (const SiteId& site : run.members) {
-    if (!IsOfRound(run, site)) (step.IsAttached(site) ? here : away).push_back(site);
-  }
-  RandomStream random(SeedPath{run.plan->config().seed(), "round", "", run.current().value()});
-  DrawInto(run, RoomInRound(run), std::move(here), random);
-  DrawInto(run, RoomInRound(run), std::move(away), random);
+// Who is away would hold the round up, and is drawn only where the others are too few. No site can
+// know the model before the draw, and so none can choose when to be there.
+void DrawRound(const StepContext& step, RunState& run, Unasked unasked) {
+  const std::string model = ToHex(run.versions.back().model_id);
+  RandomStream random(SeedPath{run.plan->config().seed(), "round", model, step.sequence().value()});
+  DrawInto(run, RoomInRound(run), std::move(unasked.here), random);
+  DrawInto(run, RoomInRound(run), std::move(unasked.away), random);
+}
+
+void ArmRoundDeadline(StepContext& step, RunState& run) {
+  if (run.stages.round_deadline == absl::ZeroDuration()) return;
+  step.Arm(run, Timer::Kind::kBarrierDeadline, run.current().value(),
+           step.now() + run.stages.round_deadline);
+}
+
+// Others in the place of those who were drawn and did not answer, or were refused. Whether there
+// are any.
+bool DrawOthers(StepContext& step, RunState& run) {
+  Unasked unasked = UnaskedOf(step, run);
+  if (run.stages.round_sites == 0 || unasked.here.empty()) return false;
+  for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
+  run.awaited.clear();
+  unasked.away.clear();
+  DrawRound(step, run, std::move(unasked));
+  ArmRoundDeadline(step, run);
+  GrantToAll(step, run);
+  return true;
 }
 
 // The fewest tasks that a member has answered; 0 where nobody asks.
@@ -186,17 +228,16 @@ void BeginRound(StepContext& step, RunState& run) {
   if (run.stages.round_sites == 0) {
     run.awaited = run.members;
   } else {
-    DrawRound(step, run);
+    DrawRound(step, run, UnaskedOf(step, run));
   }
-  if (run.stages.round_deadline == absl::ZeroDuration()) return;
-  step.Arm(run, Timer::Kind::kBarrierDeadline, run.current().value(),
-           step.now() + run.stages.round_deadline);
+  ArmRoundDeadline(step, run);
 }
 
 void RefillRound(StepContext& step, RunState& run) {
   const bool open = run.stages.trigger == TriggerStage::kBarrier && !run.pending.has_value();
   if (run.phase != RunPhase::kRunning || !open || run.stages.round_sites == 0) return;
-  DrawRound(step, run);
+  if (RoomInRound(run) == 0) return;
+  DrawRound(step, run, UnaskedOf(step, run));
   GrantToAll(step, run);
 }
 
@@ -224,13 +265,9 @@ bool IsRoundOver(const RunState& run) {
 
 void RetryRefused(StepContext& step, RunState& run) {
   if (!run.awaited.empty() && !IsDeadlineOver(run)) return;
+  if (DrawOthers(step, run)) return;
   for (const SiteId& site : run.members) {
-    const Participant& participant = run.participants.find(site)->second;
-    const auto newest = participant.tasks.find(participant.newest_task);
-    const bool refused = newest != participant.tasks.end() &&
-                         newest->second.phase == TaskPhase::kRefused &&
-                         newest->second.base_min == run.current();  // Of this round.
-    if (refused && run.awaited.insert(site).second) GrantTasks(step, run, site);
+    if (WasRefused(run, site) && run.awaited.insert(site).second) GrantTasks(step, run, site);
   }
 }
 

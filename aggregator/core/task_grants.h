@@ -60,7 +60,8 @@ size_t RoundUpdatesMin(const RunState& run);
 // for the rule, or the deadline is over and enough have.
 bool IsRoundOver(const RunState& run);
 // Barrier, of a round that is not over: where nobody will bring it further otherwise, because those
-// who answered were refused and the others are late or none, the refused may try again.
+// who answered were refused and the others are late or none, other members are drawn in their place
+// where the plan has some drawn; else the refused may try again.
 void RetryRefused(StepContext& step, RunState& run);
 
 }  // namespace consilium::federation

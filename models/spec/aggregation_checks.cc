@@ -16,6 +16,7 @@ constexpr uint32_t kBufferUpdatesMax = 10'000;
 constexpr uint32_t kDecayVersionsMax = 1'000'000;
 constexpr uint32_t kUpdatesAheadLimit = 1'000'000;
 constexpr uint32_t kIntervalMsMax = 86'400'000;
+constexpr uint64_t kSiteExamplesLimit = 1'000'000'000'000;
 
 void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complaints& complaints) {
   const std::string path = "aggregation.trigger.barrier";
@@ -31,6 +32,10 @@ void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complai
   const uint32_t drawn = config.trigger().barrier().sites_per_round();
   complaints.Require(drawn <= limits::kSitesMax, path + ".sites_per_round",
                      "must be at most 10,000");
+  complaints.Require(drawn == 0 || config.trigger().barrier().deadline_ms() > 0,
+                     path + ".deadline_ms",
+                     "must be given with sites_per_round: a round waits so long for those who were "
+                     "drawn before it draws others");
   complaints.Require(drawn == 0 || config.trigger().barrier().sites_min() <= drawn,
                      path + ".sites_min", "must be at most sites_per_round");
   complaints.Require(drawn == 0 || !config.has_fairness(), path + ".sites_per_round",
@@ -259,6 +264,8 @@ void CheckOwnNumbers(const Config& config, const PresetTraits& traits, Complaint
 void CheckAggregation(const Config& config, Complaints& complaints) {
   complaints.Require(IsNotNegative(config.limits().update_norm_max()),
                      "aggregation.limits.update_norm_max", "must be 0 or more");
+  complaints.Require(config.limits().site_examples_max() <= kSiteExamplesLimit,
+                     "aggregation.limits.site_examples_max", "must be at most 1,000,000,000,000");
   const PresetTraits* const traits = TraitsOf(config.preset());
   if (traits == nullptr) {
     complaints.Add("aggregation.preset", "must be one that this build knows");

@@ -380,6 +380,10 @@ class FrameReader {
         return absl::OkStatus();
       case kUpdateFrame:
         if (bytes.size() < sizeof(Digest)) break;
+        if (out_.updates.size() == options_.entries_max) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat("the export has more than ", options_.entries_max, " updates"));
+        }
         out_.updates[*DigestFromBytes(absl::string_view(bytes).substr(0, sizeof(Digest)))] =
             bytes.substr(sizeof(Digest));
         return absl::OkStatus();

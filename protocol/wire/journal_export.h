@@ -83,7 +83,7 @@ struct JournalExport {
 
 struct ReadExportOptions {
   uint64_t file_bytes_max = uint64_t{8} << 30;
-  // An entry of a few bytes takes some hundred in memory.
+  // Of entries, and of updates: one of a few bytes takes some hundred in memory.
   uint64_t entries_max = uint64_t{1} << 24;
   // Where given, the export must be signed by this key; else by the one in its header.
   std::optional<PublicKey> aggregator_key;

@@ -43,7 +43,9 @@ bool Fits(const v1::RankTrialResult& message, size_t objectives) {
   }
   return static_cast<size_t>(message.objectives_size()) == objectives &&
          static_cast<size_t>(message.deviations_size()) == objectives &&
-         AllFinite(message.objectives()) && AllFinite(message.deviations());
+         AllFinite(message.objectives()) && AllFinite(message.deviations()) &&
+         std::isfinite(message.virtual_seconds()) && std::isfinite(message.upload_bytes()) &&
+         std::isfinite(message.wall_seconds());
 }
 
 absl::StatusOr<TrialResult> FromMessage(const v1::RankTrialResult& message) {
@@ -92,21 +94,21 @@ std::optional<int> TrialLeader::FreeRank() const {
 }
 
 absl::StatusOr<TrialResult> TrialLeader::Run(const Trial& trial) {
-  absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(this, &TrialLeader::HasRoomOrEnds));
-  CONSILIUM_RETURN_IF_ERROR(status_);
-  const int rank = *FreeRank();
-  size_t& free = free_[static_cast<size_t>(rank)];
-  --free;
-  if (rank != 0) {
-    absl::StatusOr<TrialResult> result = Ask(rank, trial);
-    ++free;
-    return result;
+  {
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(this, &TrialLeader::HasRoomOrEnds));
+    CONSILIUM_RETURN_IF_ERROR(status_);
+    const int rank = *FreeRank();
+    --free_[static_cast<size_t>(rank)];
+    if (rank != 0) {
+      absl::StatusOr<TrialResult> result = Ask(rank, trial);
+      ++free_[static_cast<size_t>(rank)];
+      return result;
+    }
   }
-  mu_.Unlock();
   absl::StatusOr<TrialResult> result = options_.run(trial);
-  mu_.Lock();
-  ++free;
+  absl::MutexLock lock(&mu_);
+  ++free_[0];
   return result;
 }
 

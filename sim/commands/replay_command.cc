@@ -66,7 +66,11 @@ absl::StatusOr<Recording> OpenRecording(const RecordingSource& source) {
   Recording recording;
   recording.run = RunId(read.header.run_id());
   recording.entries = std::move(read.entries);
-  for (const auto& [id, payload] : read.updates) recording.updates[id] = AsFloats(payload);
+  // One at a time, so that none is there twice for long.
+  while (!read.updates.empty()) {
+    const auto update = read.updates.extract(read.updates.begin());
+    recording.updates[update.key()] = AsFloats(update.mapped());
+  }
   return recording;
 }
 

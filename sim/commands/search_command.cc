@@ -1,6 +1,7 @@
 #include "sim/commands/search_command.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "models/spec/run_plan.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "sim/cluster/rank_roster.h"
@@ -142,6 +144,21 @@ struct Files {
   TrialRunnerOptions trials;
 };
 
+// A file of data that is missing would fail every trial. Whatever else is wrong with the files as
+// they are, a trial's values may mend.
+absl::Status CheckData(const SearchCommand& command) {
+  const Overrides overrides = OverridesByFile(command.overrides);
+  const std::string folder =
+      command.data_folder.empty()
+          ? std::filesystem::path(command.scenario_file).parent_path().string()
+          : command.data_folder;
+  const auto plan = LoadRunPlan(command.run_file, overrides.plan);
+  const auto scenario = LoadScenario(command.scenario_file, folder, overrides.scenario);
+  if (!plan.ok() || !scenario.ok()) return absl::OkStatus();
+  const absl::Status data = LoadScenarioData(*scenario, *plan, folder).status();
+  return absl::IsNotFound(data) ? absl::InvalidArgumentError(data.message()) : absl::OkStatus();
+}
+
 absl::StatusOr<Files> ReadFiles(const SearchCommand& command) {
   Files files;
   CONSILIUM_ASSIGN_OR_RETURN(files.space, LoadSearchSpace(command.space_file));
@@ -157,6 +174,7 @@ absl::StatusOr<Files> ReadFiles(const SearchCommand& command) {
   trials.data_folder = command.data_folder;
   trials.overrides = command.overrides;
   trials.folder = absl::StrCat(command.out, "/trials");
+  CONSILIUM_RETURN_IF_ERROR(CheckData(command));
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(trials.folder, 0755));
   return files;
 }

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "models/spec/run_plan.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/progress.h"
@@ -408,8 +409,8 @@ absl::Status ReplayWithChanges(const ReplayCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const WhatIf changed, Simulate(command, recorded, *trainings));
   const federation::RunState& run = changed.simulation->run();
   if (run.versions.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the changed run ends before its first version: ", run.why_ended));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the changed run ends before its first version: ", PrintableText(run.why_ended)));
   }
   Told told;
   told.sites = changed.sites;
@@ -419,7 +420,7 @@ absl::Status ReplayWithChanges(const ReplayCommand& command) {
   told.recorded = SideOf(recorded.state(), told.compared, "recorded");
   told.changed = SideOf(run, told.compared, "changed");
   told.changed.summary.activity = ActivityOf(*changed.simulation, *changed.data);
-  told.why_ended = run.why_ended;
+  told.why_ended = PrintableText(run.why_ended);
   CONSILIUM_ASSIGN_OR_RETURN(told.distance, DistanceOf(changed, model));
   const Json json = ToJson(command, recording.run, told);
   if (command.output == ReplayCommand::Output::kJson) {

@@ -22,8 +22,10 @@ std::optional<uint64_t> ReadNumber(const std::string& path) {
   return number;
 }
 
-// Others (cores, memory, the whole platform) are parts of a package, or contain them.
+// Others (cores, memory, the whole platform) are parts of a package, or contain them; and some
+// machines show a package a second time, by another way to the same counter (intel-rapl-mmio).
 bool IsPackage(const std::string& folder) {
+  if (absl::StrContains(folder, "-mmio:")) return false;
   const absl::StatusOr<std::string> name =
       ReadFile(absl::StrCat(folder, "/name"), kCounterFileBytesMax);
   return name.ok() && absl::StartsWith(*name, "package-");
@@ -33,8 +35,9 @@ bool IsPackage(const std::string& folder) {
 
 EnergyMeter::EnergyMeter(const std::string& powercap) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(powercap, error)) {
-    const std::string folder = entry.path().string();
+  std::filesystem::directory_iterator entry(powercap, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string folder = entry->path().string();
     if (!IsPackage(folder)) continue;
     Counter counter{absl::StrCat(folder, "/energy_uj")};
     const std::optional<uint64_t> largest =

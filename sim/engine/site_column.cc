@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -10,6 +11,7 @@
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
+#include "sim/engine/refused_rows.h"
 #include "site_agent/ingest/contract_check.h"
 #include "site_agent/ingest/csv_reader.h"
 
@@ -51,10 +53,16 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
   CONSILIUM_ASSIGN_OR_RETURN(const size_t position, PositionOf(file.column, names));
   std::map<SiteId, std::vector<RawRow>> rows;
   RawRow row;
-  while (true) {
+  uint64_t read = 0;
+  uint64_t refused = 0;
+  RowRefusal first;
+  for (;; ++read) {
     CONSILIUM_ASSIGN_OR_RETURN(const bool has_record, reader.Next(record));
-    if (!has_record) return rows;
-    if (check.Check(record, row).has_value()) continue;
+    if (!has_record) break;
+    if (std::optional<RowRefusal> refusal = check.Check(record, row); refusal.has_value()) {
+      if (refused++ == 0) first = *std::move(refusal);
+      continue;
+    }
     const std::string site(absl::StripAsciiWhitespace(record.field(position)));
     if (const absl::Status legal = CheckSiteId(site); !legal.ok()) {
       return absl::InvalidArgumentError(absl::StrCat("line ", record.line(), ": column \"",
@@ -64,6 +72,8 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
     CONSILIUM_RETURN_IF_ERROR(budget.Take(row));
     rows[SiteId(site)].push_back(row);
   }
+  WarnOfRefusedRows(file.path, read, refused, first);
+  return rows;
 }
 
 }  // namespace consilium

@@ -33,7 +33,7 @@ using FederationData = std::map<SiteId, SiteData>;
 // The rows of every site of the scenario, split as the plan or its split_file says. Paths of data
 // are relative to `folder`, or to where a data set with a name is found (sim/datasets/locate.h) and
 // has its SHA-256.
-// A row that the contract refuses is an error here: virtual hospitals have clean files. NOT_FOUND
+// A row that the contract refuses is left out, as at a hospital's import, with a warning. NOT_FOUND
 // says where a missing file comes from, as far as the scenario does.
 absl::StatusOr<FederationData> LoadScenarioData(const v1::Scenario& scenario,
                                                 const v1::RunPlan& plan, const std::string& folder);

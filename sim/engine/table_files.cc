@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
+#include "sim/engine/refused_rows.h"
 #include "sim/engine/site_column.h"
 #include "site_agent/ingest/array_table.h"
 #include "site_agent/ingest/csv_import.h"
@@ -80,8 +81,10 @@ absl::StatusOr<std::vector<RawRow>> ReadTable(const TableSource& source,
                                 return keep(row);
                               }).status());
   } else {
-    CONSILIUM_RETURN_IF_ERROR(
-        ImportCsvFile(InFolder(source.folder, source.file), contract, keep).status());
+    const std::string path = InFolder(source.folder, source.file);
+    CONSILIUM_ASSIGN_OR_RETURN(const ImportReport report, ImportCsvFile(path, contract, keep));
+    WarnOfRefusedRows(path, report.rows_read, report.rows_refused,
+                      report.refusals.empty() ? RowRefusal() : report.refusals[0]);
   }
   if (rows.empty()) return NoRows(source);
   return rows;

@@ -72,7 +72,9 @@ bool Remember(StepContext& step, RunState& run, const ModelAvailable& event) {
                            " is announced again as another model; the first one stands"));
     return false;
   }
-  if (run.forgotten.has_value() && event.version <= *run.forgotten) {
+  // The result may be a version of long ago; which it is, is asked once (run.tested).
+  const bool is_result = event.evaluate == v1::TEST;
+  if (!is_result && run.forgotten.has_value() && event.version <= *run.forgotten) {
     step.Warn(v1::VERSION_UNKNOWN, event.run,
               absl::StrCat("version ", event.version.value(), " is announced long after its time"));
     return false;
@@ -81,8 +83,10 @@ bool Remember(StepContext& step, RunState& run, const ModelAvailable& event) {
   announced.model_id = event.model_id;
   announced.payload_bytes = event.payload_bytes;
   if (run.announced.size() > limits::kSiteVersionsKnownMax) {
-    run.forgotten = run.announced.begin()->first;
-    run.announced.erase(run.announced.begin());
+    auto oldest = run.announced.begin();
+    if (is_result && oldest->first == event.version) ++oldest;
+    run.forgotten = std::max(run.forgotten.value_or(oldest->first), oldest->first);
+    run.announced.erase(oldest);
   }
   return run.announced.contains(event.version);
 }

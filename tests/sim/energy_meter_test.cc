@@ -32,7 +32,9 @@ TEST_F(EnergyMeterTest, AddsWhatThePackagesTook) {
   AddCounter("intel-rapl:1", "package-1", "262143328850");
   AddCounter("intel-rapl:0:0", "core", "262143328850");
   AddCounter("intel-rapl:2", "psys", "262143328850");
-  for (const char* folder : {"intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0", "intel-rapl:2"}) {
+  AddCounter("intel-rapl-mmio:0", "package-0", "262143328850");
+  for (const char* folder :
+       {"intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0", "intel-rapl:2", "intel-rapl-mmio:0"}) {
     Write(std::string(folder) + "/energy_uj", "1000000");
   }
   EnergyMeter meter(powercap());
@@ -41,6 +43,7 @@ TEST_F(EnergyMeterTest, AddsWhatThePackagesTook) {
   Write("intel-rapl:1/energy_uj", "1250000");
   Write("intel-rapl:0:0/energy_uj", "9000000");
   Write("intel-rapl:2/energy_uj", "9000000");
+  Write("intel-rapl-mmio:0/energy_uj", "9000000");
   meter.Sample();
   EXPECT_DOUBLE_EQ(*meter.joules(), 2.75);
   meter.Sample();

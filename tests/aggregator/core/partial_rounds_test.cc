@@ -146,25 +146,93 @@ TEST(PartialRounds, WithMoreThanThereAreAreOfAll) {
   for (const std::set<SiteId>& round : Rounds(f, 5)) EXPECT_THAT(round, SizeIs(3));
 }
 
-// What was refused in an earlier round is no reason to train in this one.
-TEST(PartialRounds, LetOnlyTheirOwnRefusedTryAgain) {
+void Refuse(TestFederation& f, const SiteId& site) {
+  UpdateStaged bad = f.Update(site);
+  bad.norm = INFINITY;
+  f.Step(bad);
+}
+
+void PassDeadline(TestFederation& f) { f.Step(TimerFired{f.run().timers.begin()->first}); }
+
+TEST(PartialRounds, ReplaceWhoIsRefused) {
   TestFederation f(std::vector<uint64_t>(6, 10));
   f.StartRun(PlanOf(2));
-  const auto refuse = [&f](const SiteId& site) {
-    UpdateStaged bad = f.Update(site);
-    bad.norm = INFINITY;
-    f.Step(bad);
-  };
+  std::set<SiteId> asked;
+  for (int i = 0; i < 3; ++i) {
+    const std::set<SiteId> round = Training(f);
+    ASSERT_THAT(round, SizeIs(2));
+    for (const SiteId& site : round) {
+      EXPECT_TRUE(asked.insert(site).second) << site.value() << " is asked twice";
+      Refuse(f, site);
+    }
+  }
+  // All six were refused, and may try again.
+  EXPECT_THAT(Training(f), SizeIs(6));
+}
+
+TEST(PartialRounds, ReplaceWhoIsSilent) {
+  for (const int drawn : {1, 2}) {
+    TestFederation f(std::vector<uint64_t>(5, 10));
+    f.StartRun(PlanOf(drawn, 1, drawn == 2 ? "sites_min: 2" : ""));
+    const std::set<SiteId> silent = Training(f);
+    const UpdateStaged late = f.Update(*silent.begin());
+    if (drawn == 2) f.Deliver(*silent.rbegin());
+    EXPECT_THAT(Training(f), SizeIs(1));
+    PassDeadline(f);
+    const std::set<SiteId> others = Training(f);
+    ASSERT_THAT(others, SizeIs(1));
+    EXPECT_FALSE(silent.contains(*others.begin()));
+    f.Step(late);
+    EXPECT_FALSE(f.run().pending.has_value());  // The round has gone on without it.
+    EXPECT_THAT(Of<Compute>(f.Deliver(*others.begin())), SizeIs(1));
+  }
+}
+
+TEST(PartialRounds, WaitForTheSilentWhereThereIsNobodyElse) {
+  TestFederation f({10, 20});
+  f.StartRun(PlanOf(2));
+  for (int i = 0; i < 3; ++i) {
+    if (!f.run().timers.empty()) PassDeadline(f);
+    EXPECT_THAT(Training(f), SizeIs(2));
+  }
+  f.Deliver(TestFederation::Site(0));
+  EXPECT_TRUE(f.run().pending.has_value());
+}
+
+// As after a restart, before anybody is back.
+TEST(PartialRounds, DrawOthersWhereNobodyWasThereAtFirst) {
+  TestFederation f(std::vector<uint64_t>(4, 10));
+  f.StartRun(PlanOf(1));
+  f.Deliver(*Training(f).begin());
+  for (const SiteId& site : f.sites) f.Step(SiteLost{site, Incarnation(1)});
+  f.Answer();
+  const std::set<SiteId> away = Training(f);
+  ASSERT_THAT(away, SizeIs(1));
+  for (const SiteId& site : f.sites) {
+    if (!away.contains(site)) f.Attach(site);
+  }
+  PassDeadline(f);
+  const std::set<SiteId> others = Training(f);
+  ASSERT_THAT(others, SizeIs(1));
+  EXPECT_NE(others, away);
+}
+
+// What was refused in an earlier round is no reason to train in this one.
+TEST(PartialRounds, LetOnlyTheirOwnRefusedTryAgain) {
+  TestFederation f(std::vector<uint64_t>(3, 10));
+  f.StartRun(PlanOf(2));
   for (int i = 0; i < 20; ++i) {
     const std::set<SiteId> round = Training(f);
-    refuse(*round.begin());
+    Refuse(f, *round.begin());
     EXPECT_THAT(Training(f), SizeIs(1));
     f.Deliver(*round.rbegin());
     f.Answer();
   }
   const std::set<SiteId> round = Training(f);
-  for (const SiteId& site : round) refuse(site);
-  EXPECT_EQ(Training(f), round);
+  for (const SiteId& site : round) Refuse(f, site);
+  // The one who had not been asked.
+  EXPECT_THAT(Training(f), SizeIs(1));
+  EXPECT_FALSE(round.contains(*Training(f).begin()));
 }
 
 }  // namespace

@@ -22,9 +22,9 @@ std::string Refused(const std::string& aggregation, const std::string& barrier) 
   const absl::Status parsed = ParseTextFormat(kPlanText, "plan", plan);
   EXPECT_TRUE(parsed.ok()) << parsed;
   plan.mutable_config()->clear_aggregation();
-  const absl::Status filled =
-      ParseTextFormat(absl::StrCat(aggregation, " trigger { barrier { ", barrier, " } }"),
-                      "aggregation", *plan.mutable_config()->mutable_aggregation());
+  const absl::Status filled = ParseTextFormat(
+      absl::StrCat(aggregation, " trigger { barrier { deadline_ms: 9 ", barrier, " } }"),
+      "aggregation", *plan.mutable_config()->mutable_aggregation());
   EXPECT_TRUE(filled.ok()) << filled;
   return std::string(ResolvePlan(std::move(plan)).status().message());
 }
@@ -42,6 +42,8 @@ TEST(PartialRoundsPlan, WhatDoesNotFitIsRefusedByName) {
   EXPECT_THAT(Refused("preset: FEDAVG", "sites_per_round: 2 sites_min: 3"),
               HasSubstr("sites_min: must be at most sites_per_round"));
   EXPECT_THAT(Refused("preset: FEDAVG", "sites_per_round: 3 sites_min: 3"), IsEmpty());
+  EXPECT_THAT(Refused("preset: FEDAVG limits { site_examples_max: 1000000000001 }", ""),
+              HasSubstr("aggregation.limits.site_examples_max: must be at most"));
   EXPECT_THAT(Refused("preset: FEDAVG fairness {}", "sites_per_round: 2"),
               HasSubstr(absl::StrCat(kField, "has no place with a fairness contract")));
   EXPECT_THAT(Refused("preset: ZENO transform { zeno { validator: 'a' } }", "sites_per_round: 2"),

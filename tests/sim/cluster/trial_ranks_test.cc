@@ -239,6 +239,7 @@ TEST(TrialLeader, EndsWhereARankSaysWhatThisProgramDoesNot) {
       Answer([](v1::RankTrialResult& result) { result.add_objectives(1); }),
       Answer([](v1::RankTrialResult& result) { result.clear_deviations(); }),
       Answer([](v1::RankTrialResult& result) { result.set_objectives(1, INFINITY); }),
+      Answer([](v1::RankTrialResult& result) { result.set_wall_seconds(NAN); }),
       Answer([](v1::RankTrialResult& result) { result.set_error("and a result"); }),
       Answer([](v1::RankTrialResult& result) { result.set_code(17); }),
   };

@@ -180,6 +180,20 @@ TEST_F(HostileAggregator, AnnouncesModelsWithoutEnd) {
   EXPECT_LE(Run().models.size(), limits::kSiteModelsWantedMax + 1);
 }
 
+// No hostility: a long run whose best version is an early one.
+TEST_F(HostileAggregator, MayHaveTheResultTestedHoweverOldItIs) {
+  StartRun(kRun, {});
+  Step(LinkDown{});
+  for (uint64_t v = 0; v < limits::kSiteVersionsKnownMax + 100; ++v) {
+    Step(Announcement(kRun, {.version = v}));
+  }
+  EXPECT_THAT(Of<Evaluate>(HaveModel(kRun, {.version = 16, .evaluate = v1::TEST})), SizeIs(1));
+  EXPECT_LE(Run().announced.size(), limits::kSiteVersionsKnownMax);
+  ExpectOnlyAlarm(Announcement(kRun, {.version = 17, .evaluate = v1::TEST}), v1::NOT_APPROVED);
+  ExpectOnlyAlarm(Announcement(kRun, {.version = 16, .evaluate = v1::TEST, .content = "new"}),
+                  v1::HASH_MISMATCH);
+}
+
 TEST_F(HostileAggregator, AnnouncesWhatCanNotBe) {
   StartRun(kRun, {});
   ModelAvailable model = Announcement(kRun, {});
