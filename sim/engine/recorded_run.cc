@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_format.h"
 #include "aggregator/core/journal_codec.h"
-#include "models/spec/preset_traits.h"
 #include "protocol/core/status_macros.h"
 #include "sim/engine/overloaded.h"
 
@@ -29,6 +28,7 @@ struct Arrival {
 };
 struct Grant {
   absl::Time at;
+  Sequence sequence;
   uint32_t local_steps = 0;
   std::optional<Arrival> arrival = std::nullopt;
 };
@@ -158,7 +158,8 @@ void Reader::Note(const fed::ComputeDone& event) {
 void Reader::Note(const fed::Action& action) {
   if (const auto* offer = std::get_if<fed::OfferTask>(&action);
       offer != nullptr && offer->run == recording_.run) {
-    grants_[offer->site].emplace(offer->task, Grant{now_, offer->local_steps});
+    grants_[offer->site].emplace(offer->task,
+                                 Grant{now_, result_.engine.sequence(), offer->local_steps});
   } else if (const auto* compute = std::get_if<fed::Compute>(&action);
              compute != nullptr && compute->run == recording_.run) {
     programs_.emplace(compute->program, now_);
@@ -201,7 +202,7 @@ void SetBase(const std::vector<fed::VersionState>& versions, const Grant& grant,
   if (base >= versions.size()) return;
   // Behind another task the site may have begun when it liked.
   const absl::Time committed = versions[base].committed_at;
-  if (committed > begin && begin == grant.at) {
+  if (versions[base].committed > grant.sequence && begin == grant.at) {
     task.wait = std::min(committed - begin + kAfterCommit, task.work);
     task.work -= task.wait;
   }
@@ -219,8 +220,6 @@ std::vector<RecordedTask> Reader::TasksOf(const SiteId& site) const {
   const auto granted = grants_.find(site);
   if (granted == grants_.end()) return {};
   const fed::RunState& run = result_.state();
-  // What the site keeps is its input: it then waits for the end of the task before.
-  const bool waits_for_end = KeptBySites(run.plan->config()) != SiteKeeps::kNothing;
   std::vector<RecordedTask> tasks;
   std::vector<absl::Duration> finished;
   absl::Time free = absl::InfinitePast();
@@ -240,7 +239,6 @@ std::vector<RecordedTask> Reader::TasksOf(const SiteId& site) const {
     task.update = grant.arrival->update;
     SetBase(run.versions, grant, begin, task);
     finished.push_back(task.total());
-    if (waits_for_end && state.ended != Sequence()) free = std::max(free, EndOf(state));
   }
   if (finished.empty()) return {};
   const absl::Duration median = MedianOf(std::move(finished));

@@ -232,9 +232,12 @@ bool VirtualSite::HoldsBack(const ToSite& message) {
   const auto run = engine_.runs().find(offer->run);
   const uint64_t ahead = held_back_ + (run == engine_.runs().end() ? 0 : run->second.open.size());
   const RecordedTask* const task = options_.record->TaskAt(tasks_done_ + ahead);
-  if (task == nullptr || task->wait <= absl::ZeroDuration()) return false;
+  const absl::Time until =
+      std::max(held_until_, world_.now() + (task == nullptr ? absl::ZeroDuration() : task->wait));
+  if (until <= world_.now()) return false;
   ++held_back_;
-  After(task->wait, message.event);
+  held_until_ = until;
+  After(until - world_.now(), message.event);
   return true;
 }
 

@@ -174,7 +174,8 @@ class VirtualSite {
   bool is_running_ = false;
   bool has_left_ = false;
   uint64_t tasks_done_ = 0;
-  uint64_t held_back_ = 0;  // Offers.
+  uint64_t held_back_ = 0;                        // Offers,
+  absl::Time held_until_ = absl::InfinitePast();  // none of which overtakes another.
   bool has_fallen_silent_ = false;
 };
 

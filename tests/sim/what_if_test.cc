@@ -153,6 +153,12 @@ INSTANTIATE_TEST_SUITE_P(
         Federation{"Windows", Options("", R"(sites { task_ms: 1000 speed { uniform_max: 4 }
                                           availability { period_ms: 20000 open_share: 0.5 } }
                                   seed: 5)")},
+        // A task that a crash cut short is trained again, from a newer version than at its grant.
+        Federation{"Crashes",
+                   Options("training { tasks_in_flight_max: 1 } stop { versions_max: 12 }",
+                           R"(sites { task_ms: 1000 speed { uniform_max: 3 }
+                                      task_speed { log_normal_sigma: 0.5 }
+                                      faults { crash_rate: 0.5 restart_ms: 1500 } } seed: 4)")},
         Federation{"SlowLinks",
                    Options("stop { versions_max: 15 }",
                            R"(sites { task_ms: 500 speed { uniform_max: 3 } latency_ms: 170
@@ -160,12 +166,29 @@ INSTANTIATE_TEST_SUITE_P(
                                       links { upload_bytes_per_s: 100 } } seed: 6)")}),
     [](const auto& info) { return info.param.name; });
 
-// What a site keeps is the input of its next task, which waits for the end of the one before.
+// What a site keeps is the input of its next task; who plays back keeps nothing.
 TEST(WhatIf, SitesThatKeepSomethingComeOutTheSameToo) {
-  Recorded recorded(Options("aggregation { preset: SCAFFOLD trigger { barrier {} } }"));
+  for (const std::string config : {"aggregation { preset: SCAFFOLD trigger { barrier {} } }",
+                                   "aggregation { preset: DITTO trigger { barrier {} } }"}) {
+    Recorded recorded(Options(config));
+    const RecordedRun read = recorded.Read();
+    ExpectSameVersions(Outcome(read, recorded.InputWith(kAll)).simulation->run(), recorded.run());
+    ExpectSameVersions(Outcome(read, recorded.InputWith({})).simulation->run(), recorded.run());
+  }
+}
+
+// A simulator merges at once; here each result comes a second later, and all after it with it.
+TEST(WhatIf, MergingTakesAsLongAsItTook) {
+  Recorded recorded(Options(""));
+  int64_t later_ns = 0;
+  for (v1::JournalEntry& entry : recorded.recording.entries) {
+    if (entry.has_compute_done()) later_ns += absl::ToInt64Nanoseconds(absl::Seconds(1));
+    entry.set_time_unix_ns(entry.time_unix_ns() + later_ns);
+  }
   const RecordedRun read = recorded.Read();
-  ExpectSameVersions(Outcome(read, recorded.InputWith(kAll)).simulation->run(), recorded.run());
-  ExpectSameVersions(Outcome(read, recorded.InputWith({})).simulation->run(), recorded.run());
+  ASSERT_EQ(read.record.programs.size(), 7u);
+  for (const absl::Duration time : read.record.programs) EXPECT_EQ(time, absl::Seconds(1));
+  ExpectSameVersions(Outcome(read, recorded.InputWith(kAll)).simulation->run(), read.state());
 }
 
 // Work of a part of a second is what a jitter of links leaves of a longer task.
