@@ -19,6 +19,8 @@
 #include "sim/commands/progress.h"
 #include "sim/commands/run_command.h"
 #include "sim/commands/trainers.h"
+#include "sim/engine/scenario_checks.h"
+#include "sim/engine/site_data.h"
 #include "sim/search/hparams_events.h"
 #include "sim/search/search_files.h"
 #include "sim/search/search_loop.h"
