@@ -24,8 +24,8 @@ constexpr uint32_t kVersionsMax = 500;
 std::shared_ptr<const v1::RunPlan> PlanOf(int sites_per_round, uint64_t seed = 1,
                                           const std::string& barrier = "") {
   return MakePlan({.aggregation = absl::StrCat(
-                       "preset: FEDAVG trigger { barrier { sites_per_round: ", sites_per_round, " ",
-                       barrier, " } }"),
+                       "preset: FEDAVG trigger { barrier { deadline_ms: 1000 sites_per_round: ",
+                       sites_per_round, " ", barrier, " } }"),
                    .config = absl::StrCat("data { split { validation: 0 } } seed: ", seed),
                    .versions_max = kVersionsMax});
 }
