@@ -7,7 +7,9 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/limits.h"
+#include "protocol/wire/reasons.h"
 #include "site_agent/core/fetched_model.h"
+#include "site_agent/core/interval_patients.h"
 #include "site_agent/ingest/encode.h"
 
 namespace consilium {
@@ -50,7 +52,7 @@ void ExamplesCache::Keep(const SiteId& site, std::shared_ptr<const SplitExamples
 SiteWork::SiteWork(Options options, const SiteData& data, Trainer& trainer, ExamplesCache& cache)
     : options_(std::move(options)), data_(data), trainer_(trainer), cache_(cache) {}
 
-site::PlanChecked SiteWork::Check(const RunId& run) const {
+absl::StatusOr<site::PlanChecked> SiteWork::Check(const RunId& run, const v1::RunPlan& plan) const {
   site::PlanChecked checked;
   checked.run = run;
   if (options_.record != nullptr && options_.record->decision.has_value()) {
@@ -63,9 +65,13 @@ site::PlanChecked SiteWork::Check(const RunId& run) const {
   }
   checked.train_examples = CountPart(data_, v1::TRAIN);
   checked.answer = site::PlanChecked::Answer::kApproved;
-  if (checked.train_examples < options_.minimum_count) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Examples labels, TrainingLabels({data_.rows, data_.parts}));
+  const absl::Status intervals =
+      site::CheckIntervals(plan, site::PatientsPerInterval(plan, labels), options_.minimum_count);
+  if (checked.train_examples < options_.minimum_count || !intervals.ok()) {
     checked.answer = site::PlanChecked::Answer::kRefused;
     checked.reason = v1::TOO_FEW_EXAMPLES;
+    checked.message = DetailOf(intervals).message();
     checked.train_examples = 0;
   }
   return checked;
@@ -168,6 +174,7 @@ absl::StatusOr<v1::MetricSums> SiteWork::ComputeEvaluation(const EvaluationTask&
   input.examples = &part;
   CONSILIUM_ASSIGN_OR_RETURN(v1::MetricSums sums, trainer.Evaluate(input));
   site::WithholdSmallCounts(options_.minimum_count, part, sums);
+  site::WithholdFewEventsInIntervals(*task.plan, options_.minimum_count, part, sums);
   return sums;
 }
 

@@ -80,7 +80,7 @@ class SiteWork {
 
   const SiteId& id() const { return options_.id; }
 
-  site::PlanChecked Check(const RunId& run) const;
+  absl::StatusOr<site::PlanChecked> Check(const RunId& run, const v1::RunPlan& plan) const;
   absl::StatusOr<v1::StatisticsReport> Statistics(const RunId& run, const v1::RunPlan& plan) const;
 
   // All that a task's update follows from, besides the site's rows.

@@ -270,8 +270,12 @@ void VirtualSite::After(absl::Duration delay, site::Event event) {
 void VirtualSite::CheckPlan(const site::CheckPlan& action) {
   const SiteRecord* const record = options_.record;
   if (record != nullptr && !record->decision.has_value()) return;
-  After(record == nullptr ? absl::ZeroDuration() : record->decision->after,
-        work_.Check(action.run));
+  absl::StatusOr<site::PlanChecked> checked = work_.Check(action.run, *action.plan);
+  if (!checked.ok()) {
+    world_.failure.Update(checked.status());
+    return;
+  }
+  After(record == nullptr ? absl::ZeroDuration() : record->decision->after, *std::move(checked));
 }
 
 void VirtualSite::ComputeStatistics(const site::ComputeStatistics& action) {

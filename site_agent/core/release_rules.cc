@@ -177,6 +177,12 @@ void WithholdSmallCounts(uint64_t minimum_count, const Examples& part, v1::Metri
       patients_of_class.begin(), patients_of_class.end(),
       [&](const auto& entry) { return !IsReleasable(entry.second.size(), minimum_count); });
   if (!small_class) return;
+  // A discrete hazard's sum is over all patients, but where hazards are small it is nearly theirs
+  // alone who had the event, and a model can be made whose sum tells their times.
+  if (metrics.has_events() && metrics.has_log_loss_sum()) {
+    metrics.Clear();
+    return;
+  }
   metrics.clear_class_examples();
   metrics.clear_class_correct();
   metrics.clear_auroc_concordant();

@@ -66,7 +66,8 @@ void WithholdSmallCounts(uint64_t minimum_count, std::span<const uint64_t> patie
 // Below the minimum of patients in the part every metric is absent, and so is n. Where a class has
 // some patients, but fewer than the minimum, whatever speaks of single classes is absent: their
 // counts, and the pairs of AUROC. So it is where some had an event, or had none, but fewer than the
-// minimum: their number, the C-index's pairs and the Cox loss. `part` is what the metrics are over.
+// minimum: their number, the C-index's pairs and the Cox loss; with a discrete hazard's loss, which
+// can be asked for times, every metric and n. `part` is what the metrics are over.
 void WithholdSmallCounts(uint64_t minimum_count, const Examples& part, v1::MetricSums& metrics);
 
 }  // namespace consilium::site

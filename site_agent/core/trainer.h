@@ -38,8 +38,11 @@ struct TrainOutput {
   // w_end − w_base, in the layout's order; zeros where a tensor is personal.
   std::vector<float> delta;
   uint32_t steps = 0;
-  double mean_loss = 0;   // Over the task's steps.
-  uint64_t patients = 0;  // Whose rows a step has seen: each counts once.
+  double mean_loss = 0;  // Over the task's steps.
+  // Whose rows a step has seen: each counts once. With a DISCRETE_HAZARD, of them those who add to
+  // the interval that the fewest, but some, add to: the update's part of it is of nobody else
+  // (site_agent/core/interval_patients.h).
+  uint64_t patients = 0;
   // What the site keeps for its next task, once a version includes the update; never sent. Empty
   // where the plan has sites keep nothing (KeptBySites, models/spec/preset_traits.h).
   std::vector<float> kept;

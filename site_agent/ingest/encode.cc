@@ -152,6 +152,19 @@ absl::StatusOr<std::vector<uint64_t>> PatientsPerFeature(const v1::DataContract&
   return counts;
 }
 
+absl::StatusOr<Examples> TrainingLabels(const SplitRows& input) {
+  CONSILIUM_RETURN_IF_ERROR(CheckParts(input));
+  Examples part;
+  absl::flat_hash_map<absl::string_view, uint32_t> patients;
+  for (size_t r = 0; r < input.rows.size(); ++r) {
+    if (input.parts[r] != v1::TRAIN) continue;
+    const auto number = static_cast<uint32_t>(patients.size());
+    part.labels.push_back(static_cast<float>(input.rows[r].label));
+    part.patients.push_back(patients.emplace(input.rows[r].patient_id, number).first->second);
+  }
+  return part;
+}
+
 absl::StatusOr<SplitExamples> EncodeRows(const v1::DataContract& contract,
                                          const v1::Standardisation& standardisation,
                                          const SplitRows& input) {

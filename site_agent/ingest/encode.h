@@ -36,6 +36,10 @@ absl::StatusOr<v1::StatisticsReport> StatisticsOf(const v1::DataContract& contra
 absl::StatusOr<std::vector<uint64_t>> PatientsPerFeature(const v1::DataContract& contract,
                                                          const SplitRows& input);
 
+// The labels of the training rows, and whose they are, as EncodeRows has them but without features.
+// INVALID_ARGUMENT where rows and parts are not equally many.
+absl::StatusOr<Examples> TrainingLabels(const SplitRows& input);
+
 // Numbers become (x − mean)/deviation, categories 0 or 1 (models/spec/features.h has the order),
 // a tensor's numbers what its column of the contract says.
 // What was not measured: the contract's constant, encoded as if it had been measured; or, by the

@@ -82,6 +82,12 @@ std::vector<std::string> DescribeReleases(const v1::RunPlan& resolved, uint64_t 
                                    "patients; for one of them the same on the test patients."));
   sentences.push_back(absl::StrCat("Each of these is over at least ", minimum_count,
                                    " patients, or it does not leave."));
+  if (resolved.spec().loss().kind() == v1::Loss::DISCRETE_HAZARD) {
+    sentences.push_back(absl::StrCat(
+        "What an update says of two neighbouring intervals of time differs by those patients alone "
+        "who left in between: look whether at least ",
+        minimum_count, " of this site's patients die, or leave, in each."));
+  }
   sentences.push_back(
       "Not protected: there is no differential privacy and no secure aggregation. Whoever runs the "
       "aggregator sees this site's updates in the clear, and an update says something about the "

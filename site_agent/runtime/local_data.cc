@@ -12,6 +12,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
 #include "protocol/wire/reasons.h"
+#include "site_agent/core/interval_patients.h"
 #include "site_agent/core/release_rules.h"
 #include "site_agent/ingest/encode.h"
 #include "site_agent/ingest/split.h"
@@ -87,6 +88,8 @@ absl::StatusOr<TrainingPart> LocalData::Training(const v1::RunPlan& plan) {
     left -= std::min(left, rows);
     ++part.patients_per_update_min;
   }
+  CONSILIUM_ASSIGN_OR_RETURN(const Examples labels, TrainingLabels({rows_->rows, rows_->parts}));
+  part.patients_per_interval = PatientsPerInterval(plan, labels);
   return part;
 }
 

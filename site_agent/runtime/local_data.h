@@ -31,6 +31,8 @@ struct TrainingPart {
   // batch_examples · steps rows, of the fewest steps that the plan may ask for, drawn without
   // replacement, from those who have the most.
   uint64_t patients_per_update_min = 0;
+  // With a DISCRETE_HAZARD (PatientsPerInterval), empty otherwise.
+  std::vector<uint64_t> patients_per_interval;
 };
 
 class LocalData {

@@ -21,6 +21,7 @@
 #include "protocol/wire/limits.h"
 #include "protocol/wire/reasons.h"
 #include "site_agent/core/fetched_model.h"
+#include "site_agent/core/interval_patients.h"
 #include "site_agent/core/release_rules.h"
 
 namespace consilium::site {
@@ -121,6 +122,8 @@ absl::StatusOr<TrainingPart> SiteWork::FitNow(const v1::RunPlan& plan) {
                      ": training.batch_examples times training.local_steps is too "
                      "small"));
   }
+  CONSILIUM_RETURN_IF_ERROR(
+      CheckIntervals(plan, part.patients_per_interval, options_.minimum_count));
   if (plan.config().data().standardise() != v1::DataConfig::NONE) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<MeasuredSet> sets,
                                data_.MeasuredSets(plan, options_.minimum_count));
@@ -239,7 +242,9 @@ absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunConte
   // Nothing of the update is kept, so nothing of it can leave.
   if (output.patients < options_.minimum_count) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "its steps have seen fewer patients than this site's minimum of ", options_.minimum_count));
+        "its steps, or what they learned of one interval of time, are of fewer patients than this "
+        "site's minimum of ",
+        options_.minimum_count));
   }
   CONSILIUM_RETURN_IF_ERROR(CheckNothingPersonal(graph, output.delta));
   const std::span<const uint8_t> delta = BytesOf(output.delta);
@@ -305,6 +310,7 @@ absl::StatusOr<v1::MetricSums> SiteWork::EvaluateNow(const Evaluate& action, con
       trainer_->Evaluate(
           {.plan = run.plan.get(), .weights = model.weights, .examples = &part, .kept = kept}));
   WithholdSmallCounts(options_.minimum_count, part, metrics);
+  WithholdFewEventsInIntervals(*run.plan, options_.minimum_count, part, metrics);
   return metrics;
 }
 

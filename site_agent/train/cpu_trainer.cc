@@ -15,6 +15,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
 #include "protocol/wire/identity.h"
+#include "site_agent/core/interval_patients.h"
 #include "site_agent/train/batch_order.h"
 #include "site_agent/train/control_variates.h"
 #include "site_agent/train/local_optimizer.h"
@@ -33,14 +34,22 @@ absl::Status CheckExamples(const TorchModel& model, const Examples& examples) {
   return absl::OkStatus();
 }
 
-// Whose rows were seen.
-class PatientsSeen {
+// Which rows were seen, and whose.
+class RowsSeen {
  public:
-  explicit PatientsSeen(const Examples& examples) : examples_(examples) {}
-  void Add(std::span<const size_t> indices) {
-    for (const size_t index : indices) seen_.insert(examples_.patient(index));
+  explicit RowsSeen(const Examples& examples) : examples_(examples) {}
+  void Add(std::span<const size_t> indices) { seen_.insert(indices.begin(), indices.end()); }
+  // As TrainOutput::patients has it.
+  uint64_t Patients(const v1::RunPlan& plan) const {
+    absl::flat_hash_set<size_t> patients;
+    Examples seen;
+    for (const size_t index : seen_) {
+      patients.insert(examples_.patient(index));
+      seen.labels.push_back(examples_.labels[index]);
+      seen.patients.push_back(static_cast<uint32_t>(examples_.patient(index)));
+    }
+    return site::FewestPatients(site::PatientsPerInterval(plan, seen), patients.size());
   }
-  uint64_t count() const { return seen_.size(); }
 
  private:
   const Examples& examples_;
@@ -109,11 +118,11 @@ absl::StatusOr<Descended> Descend(const TrainInput& input, const Descent& descen
   RandomStream dropout(dropout_path);
   BatchOrder order({input.examples->count(), training.batch_examples()}, RandomStream(path));
   BatchBuffer buffer;
-  PatientsSeen patients(*input.examples);
+  RowsSeen seen(*input.examples);
   Descended descended;
   for (uint32_t step = 1; step <= input.local_steps; ++step) {
     const std::span<const size_t> indices = order.Next();
-    patients.Add(indices);
+    seen.Add(indices);
     const Batch batch = buffer.Gather(*input.examples, indices);
     CONSILIUM_ASSIGN_OR_RETURN(const double loss, model.LossAndGradient(batch, dropout));
     if (!std::isfinite(loss)) return NotFinite("loss", step);
@@ -122,7 +131,7 @@ absl::StatusOr<Descended> Descend(const TrainInput& input, const Descent& descen
     if (descent.control != nullptr) descent.control->Correct(model.gradient());
     optimizer.Step(model.gradient().first(trained), model.weights().first(trained));
   }
-  descended.patients = patients.count();
+  descended.patients = seen.Patients(*input.plan);
   return descended;
 }
 

@@ -166,6 +166,53 @@ TEST_F(AgentDataTest, APlanIsJudgedByThePatientsWithTheMostRows) {
   EXPECT_EQ(decision.reason(), v1::TOO_FEW_EXAMPLES);
 }
 
+// Who alone is watched into the last interval is all that its weights learn from.
+TEST_F(AgentDataTest, APlanWithAnIntervalOfFewPatientsIsRefused) {
+  v1::RunPlan hazard;
+  ASSERT_THAT(
+      ReadTextFormatFile(CONSILIUM_ZOO_FOLDER "/discrete_hazard.textproto", *hazard.mutable_spec()),
+      IsOk());
+  *hazard.mutable_contract() = SmallContract();
+  ASSERT_THAT(ParseTextFormat(R"pb(column: "days"
+                                   survival {
+                                     time_max: 1000
+                                     event_column: "died"
+                                     observed: "1"
+                                     censored: "0"
+                                     interval_ends: [ 10, 20, 30 ]
+                                   })pb",
+                              "label", *hazard.mutable_contract()->mutable_label()),
+              IsOk());
+  *hazard.mutable_config() = plan_.config();
+  hazard.mutable_config()->mutable_model()->clear_parameters();
+  plan_ = Must(ResolvePlan(hazard));
+  const auto table = [](int long_watched) {
+    std::string csv = "id,x,days,died\n";
+    for (int i = 0; i < 200; ++i) {
+      absl::StrAppend(&csv, "p", i, ",", i, ",", i < long_watched ? 500 : 17, ",", i % 2, "\n");
+    }
+    return csv;
+  };
+  Enrol();
+  EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
+  ImportCsvText(table(3));
+  StartAgent();
+  OfferRun("few");
+  const v1::RunDecision few = aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision();
+  EXPECT_FALSE(few.approved());
+  EXPECT_EQ(few.reason(), v1::TOO_FEW_EXAMPLES);
+  EXPECT_EQ(few.message(), "this site's minimum count does not allow the run");
+  const nlohmann::json status = WaitForStatus(
+      [](const nlohmann::json& now) { return At(now, "/runs/0/state") == "refused"; });
+  EXPECT_THAT(At(status, "/runs/0/refusal").dump(),
+              HasSubstr("watched into the interval that ends at 30; this site's minimum is 5"));
+  ImportCsvText(table(100));
+  OfferRun("enough");
+  EXPECT_TRUE(aggregator_.WaitFor(v1::SiteEvent::kRunDecision).run_decision().approved());
+  EXPECT_THAT(Must(ShowRun(place_, "enough")).at("releases").dump(),
+              HasSubstr("whether at least 5 of this site's patients die, or leave, in each"));
+}
+
 TEST_F(AgentDataTest, AnUpdateOfTooFewPatientsIsNotKept) {
   BringToRunning();
   trainer_.patients_seen = 4;

@@ -82,7 +82,7 @@ class AgentTest : public ::testing::Test {
   void ImportPatients(int count) { ImportCsvText(SmallCsv(count)); }
   void ImportCsvText(const std::string& csv) {
     std::string text;
-    google::protobuf::TextFormat::PrintToString(SmallContract(), &text);
+    google::protobuf::TextFormat::PrintToString(plan_.contract(), &text);
     EXPECT_THAT(WriteFileDurably(folder_.File("contract"), text), IsOk());
     EXPECT_THAT(WriteFileDurably(folder_.File("csv"), csv), IsOk());
     EXPECT_THAT(ImportData(place_, {.contract_file = folder_.File("contract"),

@@ -256,6 +256,37 @@ TEST(CpuTrainer, CountsThePatientsThatItsStepsHaveSeen) {
   EXPECT_LE(seen(1), 2u);
 }
 
+// Of a discrete hazard, those who add to the interval that the fewest, but some, add to.
+TEST(CpuTrainer, CountsThePatientsOfTheThinnestInterval) {
+  CpuTrainer trainer;
+  Task task = {.plan = Plan(R"(
+      name: "hazard" input_shape: "3"
+      layers { name: "logits" linear { units: "3" bias: true } }
+      loss { kind: DISCRETE_HAZARD })",
+                            "batch_examples: 8 optimizer { sgd { learning_rate: 0.1 } }")};
+  auto& survival = *task.plan.mutable_contract()->mutable_label()->mutable_survival();
+  for (const double end : {1.0, 2.0, 3.0}) survival.add_interval_ends(end);
+  task.base.assign(12, 0.5f);
+  const auto seen = [&](const std::vector<float>& labels) {
+    task.examples.labels = labels;
+    const absl::StatusOr<TrainOutput> output = Train(trainer, task);
+    EXPECT_TRUE(output.ok()) << output.status();
+    return output.ok() ? output->patients : 0;
+  };
+  EXPECT_EQ(seen({0.5f, 0.5f, -1, -1, 1.5f, -2, -3, 2.5f}), 2u);
+  EXPECT_EQ(seen({0.5f, 0.5f, -1, -1, 1.5f, -2, -2, 2.5f}), 1u);
+  // Nobody adds to the last one, and then to none.
+  EXPECT_EQ(seen({0.5f, 0.5f, -1, -1, 1.5f, -2, -2, 1.5f}), 4u);
+  EXPECT_EQ(seen(std::vector<float>(8, -0.25f)), 8u);
+  task.examples.patients = {0, 1, 2, 3, 4, 5, 6, 6};
+  EXPECT_EQ(seen({0.5f, 0.5f, -1, -1, 1.5f, -2, -3, 2.5f}), 1u);
+  // Of whose rows the steps have seen: not those who wait for the next batch.
+  task.examples.patients.clear();
+  task.plan.mutable_config()->mutable_training()->set_batch_examples(3);
+  task.local_steps = 1;
+  EXPECT_EQ(seen(std::vector<float>(8, -3)), 3u);
+}
+
 // The optimizer starts afresh with every task: two tasks of one step are not one task of two.
 TEST(CpuTrainer, MomentumDoesNotOutliveATask) {
   CpuTrainer trainer;
