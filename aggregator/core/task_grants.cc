@@ -1,6 +1,7 @@
 #include "aggregator/core/task_grants.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -93,18 +94,26 @@ void ArmRoundDeadline(StepContext& step, RunState& run) {
            step.now() + run.stages.round_deadline);
 }
 
-// Others in the place of those who were drawn and did not answer, or were refused. Whether there
-// are any.
-bool DrawOthers(StepContext& step, RunState& run) {
-  Unasked unasked = UnaskedOf(step, run);
-  if (run.stages.round_sites == 0 || unasked.here.empty()) return false;
-  for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
-  run.awaited.clear();
-  unasked.away.clear();
-  DrawRound(step, run, std::move(unasked));
+// Of a round that too few have answered: others in the place of those who are late or were refused;
+// those whom the round has asked already where there is nobody else. Looked at again after as long,
+// since who comes back is no reason to look.
+void DrawOthers(StepContext& step, RunState& run) {
+  Unasked others = UnaskedOf(step, run);
+  others.away.clear();
+  if (others.here.empty()) {
+    std::copy_if(run.members.begin(), run.members.end(), std::back_inserter(others.here),
+                 [&](const SiteId& site) {
+                   return step.IsAttached(site) && !run.awaited.contains(site) &&
+                          WaitingOf(run, site) == 0;
+                 });
+  }
+  if (!others.here.empty()) {
+    for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
+    run.awaited.clear();
+    DrawRound(step, run, std::move(others));
+    GrantToAll(step, run);
+  }
   ArmRoundDeadline(step, run);
-  GrantToAll(step, run);
-  return true;
 }
 
 // The fewest tasks that a member has answered; 0 where nobody asks.
@@ -265,7 +274,10 @@ bool IsRoundOver(const RunState& run) {
 
 void RetryRefused(StepContext& step, RunState& run) {
   if (!run.awaited.empty() && !IsDeadlineOver(run)) return;
-  if (DrawOthers(step, run)) return;
+  if (run.stages.round_sites > 0) {
+    DrawOthers(step, run);
+    return;
+  }
   for (const SiteId& site : run.members) {
     if (WasRefused(run, site) && run.awaited.insert(site).second) GrantTasks(step, run, site);
   }

@@ -175,7 +175,7 @@ def check_deaths(ranks):
 
 SPACE = """
 name: "steps"
-parameters { path: "training.local_steps" integer { min: 1 max: 6 } grid_points: 6 }
+parameters { path: "training.local_steps" integer { min: 1 max: 6 } }
 parameters { path: "training.optimizer.sgd.learning_rate" choice { values: ["0.1", "1"] } }
 objectives { quantity: BEST_SCORE direction: MINIMISE }
 grid {}

@@ -43,16 +43,24 @@ TEST(ResultOf, TakesQuantitiesAndNumbersOfTheSummary) {
     objectives { quantity: UPLOAD_BYTES direction: MINIMISE }
     objectives { summary: "federated.auroc" direction: MAXIMISE }
     objectives { summary: "sites.1.updates" direction: MAXIMISE }
-    objectives { quantity: ENERGY_JOULES direction: MINIMISE }
   )"),
                                       RunOf(0.25, 12), kSize);
   ASSERT_EQ(result.error, "");
-  EXPECT_EQ(result.objectives, (std::vector<double>{0.25, 1.25, 120, 100, 12, 4000, 0.75, 5, 40}));
-  EXPECT_EQ(result.deviations, std::vector<double>(9, 0.0));
+  EXPECT_EQ(result.objectives, (std::vector<double>{0.25, 1.25, 120, 100, 12, 4000, 0.75, 5}));
+  EXPECT_EQ(result.deviations, std::vector<double>(8, 0.0));
   EXPECT_EQ(result.costs.parameters, 120U);
   EXPECT_EQ(result.costs.multiply_adds, 100U);
   EXPECT_EQ(result.costs.virtual_seconds, 12);
   EXPECT_EQ(result.costs.wall_seconds, 0.5);
+}
+
+TEST(ResultOf, TakesEnergyWhereItWasMeasured) {
+  const v1::SearchSpace space =
+      Objectives("objectives { quantity: ENERGY_JOULES direction: MINIMISE }");
+  EXPECT_EQ(ResultOf(space, RunOf(0.25, 12), kSize).objectives, std::vector<double>{40});
+  Json unmeasured = RunOf(0.25, 12);
+  unmeasured["energy_joules"] = nullptr;
+  EXPECT_EQ(ResultOf(space, unmeasured, kSize).error, "its summary has no number at energy_joules");
 }
 
 TEST(ResultOf, IsTheMeanOverSeedsWithItsDeviation) {
