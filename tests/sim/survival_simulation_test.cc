@@ -151,6 +151,25 @@ TEST_F(SurvivalSimulation, LearnsWhoDiesFirstInIntervals) {
   EXPECT_GT(summary.at("simulation_only").at("federated").at("C_INDEX").at("all_patients"), 0.7);
 }
 
+// Six of one hospital's patients are watched for longer than anyone else: as at an agent, it takes
+// no part.
+TEST_F(SurvivalSimulation, AHospitalWithFewInAnIntervalTakesNoPart) {
+  std::string contract = kContract;
+  contract.replace(contract.find("time_max: 1000"), 14,
+                   "time_max: 1000 interval_ends: [10, 50, 310, 900]");
+  Write("contract.textproto", contract);
+  std::ofstream table(folder_.File("table.csv"), std::ios::app);
+  for (int i = 240; i < 246; ++i) table << "p" << i << ",west,0,0,a,900,0\n";
+  table.close();
+  std::string run = kRun;
+  run.replace(run.find("SPEC"), 4, CONSILIUM_SOURCE_DIR "/models/zoo/discrete_hazard.textproto");
+  Write("run.textproto", run);
+  const nlohmann::json sites = Run().at("sites");
+  ASSERT_EQ(sites.size(), 2u) << sites;
+  EXPECT_EQ(sites[0].at("name"), "north");
+  EXPECT_EQ(sites[1].at("name"), "south");
+}
+
 TEST_F(SurvivalSimulation, ASiteColumnTellsWhoseARowIs) {
   const auto data = Load();
   ASSERT_THAT(data, IsOk());
@@ -299,8 +318,9 @@ TEST(FlambyBenchmarks, ADiscreteHazardOrdersRealPatients) {
   ASSERT_THAT(Execute(command), IsOk());
   const auto text = ReadFile(folder.File("out/summary.json"), limits::kTextFileBytesMax);
   ASSERT_THAT(text, IsOk());
-  const nlohmann::json open =
-      nlohmann::json::parse(*text).at("simulation_only").at("federated").at("C_INDEX");
+  const nlohmann::json summary = nlohmann::json::parse(*text);
+  EXPECT_EQ(summary.at("sites").size(), 5u);  // Canada's patients were watched too briefly.
+  const nlohmann::json& open = summary.at("simulation_only").at("federated").at("C_INDEX");
   EXPECT_GT(open.at("mean_over_centres").get<double>(), 0.65);
   EXPECT_GT(open.at("all_patients").get<double>(), 0.65);
 }
