@@ -139,6 +139,29 @@ TEST(Run, TakesStatisticsThatCanNotBeAsARefusal) {
   EXPECT_EQ(f.participant(kA).decision, Participant::Decision::kRefused);
 }
 
+// It would be the federation's mean and deviation alone.
+TEST(Run, TakesStatisticsOverMoreExamplesThanASiteMayHaveAsARefusal) {
+  TestFederation f({10, 30});
+  f.Step(RunSubmitted{f.run_id,
+                      MakePlan({.aggregation = "preset: FEDBUFF limits { site_examples_max: 30 }",
+                                .config = "data { standardise: FEDERATED }"})});
+  for (const SiteId& site : f.sites) f.Decide(site, RunDecided::Answer::kApproved);
+  for (const SiteId& site : f.sites) {
+    auto report = std::make_shared<v1::StatisticsReport>();
+    report->set_run_id(f.run_id.value());
+    for (int i = 0; i < 3; ++i) {
+      report->add_counts(site == kA && i == 2 ? 31 : 30);
+      report->add_sums(15);
+      report->add_sums_of_squares(15);
+    }
+    const auto alarms = Of<Alarm>(f.Step(StatisticsReported{site, report}));
+    EXPECT_THAT(alarms, SizeIs(site == kA ? 1 : 0));
+    for (const Alarm& alarm : alarms) EXPECT_EQ(alarm.reason, v1::TOO_MANY_EXAMPLES);
+  }
+  EXPECT_EQ(f.participant(kA).refusal_reason, v1::TOO_MANY_EXAMPLES);
+  EXPECT_NE(f.participant(kB).statistics, nullptr);
+}
+
 TEST(Run, BeginsAtTheDeadlineWithThoseThatAreReadyAndTakesTheRestLater) {
   TestFederation f({10, 20, 30});
   f.Step(RunSubmitted{
