@@ -92,7 +92,12 @@ std::optional<double> ToTarget(const ComparedRun& run) { return run.target_secon
 std::string Sentence(const Experiment& first, const Experiment& other) {
   const Difference loss = DifferenceIn(other, first, Loss);
   if (loss.pairs == 0) {
-    return absl::StrCat(other.name, " and ", first.name, " have no seed in common.");
+    return absl::StrCat(other.name, " and ", first.name,
+                        " have no seed in common; run both with `--seeds 1..5`.");
+  }
+  const bool is_same = loss.mean == 0 && loss.half_width.value_or(0) == 0;
+  if (is_same) {
+    return absl::StrFormat("%s and %s have the same test loss.", other.name, first.name);
   }
   const std::string& better = loss.mean < 0 ? other.name : first.name;
   const std::string& worse = loss.mean < 0 ? first.name : other.name;

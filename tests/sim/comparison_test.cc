@@ -56,6 +56,12 @@ TEST(StudentT, MeetsTheTableBeyondItsEnd) {
   EXPECT_NEAR(StudentT975(120), 1.980, 1e-3);
 }
 
+TEST(Comparison, OfARunWithItselfFindsNoDifference) {
+  const std::vector<std::string> said = Sentences({Of("a", {0.5, 0.6}), Of("b", {0.5, 0.6})});
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_EQ(said[0], "b and a have the same test loss.");
+}
+
 TEST(Comparison, SaysWhichIsBetterAndWhetherSeedsAloneCouldMakeThat) {
   const Experiment a = Of("a", {0.50, 0.60, 0.70, 0.40});
   const Experiment clearly = Of("clearly", {0.41, 0.50, 0.59, 0.30});
