@@ -20,7 +20,7 @@ namespace consilium {
 
 enum class TrainerKind {
   kLibTorch,  // As real agents train: the default.
-  kFused,     // Small perceptrons without LibTorch; all else as kLibTorch.
+  kFused,     // Small chains of layers without LibTorch; all else as kLibTorch.
 };
 
 struct TrainersOptions {
