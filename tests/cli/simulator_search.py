@@ -395,6 +395,47 @@ class Search(unittest.TestCase):
         # Two hidden layers of four units over thirty features.
         self.assertEqual([t["objectives"]["parameters"] for t in trials], [31 * 4 + 5 * 4 + 5] * 2)
 
+    def test_the_worked_cells_begin(self):
+        write_images(world.folder, 300)
+        cells = world.source / "sim/scenarios/search-cells"
+        images = world.source / "sim/scenarios/search-cnn-evolution"
+        for name, parameters in (("space", 12), ("reduction", 24)):
+            space = world.folder / f"cells-{name}.textproto"
+            space.write_text((cells / f"{name}.textproto").read_text() + "trials_max: 1\n")
+            done = subprocess.run(
+                [*map(str, [world.bin / "consilium-sim", "search", space, images / "run.textproto",
+                            images / "scenario.textproto", "--data", world.folder, "--set",
+                            "data.split.validation=0.3", "--set", "stop.versions_max=1", "--set",
+                            "training.local_steps=2", "--out", world.folder / f"cells-{name}",
+                            "--json"])],
+                check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+            [trial] = json.loads(done.stdout)["trials"]
+            self.assertEqual(len(trial["parameters"]), parameters)
+
+    def test_the_worked_grid_of_the_diabetes_table_begins(self):
+        datasets = os.environ.get("CONSILIUM_DATASETS")
+        if not datasets or not (pathlib.Path(datasets) / "diabetes-130us").is_dir():
+            print("SKIPPED: needs diabetes-130us in $CONSILIUM_DATASETS")
+            return
+        tables = world.folder / "datasets"
+        subprocess.run([world.bin / "consilium-sim", "data", "fetch", "diabetes-130us", "--from",
+                        pathlib.Path(datasets) / "diabetes-130us", "--into", tables], check=True,
+                       capture_output=True, timeout=DEADLINE_S)
+        folder = world.source / "sim/scenarios/search-care-grid"
+        space = world.folder / "care-grid.textproto"
+        space.write_text((folder / "space.textproto").read_text() + "trials_max: 1\n")
+        done = subprocess.run(
+            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
+                        folder / "scenario.textproto", "--data", tables, "--set",
+                        "stop.versions_max=1", "--out", world.folder / "care-grid", "--json"])],
+            check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+        [trial] = json.loads(done.stdout)["trials"]
+        self.assertEqual(trial["parameters"]["training"], "{ batch_examples: 96 local_steps: 32 }")
+        self.assertEqual(trial["parameters"]["scenario.dataset.partitioned.sites"], "4")
+        # Two hidden layers of eight units.
+        features = (trial["objectives"]["parameters"] - 8 - 9 * 8 - 9) / 8
+        self.assertEqual(trial["objectives"]["multiply_adds"], 8 * features + 8 * 8 + 8)
+
     def test_what_is_refused(self):
         def refused(space, *arguments, out="refused", code=2):
             return world.search(space, out, *arguments, code=code).stderr
