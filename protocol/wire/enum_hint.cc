@@ -88,7 +88,8 @@ std::string EnumHint(absl::string_view text, const Descriptor& root, TextPositio
   }
   const FieldDescriptor* const field = message->FindFieldByName(FieldOf(error, place));
   if (field == nullptr || field->enum_type() == nullptr) return "";
-  return absl::StrCat(" It can be ", NamesOf(*field->enum_type()), ".");
+  const absl::string_view end = absl::EndsWith(error, ".") ? "" : ".";
+  return absl::StrCat(end, " It can be ", NamesOf(*field->enum_type()), ".");
 }
 
 }  // namespace consilium

@@ -22,9 +22,9 @@ struct TextPosition {
   int column = 0;
 };
 
-// " It can be FEDAVG, FEDBUFF." for a message of the parser (`error`) about the value of an enum
-// field of `text`, which is of type `root`; without the value that stands for none. Empty for any
-// other error, and where the field is not found. Takes time linear in the text.
+// What `error` goes on with, " It can be FEDAVG, FEDBUFF.": for a message of the parser about the
+// value of an enum field of `text`, which is of type `root`; without the value that stands for
+// none. Empty for any other error, and where the field is not found. Takes time linear in the text.
 std::string EnumHint(absl::string_view text, const google::protobuf::Descriptor& root,
                      TextPosition position, const std::string& error);
 

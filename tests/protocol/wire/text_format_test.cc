@@ -42,7 +42,8 @@ TEST(TextFormatTest, AnUnknownEnumValueIsToldWhatItCanBe) {
               AllOf(StartsWith("f:4:1: "), HasSubstr("MEDIAN_OF_MEANS"), HasSubstr("preset"),
                     HasSubstr(" It can be STALENESS_WEIGHTED_TABLE, FEDAVG, "), EndsWith(".")));
   EXPECT_THAT(Refused("aggregation { preset: MEDIAN }"), Not(HasSubstr("UNSPECIFIED")));
-  EXPECT_THAT(Refused("aggregation { preset: \"FEDAVG\" }"), HasSubstr(" It can be STALENESS"));
+  EXPECT_THAT(Refused("aggregation { preset: \"FEDAVG\" }"),
+              HasSubstr("\"FEDAVG\". It can be STALENESS"));
   // The value may be the last word, stand before its block's end, or lie in a later entry of a
   // list.
   EXPECT_THAT(Refused("stop: < select_by: LOGLOSS"), HasSubstr(" It can be LOG_LOSS, ACCURACY"));
