@@ -49,15 +49,14 @@ def text(result):
     errors = [t["errors_per_100"] for t in trials]
     titles = [*DIMENSIONS, "loss", "parameters", "multiply-adds", "virtual s"]
     lines = [f"{len(found['trials'])} trials of one seed, of which {len(trials)} succeeded. Test "
-             f"errors per 100 are from {min(errors):.2f} to {max(errors):.2f} in all of them, so "
-             "the objective is the validation loss. Multiply-adds are of one example's forward "
-             "pass. The best:", "",
+             f"errors per 100 are from {min(errors):.2f} to {max(errors):.2f}; the objective is "
+             "the validation loss. Multiply-adds are of one example's forward pass. The best:", "",
              *table(titles, map(grid_row, trials[:ROWS])), "",
              f"The front of loss, parameters and multiply-adds has {len(front)} trials, from the "
              "smallest network to the best:", "",
              *table(titles, [grid_row(t) for t in sorted(
                  front, key=lambda t: t["costs"]["multiply_adds"])]), "",
-             "Over all others, for each value of one dimension:", ""]
+             "Over the others, for each value of one dimension:", ""]
     rows = []
     for title in DIMENSIONS:
         for value in sorted({grid_value(t, title) for t in trials}):
