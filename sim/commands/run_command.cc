@@ -21,6 +21,7 @@
 #include "protocol/wire/text_format.h"
 #include "sim/cluster/rank_leader.h"
 #include "sim/cluster/rank_worker.h"
+#include "sim/commands/kept_stages.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
@@ -227,34 +228,6 @@ absl::Status Serve(const RunCommand& command) {
 }
 
 }  // namespace
-
-std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
-                                        const std::vector<std::string>& overrides) {
-  const v1::AggregationConfig& aggregation = file.aggregation();
-  const auto given = [&overrides](absl::string_view path) {
-    return std::any_of(overrides.begin(), overrides.end(), [path](const std::string& override) {
-      return absl::StartsWith(override, path);
-    });
-  };
-  constexpr absl::string_view kPreset = "aggregation.preset=";
-  const std::string same =
-      absl::StrCat(kPreset, v1::AggregationConfig::Preset_Name(aggregation.preset()));
-  if (!given(kPreset) || given(same)) return {};
-  const std::pair<absl::string_view, bool> stages[] = {
-      {"aggregation.trigger", aggregation.has_trigger()},
-      {"aggregation.staleness", aggregation.has_staleness()},
-      {"aggregation.server", aggregation.has_server()},
-      {"aggregation.rate_correction", aggregation.has_rate_correction()},
-      {"aggregation.mixing_alpha", aggregation.mixing_alpha() != 0},
-      {"aggregation.transform", aggregation.has_transform()},
-      {"aggregation.entry_age_versions_max", aggregation.entry_age_versions_max() != 0},
-  };
-  std::vector<std::string> kept;
-  for (const auto& [stage, in_file] : stages) {
-    if (in_file && !given(stage)) kept.emplace_back(stage);
-  }
-  return kept;
-}
 
 Overrides OverridesByFile(const std::vector<std::string>& overrides) {
   constexpr absl::string_view kScenario = "scenario.";

@@ -52,11 +52,6 @@ struct RunCommand {
 // goes on likewise. On a wall clock there is no going on, and INVALID_ARGUMENT where that is asked.
 absl::Status Execute(const RunCommand& command);
 
-// The fields of `aggregation` in the run config of a file that stay as they are there although
-// `overrides` name another preset, so that the run is not what that preset stands for.
-std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
-                                        const std::vector<std::string>& overrides);
-
 // Overrides of plan and scenario, each as its own loader takes them.
 struct Overrides {
   std::vector<std::string> plan;

@@ -21,6 +21,7 @@ namespace {
 // many more a site) makes none any more.
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
+constexpr char kStoppedByScenario[] = "the scenario's stopped_after_ms";
 // On a wall clock: how long a lost rank that nobody waits for is not noticed at the most.
 constexpr absl::Duration kBetweenMax = absl::Milliseconds(500);
 
@@ -184,6 +185,12 @@ absl::Status Simulation::Run() {
   submitted.event =
       federation::RunSubmitted{run_id_, std::make_shared<const v1::RunPlan>(input_.plan)};
   world_.queue.Schedule(world_.now(), std::move(submitted));
+  if (input_.scenario.stopped_after_ms() > 0) {
+    const auto after = static_cast<int64_t>(input_.scenario.stopped_after_ms());
+    ToAggregator stop;
+    stop.event = federation::StopRequested{run_id_, kStoppedByScenario};
+    world_.queue.Schedule(world_.now() + absl::Milliseconds(after), std::move(stop));
+  }
   if (input_.record != nullptr && input_.record->stop.has_value()) {
     ToAggregator stop;
     stop.event = federation::StopRequested{run_id_, input_.record->stop->operator_name};

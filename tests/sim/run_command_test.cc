@@ -28,7 +28,6 @@ namespace consilium {
 namespace {
 
 using absl::StatusCode;
-using Strings = std::vector<std::string>;
 
 const char kScenarioFolder[] = CONSILIUM_SOURCE_DIR "/sim/scenarios/wdbc-four-hospitals";
 
@@ -146,22 +145,6 @@ TEST(RunCommand, NamesTheRulesThereAre) {
   for (const char* name : {"FEDSGD", "", "PRESET_UNSPECIFIED"}) {
     EXPECT_THAT(ParsePresets({name}), IsError(StatusCode::kInvalidArgument, "FEDBUFF")) << name;
   }
-}
-
-TEST(StagesKeptFrom, NamesWhatAnotherPresetWouldNotHave) {
-  v1::RunConfig file;
-  ASSERT_TRUE(ParseTextFormat("aggregation { preset: STALENESS_WEIGHTED_TABLE "
-                              "trigger { buffer { updates: 2 } } server { sgd {} } limits {} }",
-                              "config", file)
-                  .ok());
-  EXPECT_EQ(StagesKeptFrom(file, {}), Strings());
-  EXPECT_EQ(StagesKeptFrom(file, {"aggregation.trigger.buffer.updates=3"}), Strings());
-  EXPECT_EQ(StagesKeptFrom(file, {"aggregation.preset=STALENESS_WEIGHTED_TABLE"}), Strings());
-  EXPECT_EQ(StagesKeptFrom(file, {"aggregation.preset=FEDBUFF"}),
-            Strings({"aggregation.trigger", "aggregation.server"}));
-  EXPECT_EQ(
-      StagesKeptFrom(file, {"aggregation.trigger.buffer.updates=10", "aggregation.preset=FEDBUFF"}),
-      Strings({"aggregation.server"}));
 }
 
 }  // namespace
