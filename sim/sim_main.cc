@@ -71,7 +71,10 @@ constexpr char kJournalHelp[] =
 
 constexpr char kCompareExamples[] = R"(Examples:
   consilium-sim compare out/fedavg out/fedbuff
-  consilium-sim compare out/fedavg out/fedbuff out/ca2fl --out out/compared)";
+  consilium-sim compare out/fedavg out/fedbuff out/ca2fl --out out/compared
+  consilium-sim compare out/fedavg out/fedbuff --metric AUROC
+Warns where runs differ in their data, their split over hospitals, their scenario or their number of
+seeds.)";
 
 constexpr char kReplayExamples[] = R"(Examples:
   consilium-sim replay run.export --key recipient.key
@@ -271,6 +274,9 @@ void AddCompare(CLI::App& app, CompareCommand& command) {
       ->required()
       ->expected(2, 100)
       ->check(CLI::ExistingPath);
+  sub->add_option("--metric", command.metric,
+                  "What decides, on test patients: a metric of the run config, for instance AUROC; "
+                  "default: what all runs were selected by (stop.select_by), else the loss");
   sub->add_option("--out", command.out, "Folder for compare.html and compare.json");
   sub->add_flag_callback(
       "--json", [&command] { command.output = CompareCommand::Output::kJson; },

@@ -18,12 +18,14 @@
 #include "absl/strings/str_split.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
 #include "sim/cluster/rank_leader.h"
 #include "sim/cluster/rank_worker.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
+#include "sim/engine/saved_simulation.h"
 #include "sim/engine/scenario_checks.h"
 #include "spdlog/spdlog.h"
 
@@ -102,6 +104,9 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   }
   const SummaryOptions options = {.baselines = trained.has_value() ? &*trained : nullptr,
                                   .target = experiment.target};
+  const std::string data_sha256 = ToHex(DigestOf(data));
+  const std::string scenario_sha256 =
+      ToHex(Sha256Of(absl::string_view(DeterministicBytes(scenario))));
   SeedResult result;
   result.seed = seed;
   CONSILIUM_ASSIGN_OR_RETURN(result.summary,
@@ -109,6 +114,12 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
                                      {saved, suffix}, wall));
+  const auto say_of_what = [&](RunSummary& summary) {
+    summary.data_sha256 = data_sha256;
+    summary.scenario_sha256 = scenario_sha256;
+  };
+  say_of_what(result.summary);
+  for (RunSummary& other : result.others) say_of_what(other);
   return result;
 }
 

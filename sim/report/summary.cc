@@ -372,6 +372,8 @@ Json ToJson(const RunSummary& summary) {
                {"target", TargetJson(summary)},
                {"model_sha256", summary.model_sha256},
                {"curve", std::move(curve)}};
+  if (!summary.data_sha256.empty()) json["data_sha256"] = summary.data_sha256;
+  if (!summary.scenario_sha256.empty()) json["scenario_sha256"] = summary.scenario_sha256;
   if (summary.open.has_value()) json["simulation_only"] = ToJson(*summary.open);
   if (summary.backdoor.has_value()) {
     json["backdoor"] = {{"rows", summary.backdoor->rows},
