@@ -19,8 +19,8 @@ COMMANDS = {
         "run watch", "run export", "model describe", "model list", "model export",
         "status", "audit verify"},
     "consilium-agent": {
-        "init", "enrol", "data import", "data list", "runs list", "runs show", "approve", "policy",
-        "run", "status", "audit verify"},
+        "init", "enrol", "data import", "data list", "runs list", "runs show", "model export",
+        "approve", "policy", "run", "status", "audit verify"},
     "consilium-aggregator": {"init", "serve"},
     "consilium-sim": {"run", "replay", "assess", "check", "compare", "search",
                       "stack", "data list", "data fetch", "data split"},

@@ -166,6 +166,29 @@ class OutOfPlace(Case):
                     "wdbc.csv: the file has no column \"patient\", which the contract's "
                     "patient_id_column names")
 
+    def test_rows_that_the_contract_refuses_are_warned_of(self):
+        lines = (world.folder / "wdbc.csv").read_text().splitlines()
+        broken = ["not-a-number," + line.split(",", 1)[1] for line in lines[3:5]]
+        table = world.folder / "own/broken.csv"
+        table.parent.mkdir()
+        table.write_text("\n".join([*lines[:3], *broken, *lines[5:]]) + "\n")
+        scenario = world.folder / "broken.textproto"
+        scenario.write_text('dataset { partitioned { file: "broken.csv" sites: 2 } }\n')
+        command = world.command("run", world.files[0], scenario, "--data", table.parent, "--set",
+                                "stop.versions_max=2", "--no-baselines", "--seeds", "1..2")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        # Once, although every seed reads the table; and not among the results.
+        [warning] = [line for line in done.stderr.splitlines() if "are left out" in line]
+        column = lines[0].split(",")[0]
+        self.assertIn(f"{table}: 2 of {len(lines) - 1} rows are left out, since the contract "
+                      f'refuses them; the first: line 4, column "{column}"', warning)
+        self.assertNotIn("left out", done.stdout)
+        self.assertNotIn("left out", self.warnings_of(world.run()))
+
+    def warnings_of(self, command):
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S).stderr
+
     def test_retraining_needs_tables(self):
         out = world.folder / "journal"
         self.expect(DONE, world.run("--out", out))
