@@ -187,7 +187,7 @@ absl::Status WriteTensorFile(const std::string& path, const TensorFileContent& c
   }
   const std::string temporary = absl::StrCat(path, ".writing-", getpid());
   const int descriptor =
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, content.mode);
   if (descriptor < 0) return SystemError("can not create", temporary);
   absl::Cleanup remove_temporary = [&] { unlink(temporary.c_str()); };
   {

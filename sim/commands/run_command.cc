@@ -18,14 +18,18 @@
 #include "absl/strings/str_split.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
 #include "sim/cluster/rank_leader.h"
 #include "sim/cluster/rank_worker.h"
 #include "sim/commands/kept_stages.h"
+#include "sim/commands/interruption.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
+#include "sim/engine/saved_simulation.h"
 #include "sim/engine/scenario_checks.h"
+#include "sim/report/run_text.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
@@ -103,6 +107,9 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   }
   const SummaryOptions options = {.baselines = trained.has_value() ? &*trained : nullptr,
                                   .target = experiment.target};
+  const std::string data_sha256 = ToHex(DigestOf(data));
+  const std::string scenario_sha256 =
+      ToHex(Sha256Of(absl::string_view(DeterministicBytes(scenario))));
   SeedResult result;
   result.seed = seed;
   CONSILIUM_ASSIGN_OR_RETURN(result.summary,
@@ -110,6 +117,12 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
                                      {saved, suffix}, wall));
+  const auto say_of_what = [&](RunSummary& summary) {
+    summary.data_sha256 = data_sha256;
+    summary.scenario_sha256 = scenario_sha256;
+  };
+  say_of_what(result.summary);
+  for (RunSummary& other : result.others) say_of_what(other);
   return result;
 }
 
@@ -171,6 +184,7 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
 }
 
 absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
+  CONSILIUM_RETURN_IF_ERROR(CheckOrderOfFiles(command.run_file, command.scenario_file));
   v1::RunConfig file;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.run_file, file));
   const std::vector<std::string> kept = StagesKeptFrom(file, command.overrides);
@@ -229,6 +243,18 @@ absl::Status Serve(const RunCommand& command) {
 
 }  // namespace
 
+absl::Status CheckOrderOfFiles(const std::string& run_file, const std::string& scenario_file) {
+  v1::RunConfig run;
+  v1::Scenario scenario;
+  const bool is_swapped = !ReadTextFormatFile(run_file, run).ok() &&
+                          ReadTextFormatFile(run_file, scenario).ok() &&
+                          ReadTextFormatFile(scenario_file, run).ok();
+  if (!is_swapped) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(run_file, " is a scenario and ", scenario_file,
+                   " a run config: write them the other way round, RUN SCENARIO"));
+}
+
 Overrides OverridesByFile(const std::vector<std::string>& overrides) {
   constexpr absl::string_view kScenario = "scenario.";
   Overrides by_file;
@@ -274,6 +300,32 @@ absl::StatusOr<Trainers> MakeAllTrainers(const RunCommand& command, const Experi
   return trainers;
 }
 
+std::string WordOf(const RunCommand& command) {
+  if (command.out.empty()) {
+    return "\nconsilium-sim: interrupted; without --out nothing of it is kept\n";
+  }
+  if (command.clock == RunCommand::Clock::kWall) {
+    return "\nconsilium-sim: interrupted; a run on a wall clock does not go on\n";
+  }
+  return absl::StrFormat(
+      "\nconsilium-sim: interrupted; the same command goes on from the newest checkpoint in %s "
+      "(--checkpoint-s %g)\n",
+      command.out, command.checkpoint_s);
+}
+
+void PrintSeed(const std::vector<RunSummary>& runs) {
+  absl::PrintF("%s\n%s\n", runs[0].title, TextTable(runs[0]));
+  if (runs.size() > 1) absl::PrintF("%s\n", ComparisonTable(runs));
+  const std::string targets = TargetText(runs);
+  if (!targets.empty()) absl::PrintF("%s\n", targets);
+}
+
+void PrintEnd(const RunCommand& command, const std::vector<std::vector<RunSummary>>& by_seed) {
+  if (by_seed.size() > 1) absl::PrintF("%s\n", SeedMeansTable(by_seed));
+  if (command.out.empty()) return;
+  absl::PrintF("wrote %s: report.html, summary.json, events, tables, journal\n", command.out);
+}
+
 // Rank 0 of several, or the only process.
 absl::Status Lead(const RunCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
@@ -286,20 +338,20 @@ absl::Status Lead(const RunCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
                              OpenSavedRuns(command, experiment, seeds));
   const bool on_wall_clock = command.clock == RunCommand::Clock::kWall;
+  const WordWhenInterrupted word(WordOf(command));
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
+  std::vector<std::vector<RunSummary>> by_seed;
   for (const std::optional<uint64_t>& seed : seeds) {
     CONSILIUM_ASSIGN_OR_RETURN(SeedResult result,
                                RunSeed(command, experiment, saved.get(), trainers, seed));
     std::vector<RunSummary> of_seed = {result.summary};
     of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
+    by_seed.push_back(of_seed);
     for (RunSummary& run : of_seed) {
       if (seed.has_value()) absl::StrAppend(&run.title, ", seed ", *seed);
     }
-    if (command.output == RunCommand::Output::kText) {
-      absl::PrintF("%s\n%s\n", of_seed[0].title, TextTable(result.summary));
-      if (of_seed.size() > 1) absl::PrintF("%s\n", ComparisonTable(of_seed));
-    }
+    if (command.output == RunCommand::Output::kText) PrintSeed(of_seed);
     runs.insert(runs.end(), of_seed.begin(), of_seed.end());
     results.push_back(std::move(result));
   }
@@ -308,8 +360,11 @@ absl::Status Lead(const RunCommand& command) {
   json["clock"] = on_wall_clock ? "wall" : "virtual";
   if (on_wall_clock) json["workers"] = trainers.workers->size();
   if (command.output == RunCommand::Output::kJson) absl::PrintF("%s\n", json.dump(2));
-  return WriteOutputs(command.out, json, runs,
-                      {{"clock", on_wall_clock ? "wall (workers)" : "virtual (simulated)"}});
+  CONSILIUM_RETURN_IF_ERROR(
+      WriteOutputs(command.out, json, runs,
+                   {{"clock", on_wall_clock ? "wall (workers)" : "virtual (simulated)"}}));
+  if (command.output == RunCommand::Output::kText) PrintEnd(command, by_seed);
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -52,6 +52,10 @@ struct RunCommand {
 // goes on likewise. On a wall clock there is no going on, and INVALID_ARGUMENT where that is asked.
 absl::Status Execute(const RunCommand& command);
 
+// INVALID_ARGUMENT where the two files were given the wrong way round. What else may be wrong with
+// them, their loaders say.
+absl::Status CheckOrderOfFiles(const std::string& run_file, const std::string& scenario_file);
+
 // Overrides of plan and scenario, each as its own loader takes them.
 struct Overrides {
   std::vector<std::string> plan;

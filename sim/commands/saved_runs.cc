@@ -13,6 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "models/spec/preset_traits.h"
+#include "models/spec/run_plan.h"
+#include "models/spec/safetensors.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
@@ -20,6 +23,7 @@
 #include "protocol/wire/limits.h"
 #include "protocol/wire/signing_key.h"
 #include "sim/engine/frame_file.h"
+#include "site_agent/core/personal_model.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
@@ -303,6 +307,26 @@ absl::Status SavedRuns::FinishRun(const std::string& name, const Simulation& sim
                                   SavedSimulation& saved) const {
   return saved.Finish(simulation,
                       [&](RunLog& log) { return WriteJournal(name, simulation.run().run, log); });
+}
+
+absl::Status SavedRuns::WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
+                                            std::span<const float> result,
+                                            const std::map<SiteId, Weights>& kept) const {
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+  const std::string folder = absl::StrCat(options_.out, "/personal/", name);
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  for (const auto& [site, own] : kept) {
+    CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> model,
+                               PersonalModelOf(graph, KeptBySites(plan.config()), result, *own));
+    TensorFileContent content;
+    content.layout = &graph.layout;
+    content.values = model;
+    content.mode = 0600;
+    content.metadata = {{"site", site.value()}, {"spec", graph.name}};
+    CONSILIUM_RETURN_IF_ERROR(
+        WriteTensorFile(absl::StrCat(folder, "/", site.value(), ".safetensors"), content));
+  }
+  return absl::OkStatus();
 }
 
 // --- Baselines ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 //   OUT/checkpoint/experiment.json          what is simulated here
 //   OUT/checkpoint/NAME.*                   of each run: sim/engine/saved_simulation.h
 //   OUT/checkpoint/NAME.baselines           what the federation is compared with
+//   OUT/personal/NAME/SITE.safetensors      models of the hospitals' own
 //   OUT/journal/NAME.export, recipient.key  protocol/wire/journal_export.h; the key that opens them
 //
 // A run on a wall clock has a journal, and nothing to go on from.
@@ -15,8 +16,10 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -71,6 +74,13 @@ class SavedRuns {
   absl::Status FinishWallRun(const std::string& name, const RunId& run, RunLog& log) const;
   // Path of OUT/journal/NAME.export.
   std::string JournalOf(const std::string& name) const;
+
+  // OUT/personal/NAME/SITE.safetensors: the model of each hospital's own that a run leaves
+  // (site_agent/core/personal_model.h), of version `result` with what the hospital keeps. Hospitals
+  // that keep nothing yet have none.
+  absl::Status WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
+                                   std::span<const float> result,
+                                   const std::map<SiteId, Weights>& kept) const;
 
   // Nothing where they are not kept, damaged, or of another input.
   std::optional<Baselines> FindBaselines(const std::string& name,

@@ -151,6 +151,10 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   CONSILIUM_ASSIGN_OR_RETURN(open["federated"],
                              ScoreInTheOpen(plan, data, *result, trainings.own()));
   if (IsPersonal(KeptBySites(plan.config()))) {
+    if (save.runs != nullptr) {
+      CONSILIUM_RETURN_IF_ERROR(
+          save.runs->WritePersonalModels(save.name, plan, *result, simulation->KeptBySite()));
+    }
     CONSILIUM_ASSIGN_OR_RETURN(
         open["personal"],
         ScorePersonal(plan, data, *result, simulation->KeptBySite(), trainings.own()));

@@ -22,6 +22,8 @@ namespace {
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
 constexpr char kStoppedByScenario[] = "the scenario's stopped_after_ms";
+// Failed trainings a site, without a version from anyone.
+constexpr uint64_t kDivergencesPerSiteMax = 10;
 // On a wall clock: how long a lost rank that nobody waits for is not noticed at the most.
 constexpr absl::Duration kBetweenMax = absl::Milliseconds(500);
 
@@ -115,6 +117,7 @@ void Simulation::Watch() {
   if (run.versions.size() <= versions_seen_) return;
   versions_seen_ = run.versions.size();
   turns_since_version_ = 0;
+  world_.divergences = 0;
   if (input_.on_version) input_.on_version(run, now());
 }
 
@@ -122,6 +125,12 @@ absl::Status Simulation::StandsStill() const {
   const auto found = aggregator_.engine().runs().find(run_id_);
   if (found == aggregator_.engine().runs().end()) {
     return absl::InternalError("the aggregator did not take the run");
+  }
+  if (Diverges()) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "NOT_FINITE: training diverges, so that no version after %d comes about: %s. Lower the "
+        "learning rate (training.optimizer) or the server's step (aggregation.server)",
+        found->second.current().value(), world_.divergence));
   }
   return absl::FailedPreconditionError(absl::StrFormat(
       "the federation stands still at version %d after %s%s: it waits for sites that "
@@ -144,8 +153,12 @@ void Simulation::Step() {
   Watch();
 }
 
+bool Simulation::Diverges() const {
+  return world_.divergences > kDivergencesPerSiteMax * sites_.size();
+}
+
 bool Simulation::CanGoOn() const {
-  return world_.failure.ok() &&
+  return world_.failure.ok() && !Diverges() &&
          turns_since_version_ <=
              kTurnsWithoutVersionMax + kTurnsWithoutVersionPerSiteMax * sites_.size();
 }

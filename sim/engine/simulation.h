@@ -71,9 +71,10 @@ class Simulation {
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
 
-  // Until the run has ended and nothing is on its way. FAILED_PRECONDITION where it stands still
-  // before its run has ended: nothing can happen any more, which is a defect of an engine or a
-  // scenario in which all sites refuse. On a wall clock a worker that is lost ends it, too.
+  // Until the run has ended and nothing is on its way. FAILED_PRECONDITION where it stands still,
+  // or training leaves the finite numbers again and again (NOT_FINITE) before its run has ended:
+  // nothing can happen any more, which is a defect of an engine or a scenario in which all sites
+  // refuse. On a wall clock a worker that is lost ends it, too.
   absl::Status Run();
 
   // Whether the aggregator has taken the run.
@@ -118,6 +119,7 @@ class Simulation {
   void Take(const ToAggregator& message);
   // The next event.
   void Step();
+  bool Diverges() const;
   bool CanGoOn() const;
   absl::Status RunOnVirtualTime();
   absl::Status RunOnWallClock();

@@ -468,6 +468,8 @@ void VirtualSite::FinishTraining() {
   const site::Train& action = training.action;
   absl::StatusOr<TrainedUpdate> trained = world_.outcomes.Train([&] { return Compute(training); });
   if (absl::IsFailedPrecondition(trained.status())) {
+    ++world_.divergences;
+    world_.divergence = std::string(trained.status().message());
     Handle(site::TrainFailed{action.run, action.task, std::string(trained.status().message())});
     return;
   }

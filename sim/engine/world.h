@@ -79,6 +79,10 @@ struct World {
   WallWorkers* workers = nullptr;     // On a wall clock, and null on virtual time.
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.
   bool is_ending = false;
+  // Trainings that left the finite numbers since the newest version, and what the last one said.
+  // A site tries such a task again, from the same base with the same outcome.
+  uint64_t divergences = 0;
+  std::string divergence;
   // The first thing that went wrong in a way that no engine handles; ends the simulation.
   absl::Status failure;
 

@@ -53,9 +53,10 @@ absl::StatusOr<std::string> KekFileOf(const StorePlace& place) {
   return std::string(absl::StripSuffix(*content, "\n"));
 }
 
-// Only an import takes as long as its file is.
+// An import takes as long as its file is, an export as long as its model.
 absl::Duration PatienceFor(const json& request) {
-  return request.at("command") == "import" ? absl::InfiniteDuration() : kControlPatience;
+  const bool is_long = request.at("command") == "import" || request.at("command") == "model_export";
+  return is_long ? absl::InfiniteDuration() : kControlPatience;
 }
 
 // The lock of a store is flock's, which has no deadline of its own: it is asked this often.
@@ -182,6 +183,12 @@ absl::StatusOr<json> ListRuns(const StorePlace& place) {
 
 absl::StatusOr<json> ShowRun(const StorePlace& place, const std::string& run) {
   return AskAgentOrStore(place, {{"command", "runs_show"}, {"run", run}});
+}
+
+absl::StatusOr<json> ExportModel(const StorePlace& place, const std::string& run,
+                                 const std::string& out) {
+  return AskAgentOrStore(place,
+                         {{"command", "model_export"}, {"run", run}, {"out", Absolute(out)}});
 }
 
 absl::StatusOr<json> SitePolicy(const StorePlace& place,

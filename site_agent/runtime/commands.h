@@ -70,6 +70,11 @@ absl::Status Withdraw(const StorePlace& place, const std::string& run);
 absl::StatusOr<nlohmann::json> ListRuns(const StorePlace& place);
 absl::StatusOr<nlohmann::json> ShowRun(const StorePlace& place, const std::string& run);
 
+// Writes this site's own model of a run to `out`; {"run", "site", "file", "version", "kept_with",
+// "bytes"} as in personal_export.h.
+absl::StatusOr<nlohmann::json> ExportModel(const StorePlace& place, const std::string& run,
+                                           const std::string& out);
+
 // {"minimum_count", "all_runs_approved"}, after the change where one is given. It holds from the
 // agent's next start.
 absl::StatusOr<nlohmann::json> SitePolicy(const StorePlace& place,

@@ -17,6 +17,7 @@
 #include "site_agent/runtime/describe_plan.h"
 #include "site_agent/runtime/engine_loop.h"
 #include "site_agent/runtime/journal_codec.h"
+#include "site_agent/runtime/personal_export.h"
 
 namespace consilium::site {
 namespace {
@@ -176,6 +177,27 @@ absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request)
   return imported;
 }
 
+absl::StatusOr<json> ExportModel(SiteStore& store, Agent* agent, const json& request) {
+  const std::string out = Text(request, "out");
+  if (Text(request, "run").empty() || out.empty()) {
+    return absl::InvalidArgumentError("model_export names a run and a file");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const SiteIdentity identity, store.Identity());
+  // What an agent keeps may be replaced between the look and the reading.
+  constexpr int kLooks = 3;
+  absl::StatusOr<json> written = absl::UnavailableError("");
+  for (int look = 0; look < kLooks; ++look) {
+    absl::StatusOr<PersonalParts> parts = absl::UnavailableError("");
+    CONSILIUM_RETURN_IF_ERROR(WithEngine(store, agent, [&](const SiteEngine& engine) {
+      parts = FindPersonalParts(engine, RunId(Text(request, "run")));
+    }));
+    CONSILIUM_RETURN_IF_ERROR(parts.status());
+    written = WritePersonalModel(store, *parts, identity.site, out);
+    if (!absl::IsNotFound(written.status())) break;
+  }
+  return written;
+}
+
 absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request) {
   const std::string name = Text(request, "command");
   if (name == "status") return agent != nullptr ? agent->Status() : StatusAtRest(store);
@@ -188,6 +210,7 @@ absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request)
   if (name == "approve_all") return SetAllRuns(store, agent, AllRuns::kApproved);
   if (name == "approve_one_by_one") return SetAllRuns(store, agent, AllRuns::kOneByOne);
   if (name == "policy") return Policy(store, request);
+  if (name == "model_export") return ExportModel(store, agent, request);
   if (name == "import") return Import(store, agent, request);
   return absl::InvalidArgumentError("the agent knows no such command");
 }

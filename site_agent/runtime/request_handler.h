@@ -4,6 +4,7 @@
 //   {"command": "runs_show" | "approve" | "withdraw", "run": id, "plan_sha256": 64 hex digits}
 //   {"command": "approve_all" | "approve_one_by_one"}
 //   {"command": "policy", "minimum_count": number, or absent: it stays}
+//   {"command": "model_export", "run": id, "out": path}
 //   {"command": "import", "contract_file": path, "csv_file": path, "dataset": "",
 //    "report_file": "", "strict": bool}
 //

@@ -231,6 +231,18 @@ TEST(ManySitesTest, TenThousandSitesOfASmallModelEnd) {
   ExpectSound(*simulation);
 }
 
+TEST(VirtualTimeTest, SaysSoWhereTrainingDiverges) {
+  SmallWorld world({.config =
+                        "training { optimizer { sgd { learning_rate: 100 weight_decay: 100 } } "
+                        "local_steps: 1000 }"});
+  auto simulation = world.Create();
+  ASSERT_TRUE(simulation.ok());
+  const absl::Status ran = (*simulation)->Run();
+  EXPECT_THAT(ran, IsError(absl::StatusCode::kFailedPrecondition, "NOT_FINITE: training diverges"));
+  EXPECT_THAT(ran, IsError(absl::StatusCode::kFailedPrecondition, "of step"));
+  EXPECT_THAT(ran, IsError(absl::StatusCode::kFailedPrecondition, "Lower the learning rate"));
+}
+
 TEST(VirtualTimeTest, SaysSoWhereEverybodyIsKeptAway) {
   std::string trace;
   for (int site = 0; site < 6; ++site) {

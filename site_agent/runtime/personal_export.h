@@ -1,0 +1,45 @@
+// `consilium-agent model export`: the hospital's own model of a run, as a file of its own.
+//
+// Threads: any.
+
+#ifndef CONSILIUM_SITE_AGENT_RUNTIME_PERSONAL_EXPORT_H_
+#define CONSILIUM_SITE_AGENT_RUNTIME_PERSONAL_EXPORT_H_
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "consilium/v1/run_config.pb.h"
+#include "models/spec/preset_traits.h"
+#include "protocol/core/ids.h"
+#include "site_agent/core/engine.h"
+#include "site_agent/runtime/site_store.h"
+
+namespace consilium::site {
+
+// Where the parts of it lie in the store.
+struct PersonalParts {
+  RunId run;
+  SiteKeeps keeps = SiteKeeps::kNothing;
+  Digest plan_hash = {};
+  std::shared_ptr<const v1::RunPlan> plan;  // Empty where the run is over: the journal has it.
+  Version version;       // The result; while the run goes on, the newest that is here.
+  Digest model_id = {};  // Of it.
+  Digest update = {};    // The site's own that what it keeps was made with.
+  Version kept_with;     // The version that includes that.
+};
+
+// NOT_FOUND: no such run here. FAILED_PRECONDITION: it leaves the site no model of its own, no
+// version includes an update of this site yet, or the shared version is not here.
+absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const RunId& run);
+
+// Writes `out`, a safetensors file that only this user may read, and tells {"run", "site", "file",
+// "version", "kept_with", "bytes"}. ALREADY_EXISTS: nothing is overwritten. NOT_FOUND where a part
+// has been replaced since. Errors of the system.
+absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const PersonalParts& parts,
+                                                  const SiteId& site, const std::string& out);
+
+}  // namespace consilium::site
+
+#endif  // CONSILIUM_SITE_AGENT_RUNTIME_PERSONAL_EXPORT_H_
