@@ -75,6 +75,11 @@ constexpr char kClockHelp[] =
 constexpr char kJournalHelp[] =
     "Room for updates in a journal, MiB; 0: none, and a replay then has to train them again";
 
+constexpr char kIdleHelp[] =
+    "Room in memory for what hospitals hold between their tasks, MiB. The rest lies in a file "
+    "without "
+    "a name in --out, or where $TMPDIR says; it is gone with the process";
+
 constexpr char kCompareExamples[] = R"(Examples:
   consilium-sim compare out/fedavg out/fedbuff
   consilium-sim compare out/fedavg out/fedbuff out/ca2fl --out out/compared
@@ -198,6 +203,7 @@ void AddRun(CLI::App& app, RunCommand& command) {
                   "Seconds between checkpoints: as much is lost when the process is ended")
       ->capture_default_str();
   sub->add_option("--journal-mib", command.journal_mib, kJournalHelp)->capture_default_str();
+  sub->add_option("--idle-mib", command.idle_mib, kIdleHelp)->capture_default_str();
   const std::map<std::string, RunCommand::Clock> clocks = {{"virtual", RunCommand::Clock::kVirtual},
                                                            {"wall", RunCommand::Clock::kWall}};
   sub->add_option("--clock", command.clock, kClockHelp)

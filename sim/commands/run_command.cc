@@ -36,7 +36,7 @@ namespace consilium {
 namespace {
 
 constexpr size_t kSeedsMax = 1000;
-constexpr uint64_t kJournalMibMax = uint64_t{1} << 20;
+constexpr uint64_t kMibMax = uint64_t{1} << 20;
 
 // What is the same for all seeds.
 struct Experiment {
@@ -100,7 +100,7 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   TrainingPool& trainings = *trainers.pool;
   const OnWallClock wall = {trainers.workers.get(), trainers.leader.get()};
   const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
-  const SaveAs save = {saved, absl::StrCat("run", suffix)};
+  const SaveAs save = {saved, absl::StrCat("run", suffix), command.idle_mib << 20};
   std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
     CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainings));
@@ -116,7 +116,7 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
                              Simulate(plan, scenario, data, options, trainings, save, wall));
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
-                                     {saved, suffix}, wall));
+                                     {saved, suffix, save.idle_bytes_max}, wall));
   const auto say_of_what = [&](RunSummary& summary) {
     summary.data_sha256 = data_sha256;
     summary.scenario_sha256 = scenario_sha256;
@@ -164,9 +164,9 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
     if (command.begin == SavedRunsOptions::Begin::kEither) return nullptr;
     return absl::InvalidArgumentError("--resume and --restart need --out");
   }
-  if (!(command.checkpoint_s >= 0) || command.journal_mib > kJournalMibMax) {
+  if (!(command.checkpoint_s >= 0) || command.journal_mib > kMibMax) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "--checkpoint-s takes seconds from 0 on, --journal-mib at most %d", kJournalMibMax));
+        "--checkpoint-s takes seconds from 0 on, --journal-mib at most %d", kMibMax));
   }
   SavedRunsOptions options;
   options.out = command.out;
@@ -328,6 +328,9 @@ void PrintEnd(const RunCommand& command, const std::vector<std::vector<RunSummar
 
 // Rank 0 of several, or the only process.
 absl::Status Lead(const RunCommand& command) {
+  if (command.idle_mib > kMibMax) {
+    return absl::InvalidArgumentError(absl::StrFormat("--idle-mib takes at most %d", kMibMax));
+  }
   CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
   std::vector<std::optional<uint64_t>> seeds = {std::nullopt};
   if (!command.seeds.empty()) {

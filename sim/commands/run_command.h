@@ -36,6 +36,8 @@ struct RunCommand {
   SavedRunsOptions::Begin begin = SavedRunsOptions::Begin::kEither;
   double checkpoint_s = 60;     // Wall seconds between checkpoints; >= 0.
   uint64_t journal_mib = 1024;  // Updates in a journal.
+  // Of what idle sites hold, in memory; the rest lies in a file.
+  uint64_t idle_mib = kIdleVectorsBytesMax >> 20;
   enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
   TrainersOptions trainers;
   // kWall: threads, or the ranks other than 0, are workers in real time

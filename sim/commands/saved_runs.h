@@ -102,10 +102,12 @@ class SavedRuns {
   std::unique_ptr<FILE, Unlock> lock_;
 };
 
-// Where Simulate is to save a run; nowhere unless it says so.
+// Where Simulate is to save a run; nowhere unless it says so. And how much of what idle sites hold
+// stays in memory.
 struct SaveAs {
   const SavedRuns* runs = nullptr;
   std::string name = "";
+  uint64_t idle_bytes_max = kIdleVectorsBytesMax;
 };
 
 }  // namespace consilium

@@ -100,6 +100,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   input.trainer = &trainings.own();
   input.trainings = &trainings;
   input.workers = wall.workers;
+  input.idle.bytes_max = save.idle_bytes_max;
   input.trainer_name = trainings.trainer_name();
   EnergyMeter energy;
   input.on_version = [&](const federation::RunState& run, absl::Time now) {
@@ -157,7 +158,9 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
     }
     CONSILIUM_ASSIGN_OR_RETURN(
         open["personal"],
-        ScorePersonal(plan, data, *result, simulation->KeptBySite(), trainings.own()));
+        ScorePersonal(
+            plan, data, *result, [&](const SiteId& site) { return simulation->KeptOf(site); },
+            trainings.own()));
   }
   if (options.baselines != nullptr) {
     open["alone"].centres = options.baselines->alone;
@@ -246,7 +249,8 @@ absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
     const SaveAs save_other = {
         save.runs,
-        absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name)};
+        absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name),
+        save.idle_bytes_max};
     CONSILIUM_ASSIGN_OR_RETURN(
         RunSummary summary, Simulate(other, scenario, data, options, trainings, save_other, wall));
     runs.push_back(std::move(summary));

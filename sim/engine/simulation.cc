@@ -35,6 +35,7 @@ Simulation::Simulation(SimulationInput input)
       aggregator_(world_, input_.recording),
       run_id_(input_.record != nullptr ? input_.record->run
                                        : RunId(absl::StrCat(input_.plan.config().name(), "-sim"))) {
+  world_.idle = IdleVectors::Create(input_.idle);
   world_.outcomes = Outcomes(input_.log);
   world_.trainings = input_.trainings;
   world_.workers = input_.workers;
@@ -278,16 +279,14 @@ absl::Status Simulation::Restore(const SimulationVectors& vectors) {
     }
     update.delta = found->second;
   }
+  world_.fetched.clear();
+  for (const auto& [version, held] : vectors.models) world_.fetched[{run_id_, version}] = held;
   for (const auto& site : sites_) CONSILIUM_RETURN_IF_ERROR(site->TakeVectors(vectors));
   return absl::OkStatus();
 }
 
-std::map<SiteId, Weights> Simulation::KeptBySite() const {
-  std::map<SiteId, Weights> kept;
-  for (const auto& [site, index] : world_.site_index) {
-    if (Weights values = sites_[index]->KeptOf(run_id_)) kept[site] = std::move(values);
-  }
-  return kept;
+absl::StatusOr<Weights> Simulation::KeptOf(const SiteId& site) const {
+  return sites_[world_.site_index.at(site)]->KeptOf(run_id_);
 }
 
 absl::StatusOr<Weights> Simulation::ModelOf(Version version) const {

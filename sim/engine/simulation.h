@@ -21,6 +21,7 @@
 #include "aggregator/core/run_state.h"
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/scenario.pb.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/recording.h"
 #include "sim/engine/run_log.h"
 #include "sim/engine/simulation_vectors.h"
@@ -45,6 +46,8 @@ struct SimulationInput {
   // Train and evaluate on a wall clock; null: virtual time. Outlives the simulation. Nothing of it
   // can be gone on with: `log` is a new one, and Vectors and Restore are not for it.
   WallWorkers* workers = nullptr;
+  // Of what sites hold between their tasks.
+  IdleVectors::Options idle;
   // How updates are trained, as --trainer names it: a checkpoint of another trainer is not gone on
   // with.
   std::string trainer_name = "libtorch";
@@ -83,8 +86,11 @@ class Simulation {
   const federation::RunState& run() const;
   const federation::FederationEngine& aggregator_engine() const { return aggregator_.engine(); }
   absl::StatusOr<Weights> ModelOf(Version version) const;
-  // What sites keep from task to task, of those that keep something.
-  std::map<SiteId, Weights> KeptBySite() const;
+  // What a site of the data keeps from task to task; null where that is nothing. Errors as
+  // IdleVector::Read.
+  absl::StatusOr<Weights> KeptOf(const SiteId& site) const;
+  // Where its sites' vectors lie between their tasks.
+  IdleVectors& idle() const { return *world_.idle; }
   absl::Time now() const { return world_.queue.now(); }
   // Its site numbers count the sites of the data, in their order.
   const ActivityLog& activity() const { return world_.activity; }
@@ -94,8 +100,8 @@ class Simulation {
   // Of every engine and of the place in time: equal for simulations that go on alike.
   Digest StateDigest() const;
   SimulationVectors Vectors() const;
-  // In place of the placeholders that recalled outcomes have left. DATA_LOSS where one is not
-  // there.
+  // In place of the placeholders that recalled outcomes have left; what sites hold is of idle().
+  // DATA_LOSS where one is not there.
   absl::Status Restore(const SimulationVectors& vectors);
 
   // Of a site of the data.

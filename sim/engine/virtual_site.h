@@ -11,6 +11,7 @@
 #ifndef CONSILIUM_SIM_ENGINE_VIRTUAL_SITE_H_
 #define CONSILIUM_SIM_ENGINE_VIRTUAL_SITE_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "protocol/core/commit_barrier.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/network.h"
 #include "sim/engine/simulation_vectors.h"
 #include "sim/engine/site_record.h"
@@ -69,8 +71,8 @@ class VirtualSite {
   void LeaveSilently() { Leave(); }
 
   const site::SiteEngine& engine() const { return engine_; }
-  // What it keeps from task to task; null where that is nothing.
-  Weights KeptOf(const RunId& run) const;
+  // What it keeps from task to task; null where that is nothing. Errors as IdleVector::Read.
+  absl::StatusOr<Weights> KeptOf(const RunId& run) const;
 
   // Models that it holds, and what it or an attacker keeps. TakeVectors: DATA_LOSS where `from`
   // lacks one that it holds.
@@ -88,7 +90,7 @@ class VirtualSite {
   };
   struct Training {
     site::Train action;
-    Weights base;
+    IdleVectors::Held base;
     uint64_t number = 0;
     absl::Time began;
     absl::Time due = absl::InfiniteFuture();  // Where it does not come to its end.
@@ -115,7 +117,9 @@ class VirtualSite {
   // The site's worker computes it, and a turn of that kind tells of the end.
   template <typename Output, typename Job>
   std::shared_ptr<AtWorker<Output>> BeginAtWorker(const SiteTurn& end, Job job);
-  SiteWork::TrainingTask TaskOf(const Training& training) const;
+  // To be called by whoever computes it: until then no vector of it need be in memory.
+  std::function<absl::StatusOr<SiteWork::Trained>(TaskWorker& worker)> JobOf(
+      const Training& training) const;
   absl::StatusOr<SiteWork::Update> Compute(const Training& training);
   void FinishTraining();
   void StopTraining();
@@ -162,8 +166,8 @@ class VirtualSite {
   site::SiteEngine engine_;
   CommitBarrier<site::Action> barrier_;
   std::vector<Journalled> journal_;  // Kept where the scenario has crashes.
-  std::map<std::pair<RunId, Version>, Weights> models_;
-  std::map<Digest, Weights> kept_;  // By the update that it was made with.
+  std::map<std::pair<RunId, Version>, IdleVectors::Held> models_;
+  std::map<Digest, IdleVectors::Held> kept_;  // By the update that it was made with.
   std::optional<Training> training_;
   std::map<uint64_t, Evaluation> evaluations_;  // At the worker, by number.
   uint64_t trainings_ = 0;

@@ -8,7 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -19,6 +21,7 @@
 #include "protocol/core/ids.h"
 #include "sim/engine/activity.h"
 #include "sim/engine/event_queue.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/network.h"
 #include "sim/engine/outcomes.h"
 #include "sim/engine/site_record.h"
@@ -73,6 +76,9 @@ struct World {
   ActivityLog activity;
   // Trained updates in the sites' outboxes, by id.
   absl::flat_hash_map<Digest, OutboxUpdate> updates;
+  // What sites hold between their tasks; models by version, for as long as a site holds them.
+  std::shared_ptr<IdleVectors> idle;
+  std::map<std::pair<RunId, Version>, std::weak_ptr<const IdleVector>> fetched;
   Outcomes outcomes;
   const RunRecord* record = nullptr;  // Of a recorded run whose pace is kept; may be null.
   TrainingPool* trainings = nullptr;  // Null: each is computed when it is done.

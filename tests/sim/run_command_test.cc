@@ -68,6 +68,29 @@ TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
   EXPECT_EQ(versions, (std::map<std::string, int>{{"FEDAVG", 10}, {"FEDBUFF", 4}}));
 }
 
+// Without --out it lies where $TMPDIR says.
+TEST(RunCommand, WhatIdleSitesHoldLiesInAFileWhereMemoryHasNoRoomForIt) {
+  const TempFolder folder;
+  const std::string table =
+      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
+  ASSERT_EQ(system(table.c_str()), 0);
+  RunCommand command = WdbcCommand(folder);
+  ASSERT_THAT(Execute(command), IsOk());
+  const auto expected = SummaryIn(folder);
+  setenv("TMPDIR", folder.File("is-not-there").c_str(), 1);
+  command.idle_mib = 0;
+  command.begin = SavedRunsOptions::Begin::kRestart;
+  ASSERT_THAT(Execute(command), IsOk());
+  EXPECT_EQ(SummaryIn(folder).at("model_sha256"), expected.at("model_sha256"));
+  command.out.clear();
+  command.begin = SavedRunsOptions::Begin::kEither;
+  const absl::Status refused = Execute(command);
+  unsetenv("TMPDIR");
+  EXPECT_THAT(refused, IsError(StatusCode::kFailedPrecondition, "is-not-there"));
+  command.idle_mib = uint64_t{1} << 21;
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "--idle-mib"));
+}
+
 TEST(RunCommand, OnAWallClockThreadsAreTheWorkersAndTheJournalTellsAll) {
   const TempFolder folder;
   const std::string table =
