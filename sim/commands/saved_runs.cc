@@ -311,11 +311,13 @@ absl::Status SavedRuns::FinishRun(const std::string& name, const Simulation& sim
 
 absl::Status SavedRuns::WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
                                             std::span<const float> result,
-                                            const std::map<SiteId, Weights>& kept) const {
+                                            const Simulation& simulation) const {
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
   const std::string folder = absl::StrCat(options_.out, "/personal/", name);
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0700));
-  for (const auto& [site, own] : kept) {
+  for (const auto& [site, participant] : simulation.run().participants) {
+    CONSILIUM_ASSIGN_OR_RETURN(const Weights own, simulation.KeptOf(site));
+    if (own == nullptr) continue;
     CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> model,
                                PersonalModelOf(graph, KeptBySites(plan.config()), result, *own));
     TensorFileContent content;

@@ -76,11 +76,11 @@ class SavedRuns {
   std::string JournalOf(const std::string& name) const;
 
   // OUT/personal/NAME/SITE.safetensors: the model of each hospital's own that a run leaves
-  // (site_agent/core/personal_model.h), of version `result` with what the hospital keeps. Hospitals
-  // that keep nothing yet have none.
+  // (site_agent/core/personal_model.h), of version `result` with what the hospital keeps in
+  // `simulation`, whose errors it gives. Hospitals that keep nothing yet have none.
   absl::Status WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
                                    std::span<const float> result,
-                                   const std::map<SiteId, Weights>& kept) const;
+                                   const Simulation& simulation) const;
 
   // Nothing where they are not kept, damaged, or of another input.
   std::optional<Baselines> FindBaselines(const std::string& name,

@@ -154,7 +154,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   if (IsPersonal(KeptBySites(plan.config()))) {
     if (save.runs != nullptr) {
       CONSILIUM_RETURN_IF_ERROR(
-          save.runs->WritePersonalModels(save.name, plan, *result, simulation->KeptBySite()));
+          save.runs->WritePersonalModels(save.name, plan, *result, *simulation));
     }
     CONSILIUM_ASSIGN_OR_RETURN(
         open["personal"],
