@@ -276,6 +276,11 @@ class Search(unittest.TestCase):
                  "training.local_steps=2"]
         space = world.folder / "cells.textproto"
         space.write_text(CELLS)
+        # Images of our own, which are not those of the data set's name.
+        scenario = world.folder / "cells-scenario.textproto"
+        text = (folder / "scenario.textproto").read_text()
+        self.assertIn('  name: "fashion-mnist"\n', text)
+        scenario.write_text(text.replace('  name: "fashion-mnist"\n', ""))
 
         def sim(*words, code=0):
             done = subprocess.run([*map(str, [world.bin / "consilium-sim", *words])],
@@ -283,7 +288,7 @@ class Search(unittest.TestCase):
             self.assertEqual(done.returncode, code, done.stderr)
             return done
 
-        done = sim("search", space, folder / "run.textproto", folder / "scenario.textproto", *small,
+        done = sim("search", space, folder / "run.textproto", scenario, *small,
                    "--out", world.folder / "cells")
         found = json.loads((world.folder / "cells/trials.json").read_text())
         self.assertEqual(len(found["trials"]), 6)
@@ -325,7 +330,7 @@ class Search(unittest.TestCase):
         sim(*stack, "--set", "cell.cells=3", "--set", "cell.channels=2", "--out", deep)
         self.assertIn('name: "cell6_node2"', deep.read_text())
         self.assertNotIn('name: "cell7_node2"', deep.read_text())
-        sim("run", folder / "run.textproto", folder / "scenario.textproto", *small, "--set",
+        sim("run", folder / "run.textproto", scenario, *small, "--set",
             f'model.spec_file="{deep}"', "--no-baselines", "--json")
         for words, code, *arguments in [
                 ("exists", 1, "--out", deep), ("cell.nodes", 2, "--set", "cell.nodes=3"),
