@@ -512,12 +512,28 @@ void VirtualSite::FinishTraining() {
 }
 
 void VirtualSite::Evaluate(const site::Evaluate& action) {
-  const auto model = models_.find({action.run, action.version});
-  if (model == models_.end()) {
+  if (!models_.contains({action.run, action.version})) {
     world_.failure.Update(absl::InternalError(
         absl::StrCat(options_.id.value(), " evaluates a version that it does not have")));
     return;
   }
+  const uint64_t number = ++evaluations_begun_;
+  const SiteTurn end = {options_.index, SiteTurn::Kind::kEvaluated, number};
+  Evaluation& evaluation = evaluations_[number];
+  evaluation = {action, incarnation_};
+  if (world_.workers != nullptr) {
+    evaluation.at_worker = BeginAtWorker<v1::MetricSums>(end, JobOf(evaluation));
+    return;
+  }
+  // It takes no virtual time; what else happens at this moment comes first, so that the evaluations
+  // that other sites begin now are computed beside it.
+  BeginEvaluation(evaluation);
+  Turn(world_.now(), end.kind, end.number);
+}
+
+std::function<absl::StatusOr<v1::MetricSums>(TaskWorker&)> VirtualSite::JobOf(
+    const Evaluation& evaluation) const {
+  const site::Evaluate& action = evaluation.action;
   const site::RunState& run = engine_.runs().at(action.run);
   SiteWork::EvaluationTask task;
   task.plan = run.plan;
@@ -526,35 +542,39 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
   // Who plays back has nothing kept.
   const bool has_kept = action.kept.has_value() && !work_.PlaysBack();
   const IdleVectors::Held kept = has_kept ? kept_.at(*action.kept) : nullptr;
-  const auto job = [this, task, model = model->second,
-                    kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
+  return [this, task, model = models_.at({action.run, action.version}),
+          kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
     CONSILIUM_ASSIGN_OR_RETURN(const SiteWork::EvaluationTask whole,
                                WithVectors(task, *model, kept.get()));
     return who.Evaluate(work_, whole);
   };
-  if (world_.workers == nullptr) {
-    LocalWorker own(work_.trainer());
-    return TellOf(action, world_.outcomes.Evaluate([&] { return job(own); }));
-  }
-  const uint64_t number = ++evaluations_begun_;
-  evaluations_[number] = {action, BeginAtWorker<v1::MetricSums>(
-                                      {options_.index, SiteTurn::Kind::kEvaluated, number}, job)};
+}
+
+void VirtualSite::BeginEvaluation(Evaluation& evaluation) {
+  if (world_.trainings == nullptr || world_.outcomes.IsRecalling() || work_.PlaysBack()) return;
+  evaluation.begun = world_.trainings->BeginEvaluation(world_.now(), JobOf(evaluation));
 }
 
 void VirtualSite::FinishEvaluation(uint64_t number) {
   const Evaluation evaluation = std::move(evaluations_.extract(number).mapped());
-  TellOf(evaluation.action,
-         world_.outcomes.Evaluate([&] { return std::move(evaluation.at_worker->output); }));
-}
-
-void VirtualSite::TellOf(const site::Evaluate& action, absl::StatusOr<v1::MetricSums> sums) {
+  if (!IsRunning(evaluation.process)) {
+    if (evaluation.begun != nullptr) world_.trainings->Drop(evaluation.begun);
+    return;
+  }
+  absl::StatusOr<v1::MetricSums> sums =
+      world_.outcomes.Evaluate([&]() -> absl::StatusOr<v1::MetricSums> {
+        if (evaluation.at_worker != nullptr) return std::move(evaluation.at_worker->output);
+        if (evaluation.begun != nullptr) return world_.trainings->TakeEvaluation(evaluation.begun);
+        LocalWorker own(work_.trainer());
+        return JobOf(evaluation)(own);
+      });
   if (!sums.ok()) {
     world_.failure.Update(sums.status());
     return;
   }
-  After(absl::ZeroDuration(),
-        site::EvaluationComputed{action.run, action.version, action.split,
-                                 std::make_shared<const v1::MetricSums>(*std::move(sums))});
+  const site::Evaluate& action = evaluation.action;
+  Handle(site::EvaluationComputed{action.run, action.version, action.split,
+                                  std::make_shared<const v1::MetricSums>(*std::move(sums))});
 }
 
 void VirtualSite::Send(const site::Send& action) {
@@ -649,6 +669,9 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
   }
   if (complete) {
     if (training_.has_value()) BeginTraining();
+    for (auto& [number, evaluation] : evaluations_) {
+      if (IsRunning(evaluation.process)) BeginEvaluation(evaluation);
+    }
     return absl::OkStatus();
   }
   return absl::DataLossError(

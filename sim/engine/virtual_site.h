@@ -99,7 +99,9 @@ class VirtualSite {
   };
   struct Evaluation {
     site::Evaluate action;
-    std::shared_ptr<AtWorker<v1::MetricSums>> at_worker;
+    Incarnation process;
+    std::shared_ptr<TrainingPool::Begun> begun = nullptr;
+    std::shared_ptr<AtWorker<v1::MetricSums>> at_worker = nullptr;
   };
   struct Journalled {
     absl::Time at;
@@ -124,8 +126,11 @@ class VirtualSite {
   void FinishTraining();
   void StopTraining();
   void Evaluate(const site::Evaluate& action);
+  // As of a training.
+  std::function<absl::StatusOr<v1::MetricSums>(TaskWorker& worker)> JobOf(
+      const Evaluation& evaluation) const;
+  void BeginEvaluation(Evaluation& evaluation);
   void FinishEvaluation(uint64_t number);
-  void TellOf(const site::Evaluate& action, absl::StatusOr<v1::MetricSums> sums);
   void Send(const site::Send& action);
   void ReportDecision(const v1::RunDecision& decision);
   void Report(federation::Event event);
@@ -169,7 +174,7 @@ class VirtualSite {
   std::map<std::pair<RunId, Version>, IdleVectors::Held> models_;
   std::map<Digest, IdleVectors::Held> kept_;  // By the update that it was made with.
   std::optional<Training> training_;
-  std::map<uint64_t, Evaluation> evaluations_;  // At the worker, by number.
+  std::map<uint64_t, Evaluation> evaluations_;  // That have begun, by number.
   uint64_t trainings_ = 0;
   uint64_t evaluations_begun_ = 0;
   Incarnation incarnation_;

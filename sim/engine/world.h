@@ -57,7 +57,7 @@ struct SiteTurn {
     kAttach,  // It opens its control stream.
     kStreamBreaks,
     kTrained,    // Computing a task is done.
-    kEvaluated,  // On a wall clock: so is an evaluation.
+    kEvaluated,  // So is an evaluation.
     kCrashes,
     kStarts,    // Its process starts again.
     kLeaves,    // For good.

@@ -169,9 +169,11 @@ TEST_F(IdleVectorsTest, AFullDiskIsNamedAndNothingIsLost) {
     const auto idle = Make(kBytes);
     const std::vector<Held> all = KeepMany(*idle, 3);
     if (all.size() != 3) return 2;
-    const auto refused = idle->Keep(Made(3));
-    if (!absl::IsResourceExhausted(refused.status())) return 3;
-    if (!absl::StrContains(refused.status().message(), folder_.path())) return 4;
+    for (int again = 0; again < 2; ++again) {
+      const auto refused = idle->Keep(Made(3));
+      if (!absl::IsResourceExhausted(refused.status())) return 3;
+      if (!absl::StrContains(refused.status().message(), folder_.path())) return 4;
+    }
     for (size_t i = 0; i < all.size(); ++i) {
       const auto values = all[i]->Peek();
       if (!values.ok() || **values != *Made(i)) return 5;
