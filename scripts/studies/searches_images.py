@@ -70,16 +70,24 @@ def run(context):
     short = assign("stop.versions_max", VERSIONS)
     cnn_space = scenarios / "search-cnn-evolution/space.textproto"
     cell_space = scenarios / "search-cells/space.textproto"
-    cnn = context.search("cnn-evolved", cnn_space, *images, IMAGES, *short)
-    cells = context.search("cells-evolved", cell_space, *images, IMAGES, *rate, *short)
-    larger = larger_set(context, cells, rate)
-    cells_random = context.search("cells-random", at_random(context, cell_space, tries(cells)),
-                                  *images, IMAGES, *rate, *short)
-    cnn_random = context.search("cnn-random", at_random(context, cnn_space, tries(cnn)), *images,
-                                IMAGES, *short)
-    found = {"cnn": cnn, "cnn_random": cnn_random, "cells": cells,
-             "cells_random": cells_random, "larger": larger}
-    return {name: without_curves(one) for name, one in found.items()}
+    found = {}
+    # The searches first, and then what they are held against.
+    found["cnn"] = without_curves(
+        context.search("cnn-evolved", cnn_space, *images, IMAGES, *short))
+    yield found
+    found["cells"] = without_curves(
+        context.search("cells-evolved", cell_space, *images, IMAGES, *rate, *short))
+    yield found
+    found["larger"] = without_curves(larger_set(context, found["cells"], rate))
+    yield found
+    found["cells_random"] = without_curves(
+        context.search("cells-random", at_random(context, cell_space, tries(found["cells"])),
+                       *images, IMAGES, *rate, *short))
+    yield found
+    found["cnn_random"] = without_curves(
+        context.search("cnn-random", at_random(context, cnn_space, tries(found["cnn"])), *images,
+                       IMAGES, *short))
+    yield found
 
 
 def tries(found):
@@ -122,20 +130,23 @@ def search_row(name, found):
 
 
 def two_searches(name, found, control):
+    """`control` may be None: it was not searched."""
     quarters = [tries(found) * (i + 1) // QUARTERS for i in range(QUARTERS)]
     return table(["search", "succeeded", *(f"best of {count}" for count in quarters),
                   "mean of the last quarter", "front of accuracy and multiply-adds"],
-                 [search_row(name, found), search_row("random", control)])
+                 [search_row(name, found), *([search_row("random", control)] if control else [])])
 
 
 def same_beginning(found, control):
-    """How many trials both begin with."""
+    """A sentence on how many trials both begin with."""
+    if not control:
+        return "There is no random search to hold it against."
     count = 0
     for one, other in zip(found["trials"], control["trials"]):
         if one["parameters"] != other["parameters"]:
             break
         count += 1
-    return count
+    return f"Both searches begin with the same {count} trials."
 
 
 def cnn_text(found, control):
@@ -147,8 +158,8 @@ def cnn_text(found, control):
              t["costs"]["multiply_adds"], f"{t['errors_per_100']:.1f}"] for t in best]
     return ["#### Differential evolution over a convolutional network", "",
             "Validation accuracy on the 10,000 test images of Fashion-MNIST at ten sites after "
-            f"{VERSIONS} versions; population 10, 3 generations, crossover .7, mutation .5. Both "
-            f"searches begin with the same {same_beginning(found, control)} trials.", "",
+            f"{VERSIONS} versions; population 10, 3 generations, crossover .7, mutation .5. "
+            f"{same_beginning(found, control)}", "",
             *two_searches("differential evolution", found, control), "",
             "The best that differential evolution tried:", "",
             *table(["learning rate", "dropout", "convolutions", "validation accuracy", "parameters",
@@ -163,27 +174,31 @@ def cell_of(trial):
     return "; ".join(" + ".join(side) for side in sides)
 
 
-def cells_text(found, control, larger):
+def cells_text(found, control):
     best = [t for t in found["trials"] if t["trial"] == found["best"][0]][0]
+    return ["#### Cells by aging evolution", "",
+            "Validation accuracy on the same images, as many versions. "
+            f"{same_beginning(found, control)}", "",
+            *two_searches("aging evolution", found, control), "",
+            f"The best cell: {cell_of(best)}."]
+
+
+def larger_text(larger):
     names = ("two plain convolutions", "the best cell, as found", "the best cell, stacked deeper")
     rows = [[name, f"{t['objectives']['best_score']:.4f}", f"{t['errors_per_100']:.1f}",
              t["costs"]["parameters"], t["costs"]["multiply_adds"]]
-            for name, t in zip(names, sorted(succeeded(larger), key=lambda t: t["trial"]))]
+            for name, t in zip(names, larger["trials"])]
     stacked = ", ".join(f"`{path}={value}`" for path, value in STACKED.items())
-    return ["#### Cells by aging evolution, and the best one stacked", "",
-            "Validation accuracy on the same images, as many versions. Both searches "
-            f"begin with the same {same_beginning(found, control)} trials.", "",
-            *two_searches("aging evolution", found, control), "",
-            f"The best cell: {cell_of(best)}. On all 70,000 images, {STACKED_VERSIONS} versions, "
-            f"stacked by {stacked}:", "",
+    return [f"On all 70,000 images, {STACKED_VERSIONS} versions, stacked by {stacked}:", "",
             *table(["network", "validation accuracy", "test errors per 100", "parameters",
                     "multiply-adds"], rows)]
 
 
 def text(result):
     figures = result["figures"]
-    lines = ["One seed.", "",
-             *cnn_text(figures["cnn"], figures["cnn_random"]), "",
-             *cells_text(figures["cells"], figures["cells_random"], figures["larger"]), "",
-             "In this order:", ""]
-    return lines + [f"- `{c['command']}`" for c in result["commands"]]
+    lines = ["One seed.", "", *cnn_text(figures["cnn"], figures.get("cnn_random"))]
+    if "cells" in figures:
+        lines += ["", *cells_text(figures["cells"], figures.get("cells_random"))]
+    if "larger" in figures:
+        lines += ["", *larger_text(figures["larger"])]
+    return lines + ["", "In this order:", "", *(f"- `{c['command']}`" for c in result["commands"])]
