@@ -267,6 +267,14 @@ class Search(unittest.TestCase):
             self.assertEqual(ran.returncode, 0, ran.stderr)
             self.assertIn("keeps its aggregation.trigger", ran.stderr)
 
+    def with_images_of_our_own(self, scenario):
+        """The scenario without the data set's name, whose images ours are not."""
+        text = scenario.read_text()
+        self.assertIn('  name: "fashion-mnist"\n', text)
+        ours = world.folder / "own-images.textproto"
+        ours.write_text(text.replace('  name: "fashion-mnist"\n', ""))
+        return ours
+
     def test_cells_are_searched_and_stacked(self):
         write_images(world.folder, 300)
         folder = world.source / "sim/scenarios/search-cnn-evolution"
@@ -276,11 +284,7 @@ class Search(unittest.TestCase):
                  "training.local_steps=2"]
         space = world.folder / "cells.textproto"
         space.write_text(CELLS)
-        # Images of our own, which are not those of the data set's name.
-        scenario = world.folder / "cells-scenario.textproto"
-        text = (folder / "scenario.textproto").read_text()
-        self.assertIn('  name: "fashion-mnist"\n', text)
-        scenario.write_text(text.replace('  name: "fashion-mnist"\n', ""))
+        scenario = self.with_images_of_our_own(folder / "scenario.textproto")
 
         def sim(*words, code=0):
             done = subprocess.run([*map(str, [world.bin / "consilium-sim", *words])],
@@ -311,7 +315,7 @@ class Search(unittest.TestCase):
         halved = world.folder / "halved.textproto"
         halved.write_text(CELLS.replace("nodes: 2", "nodes: 1 reduction: true")
                           .replace("trials: 6", "trials: 4"))
-        sim("search", halved, folder / "run.textproto", folder / "scenario.textproto", *small,
+        sim("search", halved, folder / "run.textproto", scenario, *small,
             "--out", world.folder / "halved")
         reduced = json.loads((world.folder / "halved/trials.json").read_text())
         self.assertIn("cell.reduction.node1.right_op", reduced["parameters"])
@@ -404,12 +408,13 @@ class Search(unittest.TestCase):
         write_images(world.folder, 300)
         cells = world.source / "sim/scenarios/search-cells"
         images = world.source / "sim/scenarios/search-cnn-evolution"
+        scenario = self.with_images_of_our_own(images / "scenario.textproto")
         for name, parameters in (("space", 12), ("reduction", 24)):
             space = world.folder / f"cells-{name}.textproto"
             space.write_text((cells / f"{name}.textproto").read_text() + "trials_max: 1\n")
             done = subprocess.run(
                 [*map(str, [world.bin / "consilium-sim", "search", space, images / "run.textproto",
-                            images / "scenario.textproto", "--data", world.folder, "--set",
+                            scenario, "--data", world.folder, "--set",
                             "data.split.validation=0.3", "--set", "stop.versions_max=1", "--set",
                             "training.local_steps=2", "--out", world.folder / f"cells-{name}",
                             "--json"])],
