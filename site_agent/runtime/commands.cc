@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,7 +86,8 @@ auto WhileStoreIsBusy(const StorePlace& place, Try once) -> decltype(once()) {
 }
 
 absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request) {
-  if (!std::filesystem::is_directory(place.folder)) return std::nullopt;
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(place.folder, ignored)) return std::nullopt;
   return AskRunningAgent(place.folder, request, PatienceFor(request));
 }
 

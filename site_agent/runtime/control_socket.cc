@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -91,6 +93,17 @@ std::string OneLine(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+// Whatever a command meets, the agent goes on.
+std::string AnswerOf(const ControlServer::Handler& handler, const json& request) {
+  try {
+    return OneLine(handler(request));
+  } catch (const std::exception& error) {
+    spdlog::error("a command failed: {}", error.what());
+    return OneLine(
+        {{"ok", false}, {"message", absl::StrCat("the agent failed at it: ", error.what())}});
+  }
+}
+
 bool IsSameUser(int connection) {
   ucred peer = {};
   socklen_t size = sizeof(peer);
@@ -151,7 +164,7 @@ void ControlServer::Answer(int connection) const {
   if (!line.has_value()) return;
   const json request = json::parse(*line, nullptr, false);
   if (!request.is_object()) return;
-  SendLine(connection, OneLine(handler_(request)));
+  SendLine(connection, AnswerOf(handler_, request));
 }
 
 absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request,

@@ -25,7 +25,8 @@ class ControlServer {
  public:
   using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;
 
-  // Whoever is not this user is not answered. `folder` is the store's. The disk's errors.
+  // Whoever is not this user is not answered. `folder` is the store's. What the handler throws is
+  // answered as an error (request_handler.h). The disk's errors.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const std::string& folder,
                                                               Handler handler);
   ~ControlServer();

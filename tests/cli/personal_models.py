@@ -130,6 +130,17 @@ class Exported(Case):
         self.assertFalse(out.exists())
 
 
+    def test_where_no_file_can_be(self):
+        run = self.finished("FEDPER")
+        for out, why in ((world.folder / ("x" * 300), "File name too long"),
+                         (world.folder / "nowhere/own.safetensors", "No such file"),
+                         (world.run_config / "own.safetensors", "Not a directory")):
+            for site in SITES:
+                self.expect(self.export(site, run, out), FAILED, why)
+        for site in SITES:
+            self.assertTrue(world.federation.site_status(site)["running"])
+
+
 class Simulated(Case):
     def run_with(self, preset, *arguments):
         out = world.fresh("out")
