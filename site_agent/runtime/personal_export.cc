@@ -1,8 +1,5 @@
 #include "site_agent/runtime/personal_export.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -13,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "models/spec/run_plan.h"
 #include "models/spec/safetensors.h"
-#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/core/fetched_model.h"
@@ -86,12 +82,7 @@ absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const 
 }
 
 absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const PersonalParts& parts,
-                                                  const SiteId& site, const std::string& out) {
-  struct stat info;
-  if (lstat(out.c_str(), &info) == 0) {
-    return absl::AlreadyExistsError(absl::StrCat(out, " exists: choose another name or remove it"));
-  }
-  if (errno != ENOENT) return SystemError("can not look at", out);
+                                                  const SiteId& site, int file) {
   CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(store, parts));
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload,
@@ -104,21 +95,17 @@ absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const Person
   TensorFileContent content;
   content.layout = &graph.layout;
   content.values = model;
-  content.mode = 0600;
   content.metadata = {{"run", parts.run.value()},
                       {"site", site.value()},
                       {"version", absl::StrCat(parts.version.value())},
                       {"kept_with", absl::StrCat(parts.kept_with.value())},
                       {"model_id", ToHex(parts.model_id)},
                       {"spec", graph.name}};
-  CONSILIUM_RETURN_IF_ERROR(WriteTensorFile(out, content));
-  if (lstat(out.c_str(), &info) != 0) return SystemError("can not look at", out);
+  CONSILIUM_RETURN_IF_ERROR(WriteTensors(file, "the file", content));
   return nlohmann::json{{"run", parts.run.value()},
                         {"site", site.value()},
-                        {"file", out},
                         {"version", parts.version.value()},
-                        {"kept_with", parts.kept_with.value()},
-                        {"bytes", info.st_size}};
+                        {"kept_with", parts.kept_with.value()}};
 }
 
 }  // namespace consilium::site

@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "consilium/v1/run_config.pb.h"
@@ -34,11 +33,11 @@ struct PersonalParts {
 // version includes an update of this site yet, or the shared version is not here.
 absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const RunId& run);
 
-// Writes `out`, a safetensors file that only this user may read, and tells {"run", "site", "file",
-// "version", "kept_with", "bytes"}. ALREADY_EXISTS: nothing is overwritten. NOT_FOUND where a part
-// has been replaced since. Errors of the system.
+// Writes it to the open `file` as a safetensors file and tells {"run", "site", "version",
+// "kept_with"}. NOT_FOUND where a part has been replaced since; nothing is written then. Errors of
+// the system.
 absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const PersonalParts& parts,
-                                                  const SiteId& site, const std::string& out);
+                                                  const SiteId& site, int file);
 
 }  // namespace consilium::site
 

@@ -7,6 +7,7 @@ usage: personal_models.py --bin DIR --source DIR [UNITTEST_NAME]...
 import json
 import stat
 import struct
+import subprocess
 
 from programs import Case, DONE, FAILED, SITES, VERSIONS, WRONG_USAGE, main, world
 
@@ -129,6 +130,19 @@ class Exported(Case):
                                world.store(SITES[0])), WRONG_USAGE, "--out")
         self.assertFalse(out.exists())
 
+
+    def test_the_file_is_the_callers(self):
+        """A service sees other folders than whoever asks it (PrivateTmp=): here by a path that is
+        another file for each process."""
+        run = self.finished("FEDPER")
+        for site in SITES:
+            folder = world.fresh("here")
+            folder.mkdir()
+            done = subprocess.run([world.bin / "consilium-agent", "model", "export", run, "--store",
+                                   world.store(site), "--out", "/proc/self/cwd/own.safetensors"],
+                                  cwd=folder, capture_output=True, text=True)
+            self.expect(done, DONE)
+            self.assertEqual([file.name for file in folder.iterdir()], ["own.safetensors"])
 
     def test_where_no_file_can_be(self):
         run = self.finished("FEDPER")
