@@ -8,9 +8,12 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "consilium/v1/run_config.pb.h"
 #include "models/spec/preset_traits.h"
+#include "privacy/at_rest/hash_chain.h"
 #include "protocol/core/ids.h"
 #include "site_agent/core/engine.h"
 #include "site_agent/runtime/site_store.h"
@@ -32,6 +35,14 @@ struct PersonalParts {
 // NOT_FOUND: no such run here. FAILED_PRECONDITION: it leaves the site no model of its own, no
 // version includes an update of this site yet, or the shared version is not here.
 absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const RunId& run);
+
+using JournalVisit = absl::FunctionRef<absl::Status(const ChainRow&)>;
+
+// The plan that the run was offered with, out of the journal that `read` reads (as
+// SiteStore::ReadJournal), no further than to it. DATA_LOSS where it is not there; the errors of
+// `read`.
+absl::StatusOr<v1::RunPlan> OfferedPlan(absl::FunctionRef<absl::Status(JournalVisit)> read,
+                                        const RunId& run, const Digest& plan_hash);
 
 // Writes it to the open `file` as a safetensors file and tells {"run", "site", "version",
 // "kept_with"}. NOT_FOUND where a part has been replaced since; nothing is written then. Errors of
