@@ -1,5 +1,6 @@
 #include "site_agent/runtime/request_handler.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <functional>
@@ -197,6 +198,10 @@ absl::StatusOr<json> ExportModel(SiteStore& store, Agent* agent, const json& req
     CONSILIUM_RETURN_IF_ERROR(parts.status());
     written = WritePersonalModel(store, *parts, identity.site, file);
     if (!absl::IsNotFound(written.status())) break;
+  }
+  if (agent != nullptr && written.ok()) {
+    spdlog::info("this site's own model of the run {}, of version {}, was exported for a person",
+                 Text(request, "run"), written->at("version").get<uint64_t>());
   }
   return written;
 }
