@@ -62,6 +62,11 @@ struct TensorFileContent {
   mode_t mode = 0644;  // A federated model is published; one hospital's own is not.
 };
 
+// Writes such a file to `descriptor`, from where it stands; `name` is for errors. Copies nothing.
+// Errors as below.
+absl::Status WriteTensors(int descriptor, const std::string& name,
+                          const TensorFileContent& content);
+
 // Writes `path` so that a crash leaves the old file or the new one. Copies nothing.
 // INVALID_ARGUMENT where values and layout do not fit; RESOURCE_EXHAUSTED for a full disk,
 // PERMISSION_DENIED or UNAVAILABLE otherwise.

@@ -70,8 +70,9 @@ absl::Status Withdraw(const StorePlace& place, const std::string& run);
 absl::StatusOr<nlohmann::json> ListRuns(const StorePlace& place);
 absl::StatusOr<nlohmann::json> ShowRun(const StorePlace& place, const std::string& run);
 
-// Writes this site's own model of a run to `out`; {"run", "site", "file", "version", "kept_with",
-// "bytes"} as in personal_export.h.
+// Makes `out`, a safetensors file of the caller that nobody else may read, with this site's own
+// model of a run; {"run", "site", "file", "version", "kept_with", "bytes"}. ALREADY_EXISTS: nothing
+// is replaced. Errors as in personal_export.h and new_file.h.
 absl::StatusOr<nlohmann::json> ExportModel(const StorePlace& place, const std::string& run,
                                            const std::string& out);
 

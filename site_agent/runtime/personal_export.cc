@@ -1,6 +1,5 @@
 #include "site_agent/runtime/personal_export.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -21,29 +20,40 @@
 namespace consilium::site {
 namespace {
 
+// The plan that an entry offers the run with; null where it does not.
+absl::StatusOr<std::shared_ptr<const v1::RunPlan>> PlanIn(const ChainRow& row, const RunId& run,
+                                                          const Digest& plan_hash) {
+  v1::SiteJournalEntry entry;
+  const bool is_entry =
+      entry.ParseFromArray(row.payload.data(), static_cast<int>(row.payload.size()));
+  if (!is_entry || entry.has_release() || entry.has_policy()) return nullptr;
+  CONSILIUM_ASSIGN_OR_RETURN(const TimedEvent input, EventOf(entry));
+  const auto* offered = std::get_if<RunOffered>(&input.event);
+  const bool is_it = offered != nullptr && offered->run == run && offered->plan_hash == plan_hash;
+  return is_it ? offered->plan : nullptr;
+}
+
 // Of a run that is over, the site's state has forgotten it; the journal has not.
 absl::StatusOr<v1::RunPlan> PlanOf(SiteStore& store, const PersonalParts& parts) {
   if (parts.plan != nullptr && parts.plan->has_config()) return *parts.plan;
-  std::optional<v1::RunPlan> plan;
-  CONSILIUM_RETURN_IF_ERROR(store.ReadJournal([&](const ChainRow& row) -> absl::Status {
-    v1::SiteJournalEntry entry;
-    const bool is_entry =
-        entry.ParseFromArray(row.payload.data(), static_cast<int>(row.payload.size()));
-    if (plan.has_value() || !is_entry || entry.has_release() || entry.has_policy()) {
-      return absl::OkStatus();
-    }
-    CONSILIUM_ASSIGN_OR_RETURN(const TimedEvent input, EventOf(entry));
-    const auto* offered = std::get_if<RunOffered>(&input.event);
-    const bool is_it = offered != nullptr && offered->run == parts.run &&
-                       offered->plan_hash == parts.plan_hash && offered->plan != nullptr;
-    if (is_it) plan = *offered->plan;
-    return absl::OkStatus();
-  }));
-  if (!plan.has_value()) return absl::DataLossError("the journal has no plan of the run");
-  return *std::move(plan);
+  return OfferedPlan([&store](JournalVisit visit) { return store.ReadJournal(visit); }, parts.run,
+                     parts.plan_hash);
 }
 
 }  // namespace
+
+absl::StatusOr<v1::RunPlan> OfferedPlan(absl::FunctionRef<absl::Status(JournalVisit)> read,
+                                        const RunId& run, const Digest& plan_hash) {
+  std::shared_ptr<const v1::RunPlan> plan;
+  const absl::Status status = read([&](const ChainRow& row) -> absl::Status {
+    CONSILIUM_ASSIGN_OR_RETURN(plan, PlanIn(row, run, plan_hash));
+    // An error ends the reading, for which the store is held.
+    return plan == nullptr ? absl::OkStatus() : absl::CancelledError("found");
+  });
+  if (plan != nullptr) return *plan;
+  CONSILIUM_RETURN_IF_ERROR(status);
+  return absl::DataLossError("the journal has no plan of the run");
+}
 
 absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const RunId& run) {
   const auto found = engine.runs().find(run);
@@ -83,36 +93,31 @@ absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const 
 }
 
 absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const PersonalParts& parts,
-                                                  const SiteId& site, const std::string& out) {
-  if (std::filesystem::exists(std::filesystem::symlink_status(out))) {
-    return absl::AlreadyExistsError(absl::StrCat(out, " exists: choose another name or remove it"));
-  }
-  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(store, parts));
-  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+                                                  const SiteId& site, int file) {
+  // What may be gone comes first: whoever looks again reads no journal twice.
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload,
                              ReadStoredVector(store.blobs(), parts.model_id));
-  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel shared, PartsOf(payload, graph.layout.elements()));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> kept,
                              ReadStoredVector(store.blobs(), KeptBlobOf(parts.update)));
+  CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(store, parts));
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel shared, PartsOf(payload, graph.layout.elements()));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> model,
                              PersonalModelOf(graph, parts.keeps, shared.weights, kept));
   TensorFileContent content;
   content.layout = &graph.layout;
   content.values = model;
-  content.mode = 0600;
   content.metadata = {{"run", parts.run.value()},
                       {"site", site.value()},
                       {"version", absl::StrCat(parts.version.value())},
                       {"kept_with", absl::StrCat(parts.kept_with.value())},
                       {"model_id", ToHex(parts.model_id)},
                       {"spec", graph.name}};
-  CONSILIUM_RETURN_IF_ERROR(WriteTensorFile(out, content));
+  CONSILIUM_RETURN_IF_ERROR(WriteTensors(file, "the file", content));
   return nlohmann::json{{"run", parts.run.value()},
                         {"site", site.value()},
-                        {"file", out},
                         {"version", parts.version.value()},
-                        {"kept_with", parts.kept_with.value()},
-                        {"bytes", std::filesystem::file_size(out)}};
+                        {"kept_with", parts.kept_with.value()}};
 }
 
 }  // namespace consilium::site

@@ -7,11 +7,13 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
-#include <string>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "consilium/v1/run_config.pb.h"
 #include "models/spec/preset_traits.h"
+#include "privacy/at_rest/hash_chain.h"
 #include "protocol/core/ids.h"
 #include "site_agent/core/engine.h"
 #include "site_agent/runtime/site_store.h"
@@ -34,11 +36,19 @@ struct PersonalParts {
 // version includes an update of this site yet, or the shared version is not here.
 absl::StatusOr<PersonalParts> FindPersonalParts(const SiteEngine& engine, const RunId& run);
 
-// Writes `out`, a safetensors file that only this user may read, and tells {"run", "site", "file",
-// "version", "kept_with", "bytes"}. ALREADY_EXISTS: nothing is overwritten. NOT_FOUND where a part
-// has been replaced since. Errors of the system.
+using JournalVisit = absl::FunctionRef<absl::Status(const ChainRow&)>;
+
+// The plan that the run was offered with, out of the journal that `read` reads (as
+// SiteStore::ReadJournal), no further than to it. DATA_LOSS where it is not there; the errors of
+// `read`.
+absl::StatusOr<v1::RunPlan> OfferedPlan(absl::FunctionRef<absl::Status(JournalVisit)> read,
+                                        const RunId& run, const Digest& plan_hash);
+
+// Writes it to the open `file` as a safetensors file and tells {"run", "site", "version",
+// "kept_with"}. NOT_FOUND where a part has been replaced since; nothing is written then. Errors of
+// the system.
 absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const PersonalParts& parts,
-                                                  const SiteId& site, const std::string& out);
+                                                  const SiteId& site, int file);
 
 }  // namespace consilium::site
 

@@ -7,6 +7,7 @@ usage: personal_models.py --bin DIR --source DIR [UNITTEST_NAME]...
 import json
 import stat
 import struct
+import subprocess
 
 from programs import Case, DONE, FAILED, SITES, VERSIONS, WRONG_USAGE, main, world
 
@@ -42,26 +43,25 @@ def config(preset):
 
 
 class Exported(Case):
-    def setUp(self):
-        if not world.federation.site_status(SITES[1])["running"]:
-            world.federation.start_agent(SITES[1])
-
     def export(self, site, run, out, *arguments):
         return world.call("consilium-agent", "model", "export", run, "--store", world.store(site),
                           "--out", out, *arguments)
 
     def finished(self, preset):
-        run = world.federation.submit(config(preset))
-        for site in SITES:
-            # Before anything is there: nothing is written, and the reason is told.
-            out = world.fresh("early")
-            early = self.export(site, run, out)
-            if early.returncode != DONE:
-                self.expect(early, FAILED)
-                self.assertFalse(out.exists())
-        world.federation.wait_for(
+        federation = world.federation
+        if federation.site_status(SITES[1])["running"]:
+            federation.stop(SITES[1])
+        run = federation.submit(config(preset))
+        # Before anything is there: nothing is written, and the reason is told.
+        out = world.fresh("early")
+        self.expect(self.export(SITES[1], run, out), FAILED, "no such run was offered here")
+        federation.wait_for("the run is offered", lambda: self.state(SITES[0], run))
+        self.expect(self.export(SITES[0], run, out), FAILED, "no version includes an update of it")
+        self.assertFalse(out.exists())
+        federation.start_agent(SITES[1])
+        federation.wait_for(
             "the run has ended",
-            lambda: world.federation.run_report(run)["phase"] == "ended" and all(
+            lambda: federation.run_report(run)["phase"] == "ended" and all(
                 self.state(site, run) == "ended" for site in SITES))
         return run
 
@@ -81,6 +81,9 @@ class Exported(Case):
             self.assertEqual(told["bytes"], files[site].stat().st_size)
             self.assertTrue(1 <= told["kept_with"] <= VERSIONS, told)
             self.assertEqual(stat.S_IMODE(files[site].stat().st_mode), 0o600)
+        said = [line for line in world.federation.log(SITES[0]).splitlines() if run in line]
+        self.assertIn(f"of the run {run}, of version {VERSIONS}, was exported", said[-1])
+        self.assertNotIn(str(world.folder), said[-1])
         before = files[SITES[1]].read_bytes()
         self.expect(self.export(SITES[1], run, files[SITES[1]]), FAILED, "exists")
         self.assertEqual(files[SITES[1]].read_bytes(), before)
@@ -128,6 +131,30 @@ class Exported(Case):
         self.expect(world.call("consilium-agent", "model", "export", world.run, "--store",
                                world.store(SITES[0])), WRONG_USAGE, "--out")
         self.assertFalse(out.exists())
+
+
+    def test_the_file_is_the_callers(self):
+        """A service sees other folders than whoever asks it (PrivateTmp=): here by a path that is
+        another file for each process."""
+        run = self.finished("FEDPER")
+        for site in SITES:
+            folder = world.fresh("here")
+            folder.mkdir()
+            done = subprocess.run([world.bin / "consilium-agent", "model", "export", run, "--store",
+                                   world.store(site), "--out", "/proc/self/cwd/own.safetensors"],
+                                  cwd=folder, capture_output=True, text=True)
+            self.expect(done, DONE)
+            self.assertEqual([file.name for file in folder.iterdir()], ["own.safetensors"])
+
+    def test_where_no_file_can_be(self):
+        run = self.finished("FEDPER")
+        for out, why in ((world.folder / ("x" * 300), "File name too long"),
+                         (world.folder / "nowhere/own.safetensors", "No such file"),
+                         (world.run_config / "own.safetensors", "Not a directory")):
+            for site in SITES:
+                self.expect(self.export(site, run, out), FAILED, why)
+        for site in SITES:
+            self.assertTrue(world.federation.site_status(site)["running"])
 
 
 class Simulated(Case):
