@@ -78,7 +78,8 @@ constexpr char kJournalHelp[] =
 constexpr char kIdleHelp[] =
     "Room in memory for what hospitals hold between their tasks, MiB. The rest lies in a file "
     "without "
-    "a name in --out, or where $TMPDIR says; it is gone with the process";
+    "a name in --out, or without that where $TMPDIR says, or in /var/tmp; it is gone with the "
+    "process";
 
 constexpr char kCompareExamples[] = R"(Examples:
   consilium-sim compare out/fedavg out/fedbuff

@@ -22,8 +22,8 @@
 #include "protocol/wire/text_format.h"
 #include "sim/cluster/rank_leader.h"
 #include "sim/cluster/rank_worker.h"
-#include "sim/commands/kept_stages.h"
 #include "sim/commands/interruption.h"
+#include "sim/commands/kept_stages.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
@@ -176,7 +176,7 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
   options.clock = command.clock == RunCommand::Clock::kWall ? SavedRunsOptions::Clock::kWall
                                                             : SavedRunsOptions::Clock::kVirtual;
   SavedRuns::Experiment what = {
-      experiment.plan, experiment.scenario, NameOf(command.trainers.kind), {}};
+      experiment.plan, experiment.scenario, ArithmeticOf(command.trainers.kind), {}};
   for (const std::optional<uint64_t>& seed : seeds) {
     if (seed.has_value()) what.seeds.push_back(*seed);
   }
@@ -214,7 +214,7 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
 }
 
 absl::StatusOr<RankIdentity> IdentityOf(const RunCommand& command, const Experiment& experiment) {
-  return RankIdentityOf(experiment.plan, experiment.scenario, NameOf(command.trainers.kind));
+  return RankIdentityOf(experiment.plan, experiment.scenario, ArithmeticOf(command.trainers.kind));
 }
 
 absl::StatusOr<std::unique_ptr<RankLeader>> GatherRanks(const RunCommand& command,
@@ -307,10 +307,12 @@ std::string WordOf(const RunCommand& command) {
   if (command.clock == RunCommand::Clock::kWall) {
     return "\nconsilium-sim: interrupted; a run on a wall clock does not go on\n";
   }
+  // Which would begin anew again.
+  const bool restarts = command.begin == SavedRunsOptions::Begin::kRestart;
   return absl::StrFormat(
-      "\nconsilium-sim: interrupted; the same command goes on from the newest checkpoint in %s "
+      "\nconsilium-sim: interrupted; the same command%s goes on from the newest checkpoint in %s "
       "(--checkpoint-s %g)\n",
-      command.out, command.checkpoint_s);
+      restarts ? " without --restart" : "", command.out, command.checkpoint_s);
 }
 
 void PrintSeed(const std::vector<RunSummary>& runs) {

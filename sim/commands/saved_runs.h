@@ -62,6 +62,9 @@ class SavedRuns {
   static absl::StatusOr<std::unique_ptr<SavedRuns>> Open(SavedRunsOptions options,
                                                          const Experiment& experiment);
 
+  // OUT/checkpoint.
+  std::string folder() const;
+
   // As SavedSimulation::Open.
   absl::StatusOr<std::unique_ptr<SavedSimulation>> OpenRun(const std::string& name,
                                                            const SimulationInput& input) const;
@@ -77,7 +80,8 @@ class SavedRuns {
 
   // OUT/personal/NAME/SITE.safetensors: the model of each hospital's own that a run leaves
   // (site_agent/core/personal_model.h), of version `result` with what the hospital keeps in
-  // `simulation`, whose errors it gives. Hospitals that keep nothing yet have none.
+  // `simulation`, whose errors it gives. Hospitals that keep nothing yet have none, nor does what
+  // lay there before stay; UNAVAILABLE where it does.
   absl::Status WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
                                    std::span<const float> result,
                                    const Simulation& simulation) const;
@@ -96,7 +100,6 @@ class SavedRuns {
   absl::Status Lock();
   absl::Status CheckExperiment(const Experiment& experiment) const;
   absl::Status WriteJournal(const std::string& name, const RunId& run, RunLog& log) const;
-  std::string Folder() const;
 
   SavedRunsOptions options_;
   std::unique_ptr<FILE, Unlock> lock_;

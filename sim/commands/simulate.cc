@@ -117,6 +117,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   if (save.runs != nullptr && on_wall_clock) {
     CONSILIUM_ASSIGN_OR_RETURN(log, save.runs->OpenWallRun(save.name));
     input.log = log.get();
+    input.idle.folder = save.runs->folder();
   } else if (save.runs != nullptr) {
     CONSILIUM_ASSIGN_OR_RETURN(saved, save.runs->OpenRun(save.name, input));
     saved->Attach(input);

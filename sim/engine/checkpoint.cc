@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -62,10 +63,16 @@ VectorName NameFrom(const Json& json) {
 
 Json PlaceOfModel(Version version) { return {{"at", kModel}, {"version", version.value()}}; }
 
+struct InMemory {
+  std::map<Values, std::vector<Json>> places;  // By vector.
+  std::set<Version> models;                    // That have theirs among them.
+};
+
 // Each vector that is in memory once, however many hold it; but what sites keep, which nobody
-// shares.
-std::map<Values, std::vector<Json>> PlacesByVector(const SimulationVectors& vectors) {
-  std::map<Values, std::vector<Json>> places;
+// shares. Says which models it has found there: threads at work put others there meanwhile.
+InMemory FindInMemory(const SimulationVectors& vectors) {
+  InMemory found;
+  std::map<Values, std::vector<Json>>& places = found.places;
   for (const auto& [name, values] : vectors.store.vectors) {
     places[values].push_back({{"at", kInStore}, {"name", ToJson(name)}});
   }
@@ -74,12 +81,15 @@ std::map<Values, std::vector<Json>> PlacesByVector(const SimulationVectors& vect
         {{"at", kStaged}, {"makes", key.first.value()}, {"name", ToJson(key.second)}});
   }
   for (const auto& [version, held] : vectors.models) {
-    if (const Values values = held->InMemory()) places[values].push_back(PlaceOfModel(version));
+    const Values values = held->InMemory();
+    if (values == nullptr) continue;
+    places[values].push_back(PlaceOfModel(version));
+    found.models.insert(version);
   }
   for (const auto& [id, values] : vectors.updates) {
     places[values].push_back({{"at", kUpdate}, {"update", ToHex(id)}});
   }
-  return places;
+  return found;
 }
 
 absl::Status Place(const Json& place, const Values& values, IdleVectors& idle,
@@ -138,13 +148,13 @@ absl::Status WriteHeld(const IdleVector& held, const Json& place, FrameWriter& f
 absl::Status WriteFrames(const CheckpointHead& head, const SimulationVectors& vectors,
                          FrameWriter& file) {
   CONSILIUM_RETURN_IF_ERROR(file.Add(kHead, EncodeHead(head)));
-  const std::map<Values, std::vector<Json>> in_memory = PlacesByVector(vectors);
-  for (const auto& [values, places] : in_memory) {
+  const InMemory in_memory = FindInMemory(vectors);
+  for (const auto& [values, places] : in_memory.places) {
     CONSILIUM_RETURN_IF_ERROR(file.Add(kVector, AsBytes(*values)));
     for (const Json& place : places) CONSILIUM_RETURN_IF_ERROR(file.Add(kUse, place.dump()));
   }
   for (const auto& [version, held] : vectors.models) {
-    if (in_memory.contains(held->InMemory())) continue;
+    if (in_memory.models.contains(version)) continue;
     CONSILIUM_RETURN_IF_ERROR(WriteHeld(*held, PlaceOfModel(version), file));
   }
   for (const auto& [id, held] : vectors.kept) {

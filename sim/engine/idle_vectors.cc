@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
@@ -16,10 +17,32 @@
 namespace consilium {
 namespace {
 
+// /tmp is memory on many systems, which is what is to be saved.
+constexpr char kFolder[] = "/var/tmp";
 constexpr char kWhat[] = "can not write the vectors of idle sites to a file in";
 
 std::span<const uint8_t> AsBytes(const std::vector<float>& values) {
   return {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
+}
+
+// As errno says. What fails is the disk and no worker, who alone is UNAVAILABLE to a training pool.
+absl::Status DiskError(absl::string_view what, const std::string& folder) {
+  const absl::Status status = SystemError(what, folder);
+  return absl::IsUnavailable(status) ? absl::InternalError(status.message()) : status;
+}
+
+// A file without a name. Where the file system knows none, it has one for a moment.
+int OpenNameless(const std::string& folder) {
+  const int file = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  // EISDIR: of a kernel without it.
+  if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) return file;
+  std::string path = absl::StrCat(folder, "/idle-XXXXXX");
+  const int named = mkostemp(path.data(), O_CLOEXEC);
+  if (named < 0 || unlink(path.c_str()) == 0) return named;
+  const int error = errno;
+  close(named);
+  errno = error;
+  return -1;
 }
 
 }  // namespace
@@ -129,20 +152,16 @@ absl::Status IdleVectors::MakeRoom() {
 std::string IdleVectors::Folder() const {
   if (!options_.folder.empty()) return options_.folder;
   const char* const named = getenv("TMPDIR");
-  return named != nullptr && *named != '\0' ? named : "/tmp";
+  return named != nullptr && *named != '\0' ? named : kFolder;
 }
 
 absl::Status IdleVectors::OpenFile() {
   if (file_ >= 0) return absl::OkStatus();
-  std::string path = absl::StrCat(Folder(), "/idle-XXXXXX");
-  file_ = mkostemp(path.data(), O_CLOEXEC);
-  if (file_ < 0) {
-    const absl::Status status = SystemError(kWhat, Folder());
-    // Nobody asked for something that is not there.
-    return absl::IsNotFound(status) ? absl::FailedPreconditionError(status.message()) : status;
-  }
-  unlink(path.c_str());
-  return absl::OkStatus();
+  file_ = OpenNameless(Folder());
+  if (file_ >= 0) return absl::OkStatus();
+  const absl::Status status = DiskError(kWhat, Folder());
+  // Nobody asked for something that is not there.
+  return absl::IsNotFound(status) ? absl::FailedPreconditionError(status.message()) : status;
 }
 
 uint64_t IdleVectors::FreePlace(uint64_t bytes) {
@@ -164,7 +183,7 @@ absl::Status IdleVectors::WriteOut(Entry& entry) {
         pwrite(file_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(place + done));
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
-      const absl::Status status = SystemError(kWhat, Folder());
+      const absl::Status status = DiskError(kWhat, Folder());
       free_[bytes.size()].push_back(place);
       return status;
     }
@@ -183,7 +202,7 @@ absl::StatusOr<IdleVectors::Values> IdleVectors::ReadBack(const Entry& entry) {
         pread(file_, bytes + done, entry.bytes - done, static_cast<off_t>(*entry.place + done));
     if (read < 0 && errno == EINTR) continue;
     if (read < 0) {
-      return SystemError("can not read the vectors of idle sites from a file in", Folder());
+      return DiskError("can not read the vectors of idle sites from a file in", Folder());
     }
     if (read == 0) break;  // Cut off: the digest tells.
     done += static_cast<size_t>(read);

@@ -43,7 +43,7 @@ class IdleVector {
   IdleVector(const IdleVector&) = delete;
   IdleVector& operator=(const IdleVector&) = delete;
 
-  // Valid as long as they are held. RESOURCE_EXHAUSTED, UNAVAILABLE: as IdleVectors::Keep;
+  // Valid as long as they are held. RESOURCE_EXHAUSTED, INTERNAL: as IdleVectors::Keep;
   // DATA_LOSS where the file does not hold any more what was written there.
   absl::StatusOr<Values> Read() const;
   // The same, and leaves in memory what is there.
@@ -66,14 +66,15 @@ class IdleVectors : public std::enable_shared_from_this<IdleVectors> {
 
   struct Options {
     uint64_t bytes_max = kIdleVectorsBytesMax;  // In memory; 0: all of it lies in the file.
-    std::string folder;                         // Of the file; empty: $TMPDIR, or /tmp.
+    std::string folder;                         // Of the file; empty: $TMPDIR, or /var/tmp.
   };
   static std::shared_ptr<IdleVectors> Create(Options options);
   ~IdleVectors();
 
   // RESOURCE_EXHAUSTED where room has to be made and the disk is full, FAILED_PRECONDITION where
-  // the folder is not there, PERMISSION_DENIED, UNAVAILABLE otherwise, in the system's words; what
-  // was held before stays as it was.
+  // the folder is not there, PERMISSION_DENIED, INTERNAL otherwise, in the system's words; never
+  // UNAVAILABLE, by which a worker is lost (training_pool.h). What was held before stays as it
+  // was.
   absl::StatusOr<Held> Keep(Values values) ABSL_LOCKS_EXCLUDED(mu_);
 
   uint64_t bytes_in_memory() const ABSL_LOCKS_EXCLUDED(mu_);

@@ -13,6 +13,7 @@
 #include "sim/engine/overloaded.h"
 #include "sim/engine/scenario_checks.h"
 #include "site_agent/core/fetched_model.h"
+#include "site_agent/core/not_finite.h"
 
 namespace consilium {
 namespace {
@@ -22,8 +23,9 @@ namespace {
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
 constexpr char kStoppedByScenario[] = "the scenario's stopped_after_ms";
-// Failed trainings a site, without a version from anyone.
-constexpr uint64_t kDivergencesPerSiteMax = 10;
+// Failed trainings without a version from anyone: of a site, until nothing is hoped of it any more;
+// and, a site, of those in a row while nothing is hoped of any other.
+constexpr uint64_t kFailuresPerSiteMax = 10;
 // On a wall clock: how long a lost rank that nobody waits for is not noticed at the most.
 constexpr absl::Duration kBetweenMax = absl::Milliseconds(500);
 
@@ -118,7 +120,10 @@ void Simulation::Watch() {
   if (run.versions.size() <= versions_seen_) return;
   versions_seen_ = run.versions.size();
   turns_since_version_ = 0;
-  world_.divergences = 0;
+  world_.failures_by_site.clear();
+  world_.failures = 0;
+  failures_seen_ = 0;
+  failures_in_vain_ = 0;
   if (input_.on_version) input_.on_version(run, now());
 }
 
@@ -127,11 +132,17 @@ absl::Status Simulation::StandsStill() const {
   if (found == aggregator_.engine().runs().end()) {
     return absl::InternalError("the aggregator did not take the run");
   }
-  if (Diverges()) {
+  if (TrainsInVain()) {
+    const uint64_t version = found->second.current().value();
+    const absl::string_view said = world_.last_failure.message();
+    if (!IsNotFinite(world_.last_failure)) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "training fails, so that no version after %d comes about: %s", version, said));
+    }
     return absl::FailedPreconditionError(absl::StrFormat(
         "NOT_FINITE: training diverges, so that no version after %d comes about: %s. Lower the "
         "learning rate (training.optimizer) or the server's step (aggregation.server)",
-        found->second.current().value(), world_.divergence));
+        version, said));
   }
   return absl::FailedPreconditionError(absl::StrFormat(
       "the federation stands still at version %d after %s%s: it waits for sites that "
@@ -151,15 +162,35 @@ void Simulation::Step() {
              },
              world_.queue.Pop());
   ++steps_;
+  WatchFailures();
   Watch();
 }
 
-bool Simulation::Diverges() const {
-  return world_.divergences > kDivergencesPerSiteMax * sites_.size();
+bool Simulation::IsBeyondHope(size_t site) const {
+  const auto failures = world_.failures_by_site.find(site);
+  return failures != world_.failures_by_site.end() && failures->second > kFailuresPerSiteMax;
+}
+
+// One site that diverges ends no run that others go on with, however long their tasks are; and a
+// round that waits for it alone does not go on for ever.
+void Simulation::WatchFailures() {
+  if (world_.failures == failures_seen_) return;
+  failures_seen_ = world_.failures;
+  const bool once = input_.plan.config().aggregation().trigger().has_barrier();
+  for (size_t i = 0; i < sites_.size(); ++i) {
+    if (IsBeyondHope(i) || !sites_[i]->MayContribute(run_id_, once)) continue;
+    failures_in_vain_ = 0;
+    return;
+  }
+  ++failures_in_vain_;
+}
+
+bool Simulation::TrainsInVain() const {
+  return failures_in_vain_ > kFailuresPerSiteMax * sites_.size();
 }
 
 bool Simulation::CanGoOn() const {
-  return world_.failure.ok() && !Diverges() &&
+  return world_.failure.ok() && !TrainsInVain() &&
          turns_since_version_ <=
              kTurnsWithoutVersionMax + kTurnsWithoutVersionPerSiteMax * sites_.size();
 }

@@ -48,8 +48,7 @@ struct SimulationInput {
   WallWorkers* workers = nullptr;
   // Of what sites hold between their tasks.
   IdleVectors::Options idle;
-  // How updates are trained, as --trainer names it: a checkpoint of another trainer is not gone on
-  // with.
+  // How updates are trained, as checkpoints tell it: one of another trainer is not gone on with.
   std::string trainer_name = "libtorch";
   // May be null; outlives the simulation.
   Recording* recording = nullptr;
@@ -125,7 +124,10 @@ class Simulation {
   void Take(const ToAggregator& message);
   // The next event.
   void Step();
-  bool Diverges() const;
+  // Counts failed trainings.
+  void WatchFailures();
+  bool IsBeyondHope(size_t site) const;
+  bool TrainsInVain() const;
   bool CanGoOn() const;
   absl::Status RunOnVirtualTime();
   absl::Status RunOnWallClock();
@@ -145,6 +147,9 @@ class Simulation {
   RunId run_id_;
   size_t versions_seen_ = 0;
   uint64_t turns_since_version_ = 0;
+  uint64_t failures_seen_ = 0;  // Of World::failures.
+  // Failed trainings in a row, in none of which anyone else could have made a version.
+  uint64_t failures_in_vain_ = 0;
   uint64_t steps_ = 0;
 };
 

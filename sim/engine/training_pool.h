@@ -38,13 +38,13 @@ class TrainingPool {
  public:
   using TrainerFactory = std::function<std::unique_ptr<Trainer>()>;
   // Called once, on any thread, with a worker that nobody else uses meanwhile; again, with another
-  // one, where that worker is lost (UNAVAILABLE).
+  // one, where that worker is lost (UNAVAILABLE: nothing else that a task does may fail so).
   using Task = std::function<absl::StatusOr<SiteWork::Trained>(TaskWorker& worker)>;
   using Evaluation = std::function<absl::StatusOr<v1::MetricSums>(TaskWorker& worker)>;
 
   struct Options {
     size_t threads = 1;                // Counting the caller's, whose trainer is own(); 1 or more.
-    std::string trainer_name;          // Of what the factory makes.
+    std::string trainer_name;          // As of SimulationInput.
     RemoteTrainers* remote = nullptr;  // Train beside the threads; outlive the pool. May be null.
   };
   TrainingPool(Options options, const TrainerFactory& factory);

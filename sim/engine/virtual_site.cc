@@ -196,6 +196,17 @@ bool VirtualSite::IsSilent() const {
          (training_.has_value() && training_->due == absl::InfiniteFuture());
 }
 
+bool VirtualSite::MayContribute(const RunId& run, bool once) const {
+  if (has_left_ || IsSilent()) return false;
+  const bool is_away = link_state_ != LinkState::kUp;
+  const auto found = engine_.runs().find(run);
+  if (found == engine_.runs().end()) return is_away;
+  const site::RunState& state = found->second;
+  if (!state.open.empty()) return true;
+  if (state.decision != nullptr && !state.approved()) return false;
+  return is_away && !(once && !state.held.empty());
+}
+
 void VirtualSite::Take(const SiteTurn& turn) {
   switch (turn.kind) {
     case SiteTurn::Kind::kAttach:
@@ -487,8 +498,9 @@ void VirtualSite::FinishTraining() {
   const site::Train& action = training.action;
   absl::StatusOr<TrainedUpdate> trained = world_.outcomes.Train([&] { return Compute(training); });
   if (absl::IsFailedPrecondition(trained.status())) {
-    ++world_.divergences;
-    world_.divergence = std::string(trained.status().message());
+    ++world_.failures_by_site[options_.index];
+    ++world_.failures;
+    world_.last_failure = trained.status();
     Handle(site::TrainFailed{action.run, action.task, std::string(trained.status().message())});
     return;
   }

@@ -67,6 +67,10 @@ class VirtualSite {
   bool has_fallen_silent() const { return has_fallen_silent_; }
   // It owes what its record does not tell of, and nothing will come of it.
   bool IsSilent() const;
+  // Whether an update of it may come without another version before: it has a task, or is away and
+  // may be given one when it is back; not where an update of it waits already and each gives
+  // `once`.
+  bool MayContribute(const RunId& run, bool once) const;
   // For good, and at once.
   void LeaveSilently() { Leave(); }
 

@@ -97,6 +97,8 @@ class Said(Case):
         out = world.folder / "interrupted"
         for arguments, words in (
                 (["--out", out], f"the same command goes on from the newest checkpoint in {out}"),
+                (["--out", out, "--restart"],
+                 f"the same command without --restart goes on from the newest checkpoint in {out}"),
                 ([], "without --out nothing of it is kept")):
             with self.subTest(words):
                 process = subprocess.Popen(world.run("--seeds", "1..1000", *arguments),

@@ -3,8 +3,10 @@
 
 #include "sim/engine/idle_vectors.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "tests/fakes/child_process.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -52,11 +55,12 @@ class IdleVectorsTest : public testing::Test {
     return all;
   }
   // Of the file without a name; -1 where there is none.
-  int File() {
+  int File() { return FileIn(folder_.path()); }
+  static int FileIn(absl::string_view folder) {
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
       std::error_code gone;
       const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
-      if (absl::StrContains(target, folder_.path())) return std::stoi(entry.path().filename());
+      if (absl::StrContains(target, folder)) return std::stoi(entry.path().filename());
     }
     return -1;
   }
@@ -194,6 +198,33 @@ TEST_F(IdleVectorsTest, WhatTheDiskGivesBackOtherwiseIsAnError) {
   EXPECT_THAT(all[1]->Read(), IsOk());
   ASSERT_EQ(ftruncate(file, 2 * kBytes - 1), 0);
   EXPECT_THAT(all[1]->Read(), IsError(StatusCode::kDataLoss, folder_.path()));
+}
+
+// A training pool would take the worker that meets it for lost, and another one after it.
+TEST_F(IdleVectorsTest, ADiskThatFailsIsNotUnavailable) {
+  const auto idle = Make(0);
+  const std::vector<Held> all = KeepMany(*idle, 1);
+  const int file = File();
+  ASSERT_GE(file, 0);
+  const int fails = open("/dev/full", O_WRONLY | O_CLOEXEC);  // What is read is EBADF.
+  ASSERT_EQ(dup3(fails, file, O_CLOEXEC), file);
+  EXPECT_THAT(all[0]->Read(), IsError(StatusCode::kInternal, folder_.path()));
+  close(fails);
+  const int only_read = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(dup3(only_read, file, O_CLOEXEC), file);
+  EXPECT_THAT(idle->Keep(Made(1)), IsError(StatusCode::kInternal, folder_.path()));
+  close(only_read);
+}
+
+// /tmp may be memory.
+TEST_F(IdleVectorsTest, WithoutAFolderItLiesOnTheDisk) {
+  ChildProcess child([&](const std::function<void()>&) {
+    unsetenv("TMPDIR");
+    const auto idle = IdleVectors::Create({.bytes_max = 0, .folder = ""});
+    if (KeepMany(*idle, 1).size() != 1) return 1;
+    return FileIn("/var/tmp/") >= 0 ? 0 : 2;
+  });
+  EXPECT_EQ(child.Wait(), 0);
 }
 
 }  // namespace

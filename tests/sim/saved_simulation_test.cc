@@ -3,17 +3,22 @@
 
 #include "sim/engine/saved_simulation.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
 #include "sim/engine/checkpoint.h"
@@ -304,6 +309,76 @@ TEST(SavedSimulation, ACheckpointWhosePlacesHaveNoVectorIsRefused) {
     EXPECT_THAT(ReadCheckpointVectors(path, *IdleVectors::Create({})),
                 IsError(StatusCode::kDataLoss, "a place has no vector"));
   }
+}
+
+// A pipe in place of the file: its writer waits in the midst of the aggregator's vectors until it
+// is read on.
+class SlowFile {
+ public:
+  explicit SlowFile(const std::string& path) {
+    EXPECT_EQ(mkfifo(path.c_str(), 0600), 0);
+    file_ = open(path.c_str(), O_RDWR | O_CLOEXEC);  // So that neither side waits for the other.
+    EXPECT_GE(file_, 0);
+  }
+  ~SlowFile() { close(file_); }
+  std::string Read(size_t bytes) const {
+    std::string out(bytes, '\0');
+    for (size_t done = 0; done < bytes;) {
+      const ssize_t count = read(file_, out.data() + done, bytes - done);
+      if (count <= 0) return out.substr(0, done);
+      done += static_cast<size_t>(count);
+    }
+    return out;
+  }
+  std::string ReadWhatIsThere() const {
+    EXPECT_EQ(fcntl(file_, F_SETFL, O_NONBLOCK), 0);
+    return Read(size_t{1} << 20);
+  }
+
+ private:
+  int file_ = -1;
+};
+
+// Sites at work take a model into memory that lay in the file when the checkpoint was begun.
+TEST(SavedSimulation, AModelThatIsReadWhileItsCheckpointIsWrittenIsInIt) {
+  const TempFolder folder;
+  const auto made = [](float value, size_t elements) {
+    return std::make_shared<const std::vector<float>>(elements, value);
+  };
+  const auto idle = IdleVectors::Create({.bytes_max = 40, .folder = folder.path()});
+  const IdleVectors::Values model = made(1, 10);
+  SimulationVectors vectors;
+  const auto held = idle->Keep(model);
+  const auto other = idle->Keep(made(2, 10));
+  ASSERT_TRUE(held.ok() && other.ok());
+  ASSERT_EQ((*held)->InMemory(), nullptr);
+  vectors.models = {{Version(3), *held}, {Version(4), *other}};
+  VectorName name;
+  vectors.store.vectors[name] = model;
+  // More than a pipe and two blocks of the file hold.
+  constexpr size_t kLarge = size_t{1} << 20;
+  for (name.number = 1; name.number <= 3; ++name.number) {
+    vectors.store.vectors[name] = made(static_cast<float>(name.number), kLarge / sizeof(float));
+  }
+  const std::string path = folder.File("run.0");
+  const SlowFile file(absl::StrCat(path, ".new"));
+  std::thread writer([&] {
+    // A pipe can not be synced.
+    EXPECT_FALSE(WriteCheckpoint(path, CheckpointHead(), vectors).ok());
+  });
+  std::string bytes = file.Read(kLarge);
+  EXPECT_THAT((*held)->Read(), IsOk());
+  EXPECT_EQ((*held)->InMemory(), model);
+  bytes += file.Read(2 * kLarge);
+  writer.join();
+  bytes += file.ReadWhatIsThere();
+  const std::string whole = folder.File("whole");
+  ASSERT_THAT(WriteFileDurably(whole, bytes), IsOk());
+  const auto back = ReadCheckpointVectors(whole, *IdleVectors::Create({}));
+  ASSERT_THAT(back, IsOk());
+  ASSERT_EQ(back->models.size(), 2u);
+  EXPECT_EQ(**back->models.at(Version(3))->Read(), *model);
+  EXPECT_EQ(back->store.vectors.size(), 4u);
 }
 
 TEST(SavedSimulation, ACheckpointWhoseVectorsHaveAnotherLengthIsRefused) {
