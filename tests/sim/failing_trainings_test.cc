@@ -41,7 +41,7 @@ class FailingTrainer final : public Trainer {
   CpuTrainer trainer_;
 };
 
-absl::Status Run(const SmallWorldOptions& options, Trainer& trainer) {
+absl::Status Simulate(const SmallWorldOptions& options, Trainer& trainer) {
   SmallWorld world(options);
   SimulationInput input;
   input.plan = world.plan;
@@ -67,7 +67,7 @@ TEST(FailingTrainings, OneSiteEndsNoRunThatOthersGoOnWithHoweverSlowTheyAre) {
         .config = absl::StrCat(kThreeVersions, "aggregation { preset: FEDBUFF trigger { ", trigger,
                                " } }"),
         .scenario = kSlowOthers};
-    EXPECT_THAT(Run(options, trainer), IsOk()) << trigger;
+    EXPECT_THAT(Simulate(options, trainer), IsOk()) << trigger;
     // As many as would have ended it if they were all that counts.
     EXPECT_GT(trainer.failed, 100) << trigger;
   }
@@ -87,7 +87,7 @@ TEST(FailingTrainings, NorOneThatOthersAreAwayFrom) {
                              "aggregation { preset: FEDBUFF trigger { buffer { updates: 1 "
                              "} } }"),
       .scenario = absl::StrCat("sites { task_ms: 20000 ", trace, "}")};
-  EXPECT_THAT(Run(options, trainer), IsOk());
+  EXPECT_THAT(Simulate(options, trainer), IsOk());
   EXPECT_GT(trainer.failed, 60);
 }
 
@@ -101,14 +101,14 @@ TEST(FailingTrainings, ARoundThatWaitsForThemAloneEnds) {
         .config =
             absl::StrCat(kThreeVersions, "aggregation { preset: FEDAVG trigger { barrier {} } }"),
         .scenario = scenario};
-    EXPECT_THAT(Run(options, trainer), IsError(StatusCode::kFailedPrecondition, "NOT_FINITE"));
+    EXPECT_THAT(Simulate(options, trainer), IsError(StatusCode::kFailedPrecondition, "NOT_FINITE"));
     EXPECT_LT(trainer.failed, 100) << scenario;
   }
 }
 
 TEST(FailingTrainings, WhereAllDivergeItEndsSoon) {
   FailingTrainer trainer({SiteId("s0"), SiteId("s1"), SiteId("s2")}, NotFinite("gradient", 2));
-  EXPECT_THAT(Run({.sites = 3}, trainer),
+  EXPECT_THAT(Simulate({.sites = 3}, trainer),
               IsError(StatusCode::kFailedPrecondition, "the gradient of step 2"));
   EXPECT_LT(trainer.failed, 100);
 }
@@ -117,7 +117,8 @@ TEST(FailingTrainings, WhereAllDivergeItEndsSoon) {
 TEST(FailingTrainings, OnlyNumbersThatAreNotFiniteAreCalledSo) {
   FailingTrainer trainer({SiteId("s0"), SiteId("s1")},
                          absl::FailedPreconditionError("the folder is not there"));
-  const absl::Status ended = Run({.sites = 2, .config = "aggregation { preset: FEDAVG }"}, trainer);
+  const absl::Status ended =
+      Simulate({.sites = 2, .config = "aggregation { preset: FEDAVG }"}, trainer);
   EXPECT_THAT(ended, IsError(StatusCode::kFailedPrecondition, "the folder is not there"));
   EXPECT_THAT(ended, IsError(StatusCode::kFailedPrecondition, "training fails"));
   EXPECT_EQ(ended.message().find("NOT_FINITE"), std::string::npos);
