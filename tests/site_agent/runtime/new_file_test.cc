@@ -99,7 +99,11 @@ TEST_P(NewFileTest, ALinkIsNotFollowed) {
 
 INSTANTIATE_TEST_SUITE_P(Both, NewFileTest,
                          ::testing::Values(NewFile::UntilWhole::kNameless,
-                                           NewFile::UntilWhole::kTemporaryName));
+                                           NewFile::UntilWhole::kTemporaryName),
+                         [](const auto& tested) {
+                           return tested.param == NewFile::UntilWhole::kNameless ? "Nameless"
+                                                                                 : "TemporaryName";
+                         });
 
 TEST(NewFile, WhereNoneCanBeIsSaid) {
   const TempFolder folder;
