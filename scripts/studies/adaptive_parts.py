@@ -1,0 +1,91 @@
+"""What each part of ADAPTIVE does: FedBuff with and without the fairness contract, the delay-adaptive
+step, other numbers of updates a version, other steps of the server, and the staleness-weighted table
+with and without a contract, on the hospitals of the stragglers study (docs/adr/0006-adaptive.md)."""
+
+import pathlib
+import statistics
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import stragglers  # noqa: E402
+
+FILES = ()
+SEEDS = range(1, 6)
+SCENARIOS = ("stragglers-equal", "stragglers-one-slow", "stragglers-pareto")
+CONTRACT = "aggregation.fairness.epsilon=0.25"
+STEP = "aggregation.server.sgd.learning_rate"
+NOT_DELAYED = "aggregation.server.delay_adaptive.staleness_free=1000000"
+FALLING = (f"{STEP}=1", f"{STEP}_final=0.3", "aggregation.server.sgd.decay_versions=60")
+# Updates a version, and what is set; all merge as many updates.
+VARIANTS = {
+    "FEDBUFF, K = 2": (2, ("aggregation.preset=FEDBUFF",)),
+    "with the contract": (2, ("aggregation.preset=FEDBUFF", CONTRACT)),
+    "and the delay-adaptive step: ADAPTIVE": (2, ("aggregation.preset=ADAPTIVE",)),
+    "ADAPTIVE, K = 4": (4, ("aggregation.preset=ADAPTIVE",)),
+    "ADAPTIVE, K = 10": (10, ("aggregation.preset=ADAPTIVE",)),
+    "ADAPTIVE, K = 4, η from 1 to .3 over 60 versions": (
+        4, ("aggregation.preset=ADAPTIVE", *FALLING)),
+    "ADAPTIVE, contract over 100 versions": (
+        2, ("aggregation.preset=ADAPTIVE", "aggregation.fairness.window_versions=100")),
+    "ADAPTIVE, η = 2": (2, ("aggregation.preset=ADAPTIVE", f"{STEP}=2")),
+    "staleness-weighted table": (2, ("aggregation.preset=STALENESS_WEIGHTED_TABLE",)),
+    "staleness-weighted table with the contract": (
+        2, ("aggregation.preset=STALENESS_WEIGHTED_TABLE", CONTRACT)),
+}
+
+
+def simulate(context, scenario, seed, target, name, updates, sets):
+    folder = context.root / "sim/scenarios" / scenario
+    facts = stragglers.facts_of(folder)
+    merged = facts["buffer"]["updates"] * facts["buffer"]["versions"]
+    sets = [*sets, f"aggregation.trigger.buffer.updates={updates}",
+            f"stop.versions_max={merged // updates}"]
+    summary = stragglers.simulate(
+        context, folder, f"{name}-{seed}", "--seeds", str(seed), "--no-baselines",
+        *stragglers.FAST, "--target", f"LOG_LOSS={target:.6f}",
+        *[part for one in sets for part in ("--set", one)])
+    reached = summary["target"] if summary["target"]["reached"] else None
+    return {"seconds": reached and reached["seconds"], "loss": stragglers.loss(summary),
+            "worst": stragglers.worst(summary), "off_share": stragglers.off_share(summary),
+            "merged": summary["updates"]}
+
+
+def run(context):
+    figures = {"rows": {}, "updates": {}}
+    for scenario in SCENARIOS:
+        folder = context.root / "sim/scenarios" / scenario
+        for seed in SEEDS:
+            reference = stragglers.simulate(
+                context, folder, f"FedAvg-{seed}",
+                *stragglers.options(context, folder, "FedAvg", seed))
+            for name, (updates, sets) in VARIANTS.items():
+                found = simulate(context, scenario, seed,
+                                 stragglers.SLACK * reference["best_score"],
+                                 name.replace(" ", "-"), updates, sets)
+                figures["rows"].setdefault(name, {}).setdefault(scenario, []).append(found)
+                figures["updates"][scenario] = found["merged"]
+    return figures
+
+
+def cell(seeds):
+    seconds = stragglers.median_or_never([s["seconds"] for s in seeds], 0)
+    loss, worst, off = (statistics.mean(s[key] for s in seeds)
+                        for key in ("loss", "worst", "off_share"))
+    return f"{seconds}; {loss:.4f}; {worst:.3f}; {off:.2f}"
+
+
+def text(result):
+    figures = result["figures"]
+    updates = ", ".join(str(figures["updates"][scenario]) for scenario in SCENARIOS)
+    titles = [stragglers.SCENARIOS[scenario].split(",")[0] + "," +
+              stragglers.SCENARIOS[scenario].split(",")[1] for scenario in SCENARIOS]
+    lines = [f"Seeds {SEEDS[0]} to {SEEDS[-1]}; {updates} updates. In each field: virtual seconds "
+             f"to {stragglers.SLACK} times the best validation loss of synchronous FedAvg with the "
+             "same seed (the median); test loss at the end; the worst hospital's; how far the "
+             "hospital that is furthest from its share of influence is from it (means).", "",
+             "| rule | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
+    lines += [f"| {name} | " + " | ".join(cell(found[scenario]) for scenario in SCENARIOS) + " |"
+              for name, found in figures["rows"].items()]
+    first = next(c["command"] for c in result["commands"] if "--target" in c["command"])
+    return lines + ["", f"{len(result['commands'])} simulations, the first of them beside FedAvg's: "
+                        f"`{first}`."]
