@@ -1,6 +1,7 @@
-"""What each part of ADAPTIVE does: FedBuff with and without the fairness contract, the delay-adaptive
-step, other numbers of updates a version, other steps of the server, and the staleness-weighted table
-with and without a contract, on the hospitals of the stragglers study (docs/adr/0006-adaptive.md)."""
+"""What each part of ADAPTIVE does: FedBuff with and without the fairness contract, the
+delay-adaptive step, other numbers of updates a version, other steps of the server, and the
+staleness-weighted table with and without a contract, on the hospitals of the stragglers study
+(docs/adr/0006-adaptive.md)."""
 
 import pathlib
 import statistics
@@ -77,8 +78,7 @@ def cell(seeds):
 def text(result):
     figures = result["figures"]
     updates = ", ".join(str(figures["updates"][scenario]) for scenario in SCENARIOS)
-    titles = [stragglers.SCENARIOS[scenario].split(",")[0] + "," +
-              stragglers.SCENARIOS[scenario].split(",")[1] for scenario in SCENARIOS]
+    titles = [stragglers.SCENARIOS[scenario] for scenario in SCENARIOS]
     lines = [f"Seeds {SEEDS[0]} to {SEEDS[-1]}; {updates} updates. In each field: virtual seconds "
              f"to {stragglers.SLACK} times the best validation loss of synchronous FedAvg with the "
              "same seed (the median); test loss at the end; the worst hospital's; how far the "
@@ -87,5 +87,5 @@ def text(result):
     lines += [f"| {name} | " + " | ".join(cell(found[scenario]) for scenario in SCENARIOS) + " |"
               for name, found in figures["rows"].items()]
     first = next(c["command"] for c in result["commands"] if "--target" in c["command"])
-    return lines + ["", f"{len(result['commands'])} simulations, the first of them beside FedAvg's: "
-                        f"`{first}`."]
+    return lines + ["", f"{len(result['commands'])} simulations, the first of them beside "
+                        f"FedAvg's: `{first}`."]
