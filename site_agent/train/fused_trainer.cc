@@ -32,7 +32,7 @@ bool HasPlainSteps(const v1::RunConfig& config) {
   }
 }
 
-absl::Status CheckTask(const TrainInput& input, const FusedPerceptron& model) {
+absl::Status CheckTask(const TrainInput& input, const FusedChain& model) {
   const Examples& examples = *input.examples;
   if (input.base.size() != model.elements()) {
     return absl::InvalidArgumentError(absl::StrCat("there are ", input.base.size(),
@@ -95,7 +95,7 @@ class StepExamples {
 };
 
 // ∇ of μ/2‖w − w_base‖² (FedProx, arXiv:1812.06127).
-void AddProximal(float mu, std::span<const float> base, FusedPerceptron& model) {
+void AddProximal(float mu, std::span<const float> base, FusedChain& model) {
   const std::span<const float> weights = model.weights();
   const std::span<float> gradient = model.gradient();
   for (size_t i = 0; i < base.size(); ++i) gradient[i] += mu * (weights[i] - base[i]);
@@ -103,13 +103,13 @@ void AddProximal(float mu, std::span<const float> base, FusedPerceptron& model) 
 
 }  // namespace
 
-absl::StatusOr<FusedPerceptron*> FusedTrainer::ModelOf(const v1::RunPlan& plan) {
+absl::StatusOr<FusedChain*> FusedTrainer::ModelOf(const v1::RunPlan& plan) {
   const Digest hash = PlanHash(plan);
   if (plan_hash_ != hash) {
     plan_hash_.reset();
     model_.reset();
     CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
-    absl::StatusOr<FusedPerceptron> model = FusedPerceptron::Create(graph);
+    absl::StatusOr<FusedChain> model = FusedChain::Create(graph);
     if (!model.ok() && !absl::IsUnimplemented(model.status())) return model.status();
     if (model.ok() && HasPlainSteps(plan.config())) model_ = *std::move(model);
     plan_hash_ = hash;
@@ -118,12 +118,12 @@ absl::StatusOr<FusedPerceptron*> FusedTrainer::ModelOf(const v1::RunPlan& plan) 
 }
 
 absl::StatusOr<bool> FusedTrainer::TakesOver(const v1::RunPlan& plan) {
-  CONSILIUM_ASSIGN_OR_RETURN(const FusedPerceptron* model, ModelOf(plan));
+  CONSILIUM_ASSIGN_OR_RETURN(const FusedChain* model, ModelOf(plan));
   return model != nullptr;
 }
 
 absl::StatusOr<TrainOutput> FusedTrainer::Train(const TrainInput& input) {
-  CONSILIUM_ASSIGN_OR_RETURN(FusedPerceptron * model, ModelOf(*input.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(FusedChain * model, ModelOf(*input.plan));
   if (model == nullptr) return others_.Train(input);
   CONSILIUM_RETURN_IF_ERROR(CheckTask(input, *model));
   const v1::RunConfig& config = input.plan->config();
@@ -162,7 +162,7 @@ absl::StatusOr<TrainOutput> FusedTrainer::Train(const TrainInput& input) {
 }
 
 absl::StatusOr<v1::MetricSums> FusedTrainer::Evaluate(const EvaluateInput& input) {
-  CONSILIUM_ASSIGN_OR_RETURN(FusedPerceptron * model, ModelOf(*input.plan));
+  CONSILIUM_ASSIGN_OR_RETURN(FusedChain * model, ModelOf(*input.plan));
   const bool fits = model != nullptr && input.weights.size() == model->elements() &&
                     input.examples->features == model->input_elements();
   if (!fits) return others_.Evaluate(input);  // Which has the words for what does not fit.

@@ -1,4 +1,4 @@
-// Trains small perceptrons without LibTorch (fused_perceptron.h), several times as fast, and all
+// Trains small chains of layers without LibTorch (fused_chain.h), several times as fast, and all
 // else as CpuTrainer does. Its updates are not CpuTrainer's bit by bit: sums are in another order
 // (docs/adr/0007-fused-training.md), so whoever trains an update again must use the same trainer.
 //
@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "site_agent/core/trainer.h"
 #include "site_agent/train/cpu_trainer.h"
-#include "site_agent/train/fused_perceptron.h"
+#include "site_agent/train/fused_chain.h"
 
 namespace consilium {
 
@@ -30,11 +30,11 @@ class FusedTrainer final : public Trainer {
 
  private:
   // Nullptr where CpuTrainer trains the plan.
-  absl::StatusOr<FusedPerceptron*> ModelOf(const v1::RunPlan& plan);
+  absl::StatusOr<FusedChain*> ModelOf(const v1::RunPlan& plan);
 
   CpuTrainer others_;
   std::optional<Digest> plan_hash_;  // Of the plan that model_ belongs to.
-  std::optional<FusedPerceptron> model_;
+  std::optional<FusedChain> model_;
 };
 
 }  // namespace consilium

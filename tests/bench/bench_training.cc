@@ -28,23 +28,49 @@ struct Options {
   std::string json;
 };
 
+// A perceptron of two hidden layers of `first` and `second` units, or where there are `channels`
+// two convolutions (models/zoo/small_cnn.textproto) and then a hidden layer of `first`.
 struct Shape {
+  std::string input;  // As input_shape has it.
   int features = 0;
+  int channels = 0;
   int first = 0;
   int second = 0;
   int batch = 0;
+
+  std::string name() const {
+    return channels > 0 ? absl::StrCat("convolutions of ", channels, " and ", 2 * channels,
+                                       " channels, ", first, " units, ", features, " pixels")
+                        : absl::StrCat(features, "–", first, "–", second, "–1");
+  }
 };
+
+std::string LinearLayer(absl::string_view name, int units) {
+  return absl::StrCat("layers { name: '", name, "' linear { units: '", units, "' } } ");
+}
+std::string ConvLayer(absl::string_view name, int channels) {
+  return absl::StrCat("layers { name: '", name, "' conv { channels: '", channels,
+                      "' kernel: '3' padding: '1' } } layers { name: 'r", name,
+                      "' activation { function: RELU } } layers { name: 'p", name,
+                      "' pool { kind: MAX kernel: '2' } } ");
+}
+std::string LayersOf(const Shape& shape) {
+  const std::string relu = " activation { function: RELU } } ";
+  if (shape.channels == 0) {
+    return absl::StrCat(LinearLayer("a", shape.first), "layers { name: 'r'", relu,
+                        LinearLayer("b", shape.second), "layers { name: 's'", relu,
+                        LinearLayer("c", 1));
+  }
+  return absl::StrCat(ConvLayer("a", shape.channels), ConvLayer("b", 2 * shape.channels),
+                      "layers { name: 'f' flatten {} } ", LinearLayer("c", shape.first),
+                      "layers { name: 's'", relu, LinearLayer("d", 1));
+}
 
 v1::RunPlan PlanOf(const Shape& shape) {
   v1::RunPlan plan;
   Must(ParseTextFormat(
-           absl::StrCat("spec { name: 'mlp' input_shape: '", shape.features,
-                        "' layers { name: 'a' linear { units: '", shape.first,
-                        "' } } layers { name: 'r' activation { function: RELU } } layers { name: "
-                        "'b' linear { units: '",
-                        shape.second,
-                        "' } } layers { name: 's' activation { function: RELU } } layers { name: "
-                        "'c' linear { units: '1' } } loss { kind: BCE_WITH_LOGITS } } config { "
+           absl::StrCat("spec { name: 'small' input_shape: [", shape.input, "] ", LayersOf(shape),
+                        " loss { kind: BCE_WITH_LOGITS } } config { "
                         "seed: 1 training { batch_examples: ",
                         shape.batch, " optimizer { sgd { learning_rate: 0.05 } } } }"),
            "plan", plan),
@@ -94,10 +120,12 @@ void Run(const Options& options) {
     Series* plain = nullptr;
   };
   std::vector<Kind> kinds;
-  for (const Shape& shape : {Shape{8, 16, 8, 8}, Shape{30, 32, 16, 16}, Shape{30, 64, 32, 32}}) {
+  for (const Shape& shape :
+       {Shape{"'8'", 8, 0, 16, 8, 8}, Shape{"'30'", 30, 0, 32, 16, 16},
+        Shape{"'30'", 30, 0, 64, 32, 32}, Shape{"'1', '8', '8'", 64, 8, 32, 0, 8},
+        Shape{"'1', '8', '8'", 64, 8, 32, 0, 32}, Shape{"'1', '28', '28'", 784, 8, 64, 0, 32}}) {
     Kind kind;
-    kind.name = absl::StrCat(shape.features, "–", shape.first, "–", shape.second, "–1, batches of ",
-                             shape.batch);
+    kind.name = absl::StrCat(shape.name(), ", batches of ", shape.batch);
     kind.plan = PlanOf(shape);
     for (int i = 0; i < options.sites; ++i) {
       kind.sites.push_back(ExamplesOf(shape, static_cast<uint64_t>(i)));
