@@ -32,7 +32,7 @@ def simulate(context, facts, rule, seed, rate, step):
     folder = context.root / "sim/scenarios/fashion-mnist-hundred-sites"
     summary = context.simulate(
         folder / "run.textproto", folder / "scenario.textproto", IMAGES,
-        "--seeds", str(seed), "--no-baselines",
+        "--seeds", str(seed), "--no-baselines", "--trainer", "fused",
         "--target", f"{facts['metric']}={facts['target']}",
         "--set", f"aggregation.preset={preset}",
         "--set", f"training.optimizer.sgd.learning_rate={rate}",
