@@ -1,10 +1,8 @@
 """FedBuff's claim (arXiv:2106.06639): how many client trips, that is updates sent and merged, it
 takes to a target against synchronous FedAvg and FedAsync, on images at a hundred sites whose labels
 are Dirichlet(.1) (sim/scenarios/fashion-mnist-hundred-sites). Each rule once with its defaults and
-once tuned: of the sites' learning rates and the server's steps below, those with the fewest trips on
-the first seed. Needs Debian's package dataset-fashion-mnist."""
+once tuned: of the server's steps below, the one with the fewest trips on the first seed. Needs Debian's package dataset-fashion-mnist."""
 
-import itertools
 import json
 import pathlib
 import statistics
@@ -21,13 +19,11 @@ RULES = {
     "FedAvg, synchronous": ("FEDAVG", SITES, SERVER_STEP, (1, 1.5)),
     "FedAsync": ("FEDASYNC", 1, "aggregation.mixing_alpha", (0.6, 0.3)),
 }
-# Of the sites; the run config's first.
-RATES = (0.05, 0.1)
 # Of the paper, for CIFAR-10 at 5,000 clients: trips against FedBuff's.
 PAPER = {"FedAvg, synchronous": 3.3, "FedAsync": 2.5}
 
 
-def simulate(context, facts, rule, seed, rate, step):
+def simulate(context, facts, rule, seed, step):
     preset, trips, field, _ = RULES[rule]
     folder = context.root / "sim/scenarios/fashion-mnist-hundred-sites"
     summary = context.simulate(
@@ -35,12 +31,11 @@ def simulate(context, facts, rule, seed, rate, step):
         "--seeds", str(seed), "--no-baselines", "--trainer", "fused",
         "--target", f"{facts['metric']}={facts['target']}",
         "--set", f"aggregation.preset={preset}",
-        "--set", f"training.optimizer.sgd.learning_rate={rate}",
         "--set", f"{field}={step}",
         "--set", f"stop.versions_max={facts['trips_max'] // trips}",
-        name=f"{preset}-{rate}-{step}-{seed}")
+        name=f"{preset}-{step}-{seed}")
     reached = summary["target"] if summary["target"]["reached"] else {}
-    return {"seed": seed, "rate": rate, "step": step, "trips": reached.get("updates"),
+    return {"seed": seed, "step": step, "trips": reached.get("updates"),
             "seconds": reached.get("seconds"), "best": summary["best_score"],
             "errors_per_100": summary["federated"]["errors_per_100"]}
 
@@ -55,8 +50,7 @@ def run(context):
         (context.root / "sim/scenarios/fashion-mnist-hundred-sites/study.json").read_text())
     rows = {}
     for rule, (_, _, _, steps) in RULES.items():
-        tried = [simulate(context, facts, rule, SEEDS[0], rate, step)
-                 for rate, step in itertools.product(RATES, steps)]
+        tried = [simulate(context, facts, rule, SEEDS[0], step) for step in steps]
         best = min(tried, key=later)
         settings = {"defaults": tried[0], "tuned": best}
         rows[rule] = {"tried": tried}
@@ -65,7 +59,7 @@ def run(context):
                 rows[rule][name] = rows[rule]["defaults"]
                 continue
             rows[rule][name] = [chosen] + [
-                simulate(context, facts, rule, seed, chosen["rate"], chosen["step"])
+                simulate(context, facts, rule, seed, chosen["step"])
                 for seed in SEEDS[1:]]
     return {**facts, "rows": rows}
 
@@ -83,7 +77,7 @@ def row(rule, name, seeds, reference):
     paper = f"{PAPER[rule]}×" if rule in PAPER else "1×"
     never = sum(s["trips"] is None for s in seeds)
     missed = f" ({never} of {len(seeds)} never)" if 0 < never < len(seeds) else ""
-    return (f"| {rule} | {name} | {seeds[0]['rate']} | {seeds[0]['step']} | "
+    return (f"| {rule} | {name} | {seeds[0]['step']} | "
             f"{median([s['trips'] for s in seeds], 0)}{missed} | {ratio} | {paper} | "
             f"{median([s['seconds'] for s in seeds], 0)} | "
             f"{statistics.mean(s['errors_per_100'] for s in seeds):.1f} |")
@@ -95,20 +89,19 @@ def text(result):
     lines = [f"{len(SEEDS)} seeds ({SEEDS[0]} to {SEEDS[-1]}); Fashion-MNIST dealt out to {SITES} "
              "sites, Dirichlet .1, speeds half-normal; a small convolutional network. Target: "
              f"validation accuracy of {figures['target']}, within {figures['trips_max']} trips; "
-             "medians over seeds. Tuned: the sites' rate and the server's step (of FedAsync its α) "
-             f"with the fewest trips on seed {SEEDS[0]}, of rates "
-             f"{', '.join(map(str, RATES))} and two steps each. “Against FedBuff” is by seed, "
+             "medians over seeds. Tuned: the server's step (of FedAsync its α) with the fewest "
+             f"trips on seed {SEEDS[0]}, of two. “Against FedBuff” is by seed, "
              "defaults against defaults and tuned against tuned; “paper” is CIFAR-10 at 5,000 "
              "clients.", "",
-             "| rule | settings | sites' rate | server's step | trips to target | against FedBuff | "
+             "| rule | settings | server's step | trips to target | against FedBuff | "
              "paper | virtual seconds to target | test errors per 100 at the end |",
-             "|---|---|---|---|---|---|---|---|---|"]
+             "|---|---|---|---|---|---|---|---|"]
     lines += [row(rule, name, found[name], rows["FedBuff"][name])
               for name in ("defaults", "tuned") for rule, found in rows.items()]
-    tried = [f"{rule}: " + ", ".join(
-        f"{t['rate']} and {t['step']} " + (f"{t['trips']}" if t["trips"] else
+    tried = [f"{rule}, " + ", ".join(
+        f"{t['step']}: " + (f"{t['trips']}" if t["trips"] else
                                            f"never (best {t['best']:.2f})")
         for t in found["tried"]) for rule, found in rows.items()]
     first = result["commands"][0]["command"]
-    return lines + ["", f"Trips on seed {SEEDS[0]} by rate and step. " + "; ".join(tried) + ".", "",
+    return lines + ["", f"Trips on seed {SEEDS[0]} by step. " + "; ".join(tried) + ".", "",
                     f"{len(result['commands'])} simulations, the first of them: `{first}`."]
