@@ -13,7 +13,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "models/torch/torch_model.h"
+#include "protocol/core/nearest_word.h"
 #include "protocol/core/process_memory.h"
 #include "protocol/core/status_macros.h"
 #include "sim/cluster/launcher.h"
@@ -50,6 +52,10 @@ constexpr char kRunExamples[] = R"(Examples:
   mpirun -n 5 consilium-sim run run.textproto scenario.textproto --clock wall --out out/wall
   consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
 
+constexpr char kExitCodes[] = R"(
+Every command ends with 0 where it is done, 1 where it failed, 2 for wrong usage, run config or
+scenario.)";
+
 constexpr char kDataHelp[] =
     "Folder of the scenario's data files; default: beside the scenario, and for a data set with a "
     "name where it is found ($CONSILIUM_DATASETS, `data fetch`)";
@@ -69,9 +75,18 @@ constexpr char kClockHelp[] =
 constexpr char kJournalHelp[] =
     "Room for updates in a journal, MiB; 0: none, and a replay then has to train them again";
 
+constexpr char kIdleHelp[] =
+    "Room in memory for what hospitals hold between their tasks, MiB. The rest lies in a file "
+    "without "
+    "a name in --out, or without that where $TMPDIR says, or in /var/tmp; it is gone with the "
+    "process";
+
 constexpr char kCompareExamples[] = R"(Examples:
   consilium-sim compare out/fedavg out/fedbuff
-  consilium-sim compare out/fedavg out/fedbuff out/ca2fl --out out/compared)";
+  consilium-sim compare out/fedavg out/fedbuff out/ca2fl --out out/compared
+  consilium-sim compare out/fedavg out/fedbuff --metric AUROC
+Warns where runs differ in their data, their split over hospitals, their scenario or their number of
+seeds.)";
 
 constexpr char kReplayExamples[] = R"(Examples:
   consilium-sim replay run.export --key recipient.key
@@ -189,6 +204,7 @@ void AddRun(CLI::App& app, RunCommand& command) {
                   "Seconds between checkpoints: as much is lost when the process is ended")
       ->capture_default_str();
   sub->add_option("--journal-mib", command.journal_mib, kJournalHelp)->capture_default_str();
+  sub->add_option("--idle-mib", command.idle_mib, kIdleHelp)->capture_default_str();
   const std::map<std::string, RunCommand::Clock> clocks = {{"virtual", RunCommand::Clock::kVirtual},
                                                            {"wall", RunCommand::Clock::kWall}};
   sub->add_option("--clock", command.clock, kClockHelp)
@@ -271,6 +287,9 @@ void AddCompare(CLI::App& app, CompareCommand& command) {
       ->required()
       ->expected(2, 100)
       ->check(CLI::ExistingPath);
+  sub->add_option("--metric", command.metric,
+                  "What decides, on test patients: a metric of the run config, for instance AUROC; "
+                  "default: what all runs were selected by (stop.select_by), else the loss");
   sub->add_option("--out", command.out, "Folder for compare.html and compare.json");
   sub->add_flag_callback(
       "--json", [&command] { command.output = CompareCommand::Output::kJson; },
@@ -435,6 +454,23 @@ absl::Status ExecuteOverRanks(Command& command) {
   }
 }
 
+// The parser says what it misses; a word that is no command is the likelier cause.
+std::string Complaint(const CLI::App* app, const CLI::Error& error) {
+  const std::string complaint = CLI::FailureMessage::simple(app, error);
+  const std::vector<std::string> strange = app->remaining(/*recurse=*/true);
+  const CLI::App* at = app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  std::vector<std::string> commands;
+  for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(sub->get_name());
+  }
+  if (strange.empty() || commands.empty()) return complaint;
+  const std::string nearest = NearestWord(strange.front(), commands);
+  return absl::StrCat("there is no command ", strange.front(),
+                      nearest.empty() ? "." : absl::StrCat("; did you mean ", nearest, "?"),
+                      " Commands: ", absl::StrJoin(commands, ", "), "\n", complaint);
+}
+
 int Main(int argc, char** argv) {
   // An export of a real federation's journal is opened with a key.
   KeepMemoryToItself();
@@ -445,8 +481,9 @@ int Main(int argc, char** argv) {
       "Simulates federations of hospitals on a virtual clock, with the production engines.",
       "consilium-sim");
   app.require_subcommand(1);
+  app.failure_message(Complaint);
   app.set_version_flag("--version", CONSILIUM_VERSION);
-  app.footer(kRunExamples);
+  app.footer(absl::StrCat(kRunExamples, kExitCodes));
   RunCommand run;
   ReplayCommand replay;
   AssessCommand assess;

@@ -43,6 +43,7 @@ struct Arguments {
   std::string run;
   std::string plan_hash;
   std::string withdraw;
+  std::string out;
   bool all_runs = false;
   bool one_by_one = false;
   std::string task_duration_min = "0s";
@@ -259,6 +260,20 @@ int ShowOneRun(const Arguments& arguments) {
   return kDone;
 }
 
+int WriteModel(const Arguments& arguments) {
+  const absl::StatusOr<nlohmann::json> written =
+      ExportModel(arguments.place, arguments.run, arguments.out);
+  if (!written.ok()) return Fail(written.status());
+  if (arguments.json) {
+    Print(*written);
+    return kDone;
+  }
+  printf("%s: this site's own model of %s, of version %d with what it kept at version %d\n",
+         written->value("file", "").c_str(), arguments.run.c_str(), written->value("version", 0),
+         written->value("kept_with", 0));
+  return kDone;
+}
+
 int ShowStatus(const Arguments& arguments) {
   const absl::StatusOr<nlohmann::json> status = SiteStatus(arguments.place);
   if (!status.ok()) return Fail(status.status());
@@ -403,6 +418,20 @@ void AddDeciding(CLI::App& app, Arguments& arguments, Command& chosen) {
   AddJson(show, arguments);
   show->footer("Example:\n  consilium-agent runs show heart-1 --store site");
   Remember(show, chosen, ShowOneRun);
+  CLI::App* model = app.add_subcommand("model", "What a run leaves this site");
+  model->require_subcommand(1);
+  CLI::App* exported =
+      AddCommand(*model, arguments, "export",
+                 "Write this site's own model (FEDPER, FEDBN, DITTO) as a safetensors file");
+  exported->add_option("run", arguments.run, "The run's id")->required();
+  exported->add_option("--out", arguments.out, "File, which only this user may read")->required();
+  AddJson(exported, arguments);
+  const std::string example =
+      "Example:\n  consilium-agent model export heart-1 --store site --out own.safetensors";
+  model->footer(example);
+  exported->footer(example +
+                   "\nIt lies there unsealed: what was learned of this site's patients is in it.");
+  Remember(exported, chosen, WriteModel);
   CLI::App* approve = AddCommand(app, arguments, "approve", "Let this site take part in a run");
   CLI::Option_group* which = approve->add_option_group("which");
   CLI::Option* run = which->add_option("--run", arguments.run, "The run's id");

@@ -13,6 +13,9 @@
 namespace consilium::federation {
 namespace {
 
+// Of one step: most answer an update and grant the next task. One allocation for them all.
+constexpr size_t kActionsUsual = 2;
+
 // The journal keeps nanoseconds; what it can not keep must not reach the state.
 absl::Time AsRecorded(absl::Time time) { return absl::FromUnixNanos(absl::ToUnixNanos(time)); }
 
@@ -53,6 +56,7 @@ std::vector<Action> FederationEngine::Step(absl::Time now, const Event& event) {
   federation.now = std::max(federation.now, AsRecorded(now));
   federation.sequence = federation.sequence.next();
   std::vector<Action> actions;
+  actions.reserve(kActionsUsual);
   StepContext step = {federation, actions};
   std::visit(Dispatch{step}, event);
   return actions;

@@ -222,9 +222,13 @@ void OnComputeDone(StepContext& step, const ComputeDone& event) {
   }
   if (!run->pending.has_value() || run->pending->program != event.program) return;
   if (!AllFinite(event.scalars)) {
-    step.Emit(Alarm{v1::NOT_FINITE, SiteId(), event.run, "the next version would not be finite"});
-    StopRun(step, *run,
-            absl::StrCat("version ", run->pending->makes.value(), " would not be finite"));
+    const std::string why =
+        absl::StrCat("version ", run->pending->makes.value(), " would not be finite");
+    step.Emit(Alarm{v1::NOT_FINITE, SiteId(), event.run,
+                    absl::StrCat(why,
+                                 ": training diverged; a smaller learning rate or server step "
+                                 "(aggregation.server) may help")});
+    StopRun(step, *run, why);
     return;
   }
   if (run->pending->stage == PendingProgram::Stage::kMeasures) {

@@ -174,7 +174,8 @@ absl::Status TensorFile::ReadModel(const Layout& layout, std::span<float> out) c
   return absl::OkStatus();
 }
 
-absl::Status WriteTensorFile(const std::string& path, const TensorFileContent& content) {
+absl::Status WriteTensors(int descriptor, const std::string& name,
+                          const TensorFileContent& content) {
   if (content.values.size() != content.layout->elements()) {
     return absl::InvalidArgumentError(absl::StrFormat("%d values for a layout of %d elements",
                                                       content.values.size(),
@@ -185,16 +186,20 @@ absl::Status WriteTensorFile(const std::string& path, const TensorFileContent& c
   for (size_t i = 0; i < kLengthBytes; ++i) {
     length[i] = static_cast<char>(uint64_t{header.size()} >> (8 * i));
   }
+  CONSILIUM_RETURN_IF_ERROR(WriteAll(name, descriptor, length));
+  CONSILIUM_RETURN_IF_ERROR(WriteAll(name, descriptor, header));
+  return WriteAll(name, descriptor, CharsOf(content.values));
+}
+
+absl::Status WriteTensorFile(const std::string& path, const TensorFileContent& content) {
   const std::string temporary = absl::StrCat(path, ".writing-", getpid());
   const int descriptor =
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, content.mode);
   if (descriptor < 0) return SystemError("can not create", temporary);
   absl::Cleanup remove_temporary = [&] { unlink(temporary.c_str()); };
   {
     const absl::Cleanup close_descriptor = [descriptor] { close(descriptor); };
-    CONSILIUM_RETURN_IF_ERROR(WriteAll(temporary, descriptor, length));
-    CONSILIUM_RETURN_IF_ERROR(WriteAll(temporary, descriptor, header));
-    CONSILIUM_RETURN_IF_ERROR(WriteAll(temporary, descriptor, CharsOf(content.values)));
+    CONSILIUM_RETURN_IF_ERROR(WriteTensors(descriptor, temporary, content));
     if (fsync(descriptor) != 0) return SystemError("can not sync", temporary);
   }
   if (rename(temporary.c_str(), path.c_str()) != 0) return SystemError("can not rename", path);

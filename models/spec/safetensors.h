@@ -7,6 +7,8 @@
 #ifndef CONSILIUM_MODELS_SPEC_SAFETENSORS_H_
 #define CONSILIUM_MODELS_SPEC_SAFETENSORS_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <map>
 #include <span>
@@ -57,11 +59,17 @@ struct TensorFileContent {
   const Layout* layout = nullptr;
   std::span<const float> values;  // layout->elements(), in its order.
   std::map<std::string, std::string> metadata;
+  mode_t mode = 0644;  // A federated model is published; one hospital's own is not.
 };
 
-// Writes `path` so that a crash leaves the old file or the new one, readable by all (a model is
-// published; 0644). Copies nothing. INVALID_ARGUMENT where values and layout do not fit;
-// RESOURCE_EXHAUSTED for a full disk, PERMISSION_DENIED or UNAVAILABLE otherwise.
+// Writes such a file to `descriptor`, from where it stands; `name` is for errors. Copies nothing.
+// Errors as below.
+absl::Status WriteTensors(int descriptor, const std::string& name,
+                          const TensorFileContent& content);
+
+// Writes `path` so that a crash leaves the old file or the new one. Copies nothing.
+// INVALID_ARGUMENT where values and layout do not fit; RESOURCE_EXHAUSTED for a full disk,
+// PERMISSION_DENIED or UNAVAILABLE otherwise.
 absl::Status WriteTensorFile(const std::string& path, const TensorFileContent& content);
 
 }  // namespace consilium

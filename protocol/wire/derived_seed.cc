@@ -18,25 +18,38 @@ void AppendLittleEndian(uint64_t value, std::string& out) {
   for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
 }
 
-Digest Hkdf(std::string key, std::string salt, std::string info) {
-  EVP_KDF* kdf = EVP_KDF_fetch(nullptr, "HKDF", nullptr);
-  EVP_KDF_CTX* context = EVP_KDF_CTX_new(kdf);
-  char digest_name[] = "SHA256";
-  const OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest_name, 0),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, key.data(), key.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt.data(), salt.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info.data(), info.size()),
-      OSSL_PARAM_construct_end()};
-  Digest out;
-  // Fails only where OpenSSL lacks HKDF or memory is out: nothing can go on then.
-  if (context == nullptr || EVP_KDF_derive(context, out.data(), out.size(), parameters) != 1) {
-    abort();
+// HKDF with SHA-256 (RFC 5869). Looking both up takes longer than the derivation, and simulations
+// derive a stream for most of what happens: each thread looks them up once.
+class Hkdf {
+ public:
+  static Digest Derive(std::string key, std::string salt, std::string info) {
+    thread_local const Hkdf hkdf;
+    const OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, key.data(), key.size()),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt.data(), salt.size()),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info.data(), info.size()),
+        OSSL_PARAM_construct_end()};
+    Digest out;
+    if (EVP_KDF_derive(hkdf.context_, out.data(), out.size(), parameters) != 1) abort();
+    return out;
   }
-  EVP_KDF_CTX_free(context);
-  EVP_KDF_free(kdf);
-  return out;
-}
+
+ private:
+  // Fails only where OpenSSL lacks HKDF or memory is out: nothing can go on then.
+  Hkdf() {
+    EVP_KDF* kdf = EVP_KDF_fetch(nullptr, "HKDF", nullptr);
+    context_ = EVP_KDF_CTX_new(kdf);
+    EVP_KDF_free(kdf);
+    char digest_name[] = "SHA256";
+    const OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest_name, 0),
+        OSSL_PARAM_construct_end()};
+    if (context_ == nullptr || EVP_KDF_CTX_set_params(context_, parameters) != 1) abort();
+  }
+  ~Hkdf() { EVP_KDF_CTX_free(context_); }
+
+  EVP_KDF_CTX* context_;
+};
 
 }  // namespace
 
@@ -48,7 +61,7 @@ Digest DeriveSeed(const SeedPath& path) {
   info.append(path.site.data(), path.site.size());
   info.push_back('\0');
   AppendLittleEndian(path.task, info);
-  return Hkdf(std::move(key), "consilium.seed.v1", std::move(info));
+  return Hkdf::Derive(std::move(key), "consilium.seed.v1", std::move(info));
 }
 
 uint64_t DeriveSeed64(const SeedPath& path) {

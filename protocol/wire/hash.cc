@@ -33,6 +33,12 @@ constexpr uint8_t kTextKind[] = {'t'};
 constexpr uint8_t kDigestKind[] = {'d'};
 constexpr uint8_t kListKind[] = {'l'};
 
+// Found once: looking an algorithm up takes longer than hashing an id. Never freed.
+const EVP_MD* Sha256Algorithm() {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA2-256", nullptr);
+  return algorithm;
+}
+
 }  // namespace
 
 struct Sha256::Context {
@@ -40,7 +46,9 @@ struct Sha256::Context {
   ~Context() { EVP_MD_CTX_free(evp); }
   void Start() {
     // Fails only where OpenSSL has no SHA-256 or memory is out: nothing can go on then.
-    if (evp == nullptr || EVP_DigestInit_ex(evp, EVP_sha256(), nullptr) != 1) abort();
+    if (evp == nullptr || Sha256Algorithm() == nullptr ||
+        EVP_DigestInit_ex(evp, Sha256Algorithm(), nullptr) != 1)
+      abort();
   }
   EVP_MD_CTX* evp;
 };

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/enum_hint.h"
 #include "protocol/wire/limits.h"
 
 namespace consilium {
@@ -22,13 +23,16 @@ constexpr int kNestingMax = 32;
 // Keeps the first error: the ones after it are mostly its consequences.
 class FirstError final : public google::protobuf::io::ErrorCollector {
  public:
-  explicit FirstError(absl::string_view name) : name_(name) {}
+  FirstError(absl::string_view name, absl::string_view text,
+             const google::protobuf::Descriptor& type)
+      : name_(name), parsed_(text), type_(type) {}
 
   // Protobuf counts from 0; people and editors from 1.
   void AddError(int line, int column, const std::string& message) override {
     if (!text_.empty()) return;
     text_ = line < 0 ? absl::StrCat(name_, ": ", message)
-                     : absl::StrFormat("%s:%d:%d: %s", name_, line + 1, column + 1, message);
+                     : absl::StrFormat("%s:%d:%d: %s%s", name_, line + 1, column + 1, message,
+                                       EnumHint(parsed_, type_, {line, column}, message));
   }
   void AddWarning(int, int, const std::string&) override {}
 
@@ -36,6 +40,8 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
 
  private:
   const std::string name_;
+  const absl::string_view parsed_;
+  const google::protobuf::Descriptor& type_;
   std::string text_;
 };
 
@@ -47,7 +53,7 @@ absl::Status ReadText(absl::string_view text, absl::string_view name, Overwritin
     return absl::ResourceExhaustedError(absl::StrFormat(
         "%s has %d bytes; at most %d are read", name, text.size(), limits::kTextFileBytesMax));
   }
-  FirstError errors(name);
+  FirstError errors(name, text, *message.GetDescriptor());
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&errors);
   parser.SetRecursionLimit(kNestingMax);

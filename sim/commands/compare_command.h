@@ -16,7 +16,8 @@ struct CompareCommand {
   // Folders of `consilium-sim run --out`, or their summary.json; the others are held against the
   // first.
   std::vector<std::string> runs;
-  std::string out;  // Folder for compare.html and compare.json; may be empty.
+  std::string metric;  // A name of v1.Metric that decides; empty: as DecideBy.
+  std::string out;     // Folder for compare.html and compare.json; may be empty.
   enum class Output { kText, kJson } output = Output::kText;
 };
 

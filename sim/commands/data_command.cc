@@ -65,8 +65,9 @@ nlohmann::json ToJson(const v1::DatasetManifest& manifest, const DatasetState& s
 std::string CountText(uint64_t count) { return count == 0 ? "-" : absl::StrCat(count); }
 
 void PrintLine(const v1::DatasetManifest& manifest, const DatasetState& state) {
-  absl::PrintF("%-18s %7s %6s  %-8s %-28.28s %s\n", manifest.name(), CountText(manifest.rows()),
-               CountText(manifest.sites()), TextOf(state.kind), manifest.licence(), state.folder);
+  absl::PrintF("%-18s %7s %6s  %-8s %s%s\n", manifest.name(), CountText(manifest.rows()),
+               CountText(manifest.sites()), TextOf(state.kind), manifest.licence(),
+               state.folder.empty() ? "" : absl::StrCat("; in ", state.folder));
 }
 
 void PrintAll(const v1::DatasetManifest& manifest, const DatasetState& state) {
@@ -96,8 +97,7 @@ absl::Status Execute(const DataListCommand& command) {
   nlohmann::json all = nlohmann::json::array();
   std::string damaged;
   if (!json && command.names.empty()) {
-    absl::PrintF("%-18s %7s %6s  %-8s %-28s %s\n", "name", "rows", "sites", "state", "licence",
-                 "folder");
+    absl::PrintF("%-18s %7s %6s  %-8s %s\n", "name", "rows", "sites", "state", "licence; folder");
   }
   for (const v1::DatasetManifest* manifest : manifests) {
     const DatasetState state = StateOf(*manifest, command.data_folder);

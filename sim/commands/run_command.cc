@@ -18,20 +18,25 @@
 #include "absl/strings/str_split.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
 #include "sim/cluster/rank_leader.h"
 #include "sim/cluster/rank_worker.h"
+#include "sim/commands/interruption.h"
+#include "sim/commands/kept_stages.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/baselines.h"
+#include "sim/engine/saved_simulation.h"
 #include "sim/engine/scenario_checks.h"
+#include "sim/report/run_text.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
 namespace {
 
 constexpr size_t kSeedsMax = 1000;
-constexpr uint64_t kJournalMibMax = uint64_t{1} << 20;
+constexpr uint64_t kMibMax = uint64_t{1} << 20;
 
 // What is the same for all seeds.
 struct Experiment {
@@ -95,20 +100,29 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   TrainingPool& trainings = *trainers.pool;
   const OnWallClock wall = {trainers.workers.get(), trainers.leader.get()};
   const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
-  const SaveAs save = {saved, absl::StrCat("run", suffix)};
+  const SaveAs save = {saved, absl::StrCat("run", suffix), command.idle_mib << 20};
   std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
     CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainings));
   }
   const SummaryOptions options = {.baselines = trained.has_value() ? &*trained : nullptr,
                                   .target = experiment.target};
+  const std::string data_sha256 = ToHex(DigestOf(data));
+  const std::string scenario_sha256 =
+      ToHex(Sha256Of(absl::string_view(DeterministicBytes(scenario))));
   SeedResult result;
   result.seed = seed;
   CONSILIUM_ASSIGN_OR_RETURN(result.summary,
                              Simulate(plan, scenario, data, options, trainings, save, wall));
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
-                                     {saved, suffix}, wall));
+                                     {saved, suffix, save.idle_bytes_max}, wall));
+  const auto say_of_what = [&](RunSummary& summary) {
+    summary.data_sha256 = data_sha256;
+    summary.scenario_sha256 = scenario_sha256;
+  };
+  say_of_what(result.summary);
+  for (RunSummary& other : result.others) say_of_what(other);
   return result;
 }
 
@@ -150,9 +164,9 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
     if (command.begin == SavedRunsOptions::Begin::kEither) return nullptr;
     return absl::InvalidArgumentError("--resume and --restart need --out");
   }
-  if (!(command.checkpoint_s >= 0) || command.journal_mib > kJournalMibMax) {
+  if (!(command.checkpoint_s >= 0) || command.journal_mib > kMibMax) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "--checkpoint-s takes seconds from 0 on, --journal-mib at most %d", kJournalMibMax));
+        "--checkpoint-s takes seconds from 0 on, --journal-mib at most %d", kMibMax));
   }
   SavedRunsOptions options;
   options.out = command.out;
@@ -162,7 +176,7 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
   options.clock = command.clock == RunCommand::Clock::kWall ? SavedRunsOptions::Clock::kWall
                                                             : SavedRunsOptions::Clock::kVirtual;
   SavedRuns::Experiment what = {
-      experiment.plan, experiment.scenario, NameOf(command.trainers.kind), {}};
+      experiment.plan, experiment.scenario, ArithmeticOf(command.trainers.kind), {}};
   for (const std::optional<uint64_t>& seed : seeds) {
     if (seed.has_value()) what.seeds.push_back(*seed);
   }
@@ -170,6 +184,7 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> OpenSavedRuns(
 }
 
 absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
+  CONSILIUM_RETURN_IF_ERROR(CheckOrderOfFiles(command.run_file, command.scenario_file));
   v1::RunConfig file;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.run_file, file));
   const std::vector<std::string> kept = StagesKeptFrom(file, command.overrides);
@@ -199,7 +214,7 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
 }
 
 absl::StatusOr<RankIdentity> IdentityOf(const RunCommand& command, const Experiment& experiment) {
-  return RankIdentityOf(experiment.plan, experiment.scenario, NameOf(command.trainers.kind));
+  return RankIdentityOf(experiment.plan, experiment.scenario, ArithmeticOf(command.trainers.kind));
 }
 
 absl::StatusOr<std::unique_ptr<RankLeader>> GatherRanks(const RunCommand& command,
@@ -228,32 +243,16 @@ absl::Status Serve(const RunCommand& command) {
 
 }  // namespace
 
-std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
-                                        const std::vector<std::string>& overrides) {
-  const v1::AggregationConfig& aggregation = file.aggregation();
-  const auto given = [&overrides](absl::string_view path) {
-    return std::any_of(overrides.begin(), overrides.end(), [path](const std::string& override) {
-      return absl::StartsWith(override, path);
-    });
-  };
-  constexpr absl::string_view kPreset = "aggregation.preset=";
-  const std::string same =
-      absl::StrCat(kPreset, v1::AggregationConfig::Preset_Name(aggregation.preset()));
-  if (!given(kPreset) || given(same)) return {};
-  const std::pair<absl::string_view, bool> stages[] = {
-      {"aggregation.trigger", aggregation.has_trigger()},
-      {"aggregation.staleness", aggregation.has_staleness()},
-      {"aggregation.server", aggregation.has_server()},
-      {"aggregation.rate_correction", aggregation.has_rate_correction()},
-      {"aggregation.mixing_alpha", aggregation.mixing_alpha() != 0},
-      {"aggregation.transform", aggregation.has_transform()},
-      {"aggregation.entry_age_versions_max", aggregation.entry_age_versions_max() != 0},
-  };
-  std::vector<std::string> kept;
-  for (const auto& [stage, in_file] : stages) {
-    if (in_file && !given(stage)) kept.emplace_back(stage);
-  }
-  return kept;
+absl::Status CheckOrderOfFiles(const std::string& run_file, const std::string& scenario_file) {
+  v1::RunConfig run;
+  v1::Scenario scenario;
+  const bool is_swapped = !ReadTextFormatFile(run_file, run).ok() &&
+                          ReadTextFormatFile(run_file, scenario).ok() &&
+                          ReadTextFormatFile(scenario_file, run).ok();
+  if (!is_swapped) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(run_file, " is a scenario and ", scenario_file,
+                   " a run config: write them the other way round, RUN SCENARIO"));
 }
 
 Overrides OverridesByFile(const std::vector<std::string>& overrides) {
@@ -301,8 +300,39 @@ absl::StatusOr<Trainers> MakeAllTrainers(const RunCommand& command, const Experi
   return trainers;
 }
 
+std::string WordOf(const RunCommand& command) {
+  if (command.out.empty()) {
+    return "\nconsilium-sim: interrupted; without --out nothing of it is kept\n";
+  }
+  if (command.clock == RunCommand::Clock::kWall) {
+    return "\nconsilium-sim: interrupted; a run on a wall clock does not go on\n";
+  }
+  // Which would begin anew again.
+  const bool restarts = command.begin == SavedRunsOptions::Begin::kRestart;
+  return absl::StrFormat(
+      "\nconsilium-sim: interrupted; the same command%s goes on from the newest checkpoint in %s "
+      "(--checkpoint-s %g)\n",
+      restarts ? " without --restart" : "", command.out, command.checkpoint_s);
+}
+
+void PrintSeed(const std::vector<RunSummary>& runs) {
+  absl::PrintF("%s\n%s\n", runs[0].title, TextTable(runs[0]));
+  if (runs.size() > 1) absl::PrintF("%s\n", ComparisonTable(runs));
+  const std::string targets = TargetText(runs);
+  if (!targets.empty()) absl::PrintF("%s\n", targets);
+}
+
+void PrintEnd(const RunCommand& command, const std::vector<std::vector<RunSummary>>& by_seed) {
+  if (by_seed.size() > 1) absl::PrintF("%s\n", SeedMeansTable(by_seed));
+  if (command.out.empty()) return;
+  absl::PrintF("wrote %s: report.html, summary.json, events, tables, journal\n", command.out);
+}
+
 // Rank 0 of several, or the only process.
 absl::Status Lead(const RunCommand& command) {
+  if (command.idle_mib > kMibMax) {
+    return absl::InvalidArgumentError(absl::StrFormat("--idle-mib takes at most %d", kMibMax));
+  }
   CONSILIUM_ASSIGN_OR_RETURN(const Experiment experiment, ReadExperiment(command));
   std::vector<std::optional<uint64_t>> seeds = {std::nullopt};
   if (!command.seeds.empty()) {
@@ -313,20 +343,20 @@ absl::Status Lead(const RunCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
                              OpenSavedRuns(command, experiment, seeds));
   const bool on_wall_clock = command.clock == RunCommand::Clock::kWall;
+  const WordWhenInterrupted word(WordOf(command));
   std::vector<SeedResult> results;
   std::vector<RunSummary> runs;
+  std::vector<std::vector<RunSummary>> by_seed;
   for (const std::optional<uint64_t>& seed : seeds) {
     CONSILIUM_ASSIGN_OR_RETURN(SeedResult result,
                                RunSeed(command, experiment, saved.get(), trainers, seed));
     std::vector<RunSummary> of_seed = {result.summary};
     of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
+    by_seed.push_back(of_seed);
     for (RunSummary& run : of_seed) {
       if (seed.has_value()) absl::StrAppend(&run.title, ", seed ", *seed);
     }
-    if (command.output == RunCommand::Output::kText) {
-      absl::PrintF("%s\n%s\n", of_seed[0].title, TextTable(result.summary));
-      if (of_seed.size() > 1) absl::PrintF("%s\n", ComparisonTable(of_seed));
-    }
+    if (command.output == RunCommand::Output::kText) PrintSeed(of_seed);
     runs.insert(runs.end(), of_seed.begin(), of_seed.end());
     results.push_back(std::move(result));
   }
@@ -335,8 +365,11 @@ absl::Status Lead(const RunCommand& command) {
   json["clock"] = on_wall_clock ? "wall" : "virtual";
   if (on_wall_clock) json["workers"] = trainers.workers->size();
   if (command.output == RunCommand::Output::kJson) absl::PrintF("%s\n", json.dump(2));
-  return WriteOutputs(command.out, json, runs,
-                      {{"clock", on_wall_clock ? "wall (workers)" : "virtual (simulated)"}});
+  CONSILIUM_RETURN_IF_ERROR(
+      WriteOutputs(command.out, json, runs,
+                   {{"clock", on_wall_clock ? "wall (workers)" : "virtual (simulated)"}}));
+  if (command.output == RunCommand::Output::kText) PrintEnd(command, by_seed);
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ struct RunCommand {
   SavedRunsOptions::Begin begin = SavedRunsOptions::Begin::kEither;
   double checkpoint_s = 60;     // Wall seconds between checkpoints; >= 0.
   uint64_t journal_mib = 1024;  // Updates in a journal.
+  // Of what idle sites hold, in memory; the rest lies in a file.
+  uint64_t idle_mib = kIdleVectorsBytesMax >> 20;
   enum class Baselines { kTrain, kLeaveOut } baselines = Baselines::kTrain;
   TrainersOptions trainers;
   // kWall: threads, or the ranks other than 0, are workers in real time
@@ -52,10 +54,9 @@ struct RunCommand {
 // goes on likewise. On a wall clock there is no going on, and INVALID_ARGUMENT where that is asked.
 absl::Status Execute(const RunCommand& command);
 
-// The fields of `aggregation` in the run config of a file that stay as they are there although
-// `overrides` name another preset, so that the run is not what that preset stands for.
-std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
-                                        const std::vector<std::string>& overrides);
+// INVALID_ARGUMENT where the two files were given the wrong way round. What else may be wrong with
+// them, their loaders say.
+absl::Status CheckOrderOfFiles(const std::string& run_file, const std::string& scenario_file);
 
 // Overrides of plan and scenario, each as its own loader takes them.
 struct Overrides {

@@ -8,11 +8,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "models/spec/preset_traits.h"
+#include "models/spec/run_plan.h"
+#include "models/spec/safetensors.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
@@ -20,6 +24,7 @@
 #include "protocol/wire/limits.h"
 #include "protocol/wire/signing_key.h"
 #include "sim/engine/frame_file.h"
+#include "site_agent/core/personal_model.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
@@ -156,6 +161,37 @@ absl::Status MakePrivateFolder(const std::string& path) {
   return absl::OkStatus();
 }
 
+constexpr char kModelFile[] = ".safetensors";
+
+// Models that an earlier simulation has left in the folder, and the folder where it held nothing
+// else. Whatever else a person keeps there stays.
+absl::Status RemoveModels(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() != kModelFile) continue;
+    std::filesystem::remove(entry.path(), error);
+    if (error) break;
+  }
+  if (error == std::errc::no_such_file_or_directory) return absl::OkStatus();
+  if (error) {
+    return absl::UnavailableError(absl::StrCat("can not remove the models of an earlier run in ",
+                                               folder.string(), ": ", error.message()));
+  }
+  std::filesystem::remove(folder, error);  // Not where it is not empty.
+  return absl::OkStatus();
+}
+
+absl::Status RemovePersonalModels(const std::string& out) {
+  std::error_code error;
+  const std::filesystem::path all = std::filesystem::path(out) / "personal";
+  for (const auto& entry : std::filesystem::directory_iterator(all, error)) {
+    if (entry.is_symlink(error) || !entry.is_directory(error)) continue;
+    CONSILIUM_RETURN_IF_ERROR(RemoveModels(entry.path()));
+  }
+  std::filesystem::remove(all, error);  // Not where it is not empty.
+  return absl::OkStatus();
+}
+
 // Made once for a folder.
 absl::StatusOr<PublicKey> RecipientOf(const std::string& folder) {
   const std::string path = absl::StrCat(folder, "/recipient.key");
@@ -169,10 +205,10 @@ absl::StatusOr<PublicKey> RecipientOf(const std::string& folder) {
 
 }  // namespace
 
-std::string SavedRuns::Folder() const { return absl::StrCat(options_.out, "/checkpoint"); }
+std::string SavedRuns::folder() const { return absl::StrCat(options_.out, "/checkpoint"); }
 
 absl::Status SavedRuns::Lock() {
-  const std::string path = absl::StrCat(Folder(), "/lock");
+  const std::string path = absl::StrCat(folder(), "/lock");
   lock_.reset(fopen(path.c_str(), "ae"));
   if (lock_ == nullptr) return SystemError("can not open", path);
   if (flock(fileno(lock_.get()), LOCK_EX | LOCK_NB) != 0) {
@@ -183,7 +219,7 @@ absl::Status SavedRuns::Lock() {
 }
 
 absl::Status SavedRuns::CheckExperiment(const Experiment& experiment) const {
-  const std::string path = ExperimentFile(Folder());
+  const std::string path = ExperimentFile(folder());
   const Json asked = Describe(experiment, options_.clock);
   const auto text = ReadFile(path, limits::kTextFileBytesMax);
   if (text.ok()) {
@@ -206,7 +242,7 @@ absl::Status SavedRuns::CheckExperiment(const Experiment& experiment) const {
 absl::StatusOr<std::unique_ptr<SavedRuns>> SavedRuns::Open(SavedRunsOptions options,
                                                            const Experiment& experiment) {
   std::unique_ptr<SavedRuns> runs(new SavedRuns(std::move(options)));
-  const std::string folder = runs->Folder();
+  const std::string folder = runs->folder();
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(runs->options_.out, 0755));
   CONSILIUM_RETURN_IF_ERROR(MakePrivateFolder(folder));
   CONSILIUM_RETURN_IF_ERROR(runs->Lock());
@@ -224,6 +260,7 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> SavedRuns::Open(SavedRunsOptions opti
                      "or --restart to begin anew and lose that one"));
   }
   if (begin == SavedRunsOptions::Begin::kRestart) {
+    CONSILIUM_RETURN_IF_ERROR(RemovePersonalModels(runs->options_.out));
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
       if (entry.path().filename() != "lock") std::filesystem::remove(entry.path(), ignored);
@@ -238,7 +275,7 @@ absl::StatusOr<std::unique_ptr<SavedRuns>> SavedRuns::Open(SavedRunsOptions opti
 absl::StatusOr<std::unique_ptr<SavedSimulation>> SavedRuns::OpenRun(
     const std::string& name, const SimulationInput& input) const {
   SavedSimulationOptions saved;
-  saved.folder = Folder();
+  saved.folder = folder();
   saved.name = name;
   saved.identity = IdentityOf(input);
   saved.interval = options_.interval;
@@ -247,7 +284,7 @@ absl::StatusOr<std::unique_ptr<SavedSimulation>> SavedRuns::OpenRun(
 }
 
 absl::StatusOr<std::unique_ptr<RunLog>> SavedRuns::OpenWallRun(const std::string& name) const {
-  const std::string base = absl::StrCat(Folder(), "/", name);
+  const std::string base = absl::StrCat(folder(), "/", name);
   return RunLog::Create({absl::StrCat(base, ".log"), absl::StrCat(base, ".updates"),
                          options_.journal_updates_bytes_max});
 }
@@ -257,7 +294,7 @@ absl::Status SavedRuns::FinishWallRun(const std::string& name, const RunId& run,
   CONSILIUM_RETURN_IF_ERROR(WriteJournal(name, run, log));
   std::error_code ignored;
   for (const char* kind : {".log", ".updates"}) {
-    std::filesystem::remove(absl::StrCat(Folder(), "/", name, kind), ignored);
+    std::filesystem::remove(absl::StrCat(folder(), "/", name, kind), ignored);
   }
   return absl::OkStatus();
 }
@@ -305,19 +342,43 @@ absl::Status SavedRuns::FinishRun(const std::string& name, const Simulation& sim
                       [&](RunLog& log) { return WriteJournal(name, simulation.run().run, log); });
 }
 
+absl::Status SavedRuns::WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
+                                            std::span<const float> result,
+                                            const Simulation& simulation) const {
+  CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(plan));
+  const std::string folder = absl::StrCat(options_.out, "/personal/", name);
+  // Of sites that keep nothing now, or are not there any more.
+  CONSILIUM_RETURN_IF_ERROR(RemoveModels(folder));
+  CONSILIUM_RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  for (const auto& [site, participant] : simulation.run().participants) {
+    CONSILIUM_ASSIGN_OR_RETURN(const Weights own, simulation.KeptOf(site));
+    if (own == nullptr) continue;
+    CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> model,
+                               PersonalModelOf(graph, KeptBySites(plan.config()), result, *own));
+    TensorFileContent content;
+    content.layout = &graph.layout;
+    content.values = model;
+    content.mode = 0600;
+    content.metadata = {{"site", site.value()}, {"spec", graph.name}};
+    CONSILIUM_RETURN_IF_ERROR(
+        WriteTensorFile(absl::StrCat(folder, "/", site.value(), kModelFile), content));
+  }
+  return absl::OkStatus();
+}
+
 // --- Baselines ----------------------------------------------------------------------------------
 
 std::optional<Baselines> SavedRuns::FindBaselines(const std::string& name,
                                                   const SimulationInput& input) const {
   const auto found =
-      ReadBaselines(absl::StrCat(Folder(), "/", name, ".baselines"), BaselinesIdentity(input));
+      ReadBaselines(absl::StrCat(folder(), "/", name, ".baselines"), BaselinesIdentity(input));
   return found.ok() ? *found : std::nullopt;
 }
 
 absl::Status SavedRuns::KeepBaselines(const std::string& name, const SimulationInput& input,
                                       const Baselines& baselines) const {
   CONSILIUM_ASSIGN_OR_RETURN(FrameWriter file,
-                             FrameWriter::Create(absl::StrCat(Folder(), "/", name, ".baselines")));
+                             FrameWriter::Create(absl::StrCat(folder(), "/", name, ".baselines")));
   CONSILIUM_RETURN_IF_ERROR(file.Add(kIdentityFrame, BaselinesIdentity(input)));
   for (const auto& [site, sums] : baselines.alone) {
     CONSILIUM_RETURN_IF_ERROR(file.Add(kAloneFrame, SumsOf(site, sums)));

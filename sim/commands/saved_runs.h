@@ -4,6 +4,7 @@
 //   OUT/checkpoint/experiment.json          what is simulated here
 //   OUT/checkpoint/NAME.*                   of each run: sim/engine/saved_simulation.h
 //   OUT/checkpoint/NAME.baselines           what the federation is compared with
+//   OUT/personal/NAME/SITE.safetensors      models of the hospitals' own
 //   OUT/journal/NAME.export, recipient.key  protocol/wire/journal_export.h; the key that opens them
 //
 // A run on a wall clock has a journal, and nothing to go on from.
@@ -15,8 +16,10 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -59,6 +62,9 @@ class SavedRuns {
   static absl::StatusOr<std::unique_ptr<SavedRuns>> Open(SavedRunsOptions options,
                                                          const Experiment& experiment);
 
+  // OUT/checkpoint.
+  std::string folder() const;
+
   // As SavedSimulation::Open.
   absl::StatusOr<std::unique_ptr<SavedSimulation>> OpenRun(const std::string& name,
                                                            const SimulationInput& input) const;
@@ -71,6 +77,14 @@ class SavedRuns {
   absl::Status FinishWallRun(const std::string& name, const RunId& run, RunLog& log) const;
   // Path of OUT/journal/NAME.export.
   std::string JournalOf(const std::string& name) const;
+
+  // OUT/personal/NAME/SITE.safetensors: the model of each hospital's own that a run leaves
+  // (site_agent/core/personal_model.h), of version `result` with what the hospital keeps in
+  // `simulation`, whose errors it gives. Hospitals that keep nothing yet have none, nor does what
+  // lay there before stay; UNAVAILABLE where it does.
+  absl::Status WritePersonalModels(const std::string& name, const v1::RunPlan& plan,
+                                   std::span<const float> result,
+                                   const Simulation& simulation) const;
 
   // Nothing where they are not kept, damaged, or of another input.
   std::optional<Baselines> FindBaselines(const std::string& name,
@@ -86,16 +100,17 @@ class SavedRuns {
   absl::Status Lock();
   absl::Status CheckExperiment(const Experiment& experiment) const;
   absl::Status WriteJournal(const std::string& name, const RunId& run, RunLog& log) const;
-  std::string Folder() const;
 
   SavedRunsOptions options_;
   std::unique_ptr<FILE, Unlock> lock_;
 };
 
-// Where Simulate is to save a run; nowhere unless it says so.
+// Where Simulate is to save a run; nowhere unless it says so. And how much of what idle sites hold
+// stays in memory.
 struct SaveAs {
   const SavedRuns* runs = nullptr;
   std::string name = "";
+  uint64_t idle_bytes_max = kIdleVectorsBytesMax;
 };
 
 }  // namespace consilium

@@ -10,12 +10,15 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/text_format.h"
 #include "sim/cluster/rank_roster.h"
 #include "sim/cluster/trial_ranks.h"
+#include "sim/commands/kept_stages.h"
 #include "sim/commands/progress.h"
 #include "sim/commands/run_command.h"
 #include "sim/commands/trainers.h"
@@ -226,9 +229,22 @@ absl::StatusOr<std::vector<Trial>> Search(const SearchCommand& command,
   return RunSearchLoop(std::move(input));
 }
 
+absl::Status WarnOfKeptStages(const SearchCommand& command, const v1::SearchSpace& space) {
+  v1::RunConfig file;
+  CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(command.run_file, file));
+  const std::vector<std::string> kept = StagesKeptWhereSearched(file, command.overrides, space);
+  if (kept.empty()) return absl::OkStatus();
+  spdlog::warn(
+      "{} keeps its {} in trials of other presets, which is not what those stand for: leave that "
+      "out of the run config, or search it too",
+      command.run_file, absl::StrJoin(kept, ", "));
+  return absl::OkStatus();
+}
+
 // Rank 0 of several, or the only process.
 absl::Status Lead(const SearchCommand& command) {
   CONSILIUM_ASSIGN_OR_RETURN(const Files files, ReadFiles(command));
+  CONSILIUM_RETURN_IF_ERROR(WarnOfKeptStages(command, files.space));
   const v1::SearchSpace& space = files.space;
   const TrialRunner runner(files.trials);
   std::unique_ptr<TrialLeader> leader;

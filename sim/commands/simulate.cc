@@ -100,6 +100,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   input.trainer = &trainings.own();
   input.trainings = &trainings;
   input.workers = wall.workers;
+  input.idle.bytes_max = save.idle_bytes_max;
   input.trainer_name = trainings.trainer_name();
   EnergyMeter energy;
   input.on_version = [&](const federation::RunState& run, absl::Time now) {
@@ -116,6 +117,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   if (save.runs != nullptr && on_wall_clock) {
     CONSILIUM_ASSIGN_OR_RETURN(log, save.runs->OpenWallRun(save.name));
     input.log = log.get();
+    input.idle.folder = save.runs->folder();
   } else if (save.runs != nullptr) {
     CONSILIUM_ASSIGN_OR_RETURN(saved, save.runs->OpenRun(save.name, input));
     saved->Attach(input);
@@ -151,9 +153,15 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   CONSILIUM_ASSIGN_OR_RETURN(open["federated"],
                              ScoreInTheOpen(plan, data, *result, trainings.own()));
   if (IsPersonal(KeptBySites(plan.config()))) {
+    if (save.runs != nullptr) {
+      CONSILIUM_RETURN_IF_ERROR(
+          save.runs->WritePersonalModels(save.name, plan, *result, *simulation));
+    }
     CONSILIUM_ASSIGN_OR_RETURN(
         open["personal"],
-        ScorePersonal(plan, data, *result, simulation->KeptBySite(), trainings.own()));
+        ScorePersonal(
+            plan, data, *result, [&](const SiteId& site) { return simulation->KeptOf(site); },
+            trainings.own()));
   }
   if (options.baselines != nullptr) {
     open["alone"].centres = options.baselines->alone;
@@ -242,7 +250,8 @@ absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan other, WithPreset(plan, preset, data.size()));
     const SaveAs save_other = {
         save.runs,
-        absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name)};
+        absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name),
+        save.idle_bytes_max};
     CONSILIUM_ASSIGN_OR_RETURN(
         RunSummary summary, Simulate(other, scenario, data, options, trainings, save_other, wall));
     runs.push_back(std::move(summary));

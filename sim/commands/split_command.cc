@@ -9,6 +9,7 @@
 #include "models/spec/run_plan.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "sim/commands/run_command.h"
 #include "sim/engine/scenario_checks.h"
 #include "sim/engine/site_data.h"
 #include "sim/report/split_preview.h"
@@ -90,6 +91,7 @@ absl::Status Write(const SplitCommand& command, const v1::DataContract& contract
 }  // namespace
 
 absl::Status Execute(const SplitCommand& command) {
+  CONSILIUM_RETURN_IF_ERROR(CheckOrderOfFiles(command.run_file, command.scenario_file));
   CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadRunPlan(command.run_file, {}));
   const std::string folder =
       command.data_folder.empty()

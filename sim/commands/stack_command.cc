@@ -35,7 +35,8 @@ struct FoundCell {
 absl::StatusOr<uint64_t> BestOf(const std::string& path, const Json& search) {
   const auto best = search.at("best").get<std::vector<uint64_t>>();
   if (best.empty()) return absl::NotFoundError(absl::StrCat(path, ": no trial succeeded"));
-  if (best.size() == 1) return best[0];
+  // With one objective they are equal in all that was asked for.
+  if (best.size() == 1 || search.at("objectives").size() == 1) return best[0];
   return absl::FailedPreconditionError(absl::StrFormat(
       "%s: none of trials %s is better than another in all objectives: choose one with --trial",
       path, absl::StrJoin(best, ", ")));

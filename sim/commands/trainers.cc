@@ -42,6 +42,10 @@ absl::string_view NameOf(TrainerKind kind) {
   return kind == TrainerKind::kFused ? "fused" : "libtorch";
 }
 
+absl::string_view ArithmeticOf(TrainerKind kind) {
+  return kind == TrainerKind::kFused ? "fused-2" : "libtorch";
+}
+
 size_t ThreadsOf(const TrainersOptions& options, const Ranks* ranks) {
   if (options.threads > 0) return options.threads;
   const size_t processors = std::max(1U, std::thread::hardware_concurrency());
@@ -59,7 +63,7 @@ std::unique_ptr<TrainingPool> MakeTrainers(const TrainersOptions& options, const
   TrainingPool::Options pool;
   pool.threads = ThreadsOf(options, ranks);
   pool.remote = remote;
-  pool.trainer_name = std::string(NameOf(options.kind));
+  pool.trainer_name = std::string(ArithmeticOf(options.kind));
   return std::make_unique<TrainingPool>(std::move(pool), [&] { return MakeTrainer(options.kind); });
 }
 

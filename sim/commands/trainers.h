@@ -20,7 +20,7 @@ namespace consilium {
 
 enum class TrainerKind {
   kLibTorch,  // As real agents train: the default.
-  kFused,     // Small perceptrons without LibTorch; all else as kLibTorch.
+  kFused,     // Small chains of layers without LibTorch; all else as kLibTorch.
 };
 
 struct TrainersOptions {
@@ -33,6 +33,11 @@ inline constexpr size_t kTrainingThreadsMax = 1024;
 std::unique_ptr<Trainer> MakeTrainer(TrainerKind kind);
 // "libtorch", "fused": what --trainer takes, and summary.json tells.
 absl::string_view NameOf(TrainerKind kind);
+// What checkpoints and ranks compare: the name, with a number that rises whenever the same plan
+// comes to other bits by it than in an earlier build. A checkpoint of before is then refused
+// instead of being gone on with by another arithmetic.
+//   fused-2: chains of convolutions are its own, too, which went to LibTorch before
+absl::string_view ArithmeticOf(TrainerKind kind);
 // How many there are; `ranks` may be null. Those of one machine share its processors.
 size_t ThreadsOf(const TrainersOptions& options, const Ranks* ranks);
 // Both may be null; `remote` outlives the pool.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -60,9 +61,18 @@ VectorName NameFrom(const Json& json) {
   return name;
 }
 
-// Each vector once, however many hold it.
-std::map<Values, std::vector<Json>> PlacesByVector(const SimulationVectors& vectors) {
-  std::map<Values, std::vector<Json>> places;
+Json PlaceOfModel(Version version) { return {{"at", kModel}, {"version", version.value()}}; }
+
+struct InMemory {
+  std::map<Values, std::vector<Json>> places;  // By vector.
+  std::set<Version> models;                    // That have theirs among them.
+};
+
+// Each vector that is in memory once, however many hold it; but what sites keep, which nobody
+// shares. Says which models it has found there: threads at work put others there meanwhile.
+InMemory FindInMemory(const SimulationVectors& vectors) {
+  InMemory found;
+  std::map<Values, std::vector<Json>>& places = found.places;
   for (const auto& [name, values] : vectors.store.vectors) {
     places[values].push_back({{"at", kInStore}, {"name", ToJson(name)}});
   }
@@ -70,19 +80,20 @@ std::map<Values, std::vector<Json>> PlacesByVector(const SimulationVectors& vect
     places[values].push_back(
         {{"at", kStaged}, {"makes", key.first.value()}, {"name", ToJson(key.second)}});
   }
-  for (const auto& [version, values] : vectors.models) {
-    places[values].push_back({{"at", kModel}, {"version", version.value()}});
+  for (const auto& [version, held] : vectors.models) {
+    const Values values = held->InMemory();
+    if (values == nullptr) continue;
+    places[values].push_back(PlaceOfModel(version));
+    found.models.insert(version);
   }
   for (const auto& [id, values] : vectors.updates) {
     places[values].push_back({{"at", kUpdate}, {"update", ToHex(id)}});
   }
-  for (const auto& [id, values] : vectors.kept) {
-    places[values].push_back({{"at", kKept}, {"update", ToHex(id)}});
-  }
-  return places;
+  return found;
 }
 
-void Place(const Json& place, const Values& values, SimulationVectors& out) {
+absl::Status Place(const Json& place, const Values& values, IdleVectors& idle,
+                   SimulationVectors& out) {
   const std::string at = place.at("at").get<std::string>();
   if (at == kInStore) {
     out.store.vectors[NameFrom(place.at("name"))] = values;
@@ -91,12 +102,15 @@ void Place(const Json& place, const Values& values, SimulationVectors& out) {
         .staged_state[{Version(place.at("makes").get<uint64_t>()), NameFrom(place.at("name"))}] =
         values;
   } else if (at == kModel) {
-    out.models[Version(place.at("version").get<uint64_t>())] = values;
+    CONSILIUM_ASSIGN_OR_RETURN(out.models[Version(place.at("version").get<uint64_t>())],
+                               idle.Keep(values));
   } else if (at == kKept) {
-    out.kept[DigestFromHex(place.at("update").get<std::string>()).value()] = values;
+    CONSILIUM_ASSIGN_OR_RETURN(
+        out.kept[DigestFromHex(place.at("update").get<std::string>()).value()], idle.Keep(values));
   } else {
     out.updates[DigestFromHex(place.at("update").get<std::string>()).value()] = values;
   }
+  return absl::OkStatus();
 }
 
 std::string EncodeHead(const CheckpointHead& head) {
@@ -125,12 +139,26 @@ CheckpointHead DecodeHead(const std::string& text) {
   return head;
 }
 
+absl::Status WriteHeld(const IdleVector& held, const Json& place, FrameWriter& file) {
+  CONSILIUM_ASSIGN_OR_RETURN(const Values values, held.Peek());
+  CONSILIUM_RETURN_IF_ERROR(file.Add(kVector, AsBytes(*values)));
+  return file.Add(kUse, place.dump());
+}
+
 absl::Status WriteFrames(const CheckpointHead& head, const SimulationVectors& vectors,
                          FrameWriter& file) {
   CONSILIUM_RETURN_IF_ERROR(file.Add(kHead, EncodeHead(head)));
-  for (const auto& [values, places] : PlacesByVector(vectors)) {
+  const InMemory in_memory = FindInMemory(vectors);
+  for (const auto& [values, places] : in_memory.places) {
     CONSILIUM_RETURN_IF_ERROR(file.Add(kVector, AsBytes(*values)));
     for (const Json& place : places) CONSILIUM_RETURN_IF_ERROR(file.Add(kUse, place.dump()));
+  }
+  for (const auto& [version, held] : vectors.models) {
+    if (in_memory.models.contains(version)) continue;
+    CONSILIUM_RETURN_IF_ERROR(WriteHeld(*held, PlaceOfModel(version), file));
+  }
+  for (const auto& [id, held] : vectors.kept) {
+    CONSILIUM_RETURN_IF_ERROR(WriteHeld(*held, {{"at", kKept}, {"update", ToHex(id)}}, file));
   }
   for (const auto& [site, values] : vectors.first_updates) {
     CONSILIUM_RETURN_IF_ERROR(file.Add(kVector, AsBytes(values)));
@@ -139,15 +167,14 @@ absl::Status WriteFrames(const CheckpointHead& head, const SimulationVectors& ve
   return file.Add(kEnd, "");
 }
 
-enum class Parts : uint8_t { kHead, kAll };
-
 struct Content {
   CheckpointHead head;
   SimulationVectors vectors;
 };
 
-// The blocks' digests vouch for what is in the frames; they are read by their writer alone.
-absl::StatusOr<Content> Read(const std::string& path, Parts parts) {
+// The blocks' digests vouch for what is in the frames; they are read by their writer alone. Only
+// the head where `idle` is null.
+absl::StatusOr<Content> Read(const std::string& path, IdleVectors* idle) {
   CONSILIUM_ASSIGN_OR_RETURN(FrameReader file, FrameReader::Open(path, std::nullopt));
   Content content;
   Values values;
@@ -156,13 +183,13 @@ absl::StatusOr<Content> Read(const std::string& path, Parts parts) {
     if (!frame.has_value()) return absl::DataLossError(absl::StrCat(path, " is cut off"));
     if (frame->kind == kEnd) return content;
     if (frame->kind == kHead) content.head = DecodeHead(frame->bytes);
-    if (parts == Parts::kHead) continue;
+    if (idle == nullptr) continue;
     if (frame->kind == kVector) {
       values = std::make_shared<const std::vector<float>>(AsFloats(frame->bytes));
     } else if (frame->kind != kHead && values == nullptr) {
       return absl::DataLossError(absl::StrCat(path, " is no checkpoint: a place has no vector"));
     } else if (frame->kind == kUse) {
-      Place(Json::parse(frame->bytes), values, content.vectors);
+      CONSILIUM_RETURN_IF_ERROR(Place(Json::parse(frame->bytes), values, *idle, content.vectors));
     } else if (frame->kind == kFirstUpdate) {
       content.vectors.first_updates[SiteId(frame->bytes)] = *values;
     }
@@ -170,9 +197,9 @@ absl::StatusOr<Content> Read(const std::string& path, Parts parts) {
 }
 
 // A file of this format that says something else than it did.
-absl::StatusOr<Content> ReadSafely(const std::string& path, Parts parts) {
+absl::StatusOr<Content> ReadSafely(const std::string& path, IdleVectors* idle) {
   try {
-    return Read(path, parts);
+    return Read(path, idle);
   } catch (const std::exception& error) {
     return absl::DataLossError(absl::StrCat(path, " is no checkpoint: ", error.what()));
   }
@@ -191,12 +218,13 @@ absl::Status WriteCheckpoint(const std::string& path, const CheckpointHead& head
 }
 
 absl::StatusOr<CheckpointHead> ReadCheckpointHead(const std::string& path) {
-  CONSILIUM_ASSIGN_OR_RETURN(Content content, ReadSafely(path, Parts::kHead));
+  CONSILIUM_ASSIGN_OR_RETURN(Content content, ReadSafely(path, nullptr));
   return content.head;
 }
 
-absl::StatusOr<SimulationVectors> ReadCheckpointVectors(const std::string& path) {
-  CONSILIUM_ASSIGN_OR_RETURN(Content content, ReadSafely(path, Parts::kAll));
+absl::StatusOr<SimulationVectors> ReadCheckpointVectors(const std::string& path,
+                                                        IdleVectors& idle) {
+  CONSILIUM_ASSIGN_OR_RETURN(Content content, ReadSafely(path, &idle));
   return std::move(content.vectors);
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "protocol/core/ids.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/run_log.h"
 #include "sim/engine/simulation_vectors.h"
 
@@ -30,13 +31,14 @@ struct CheckpointHead {
 };
 
 // Replaces the file as a whole, durably. RESOURCE_EXHAUSTED, PERMISSION_DENIED, UNAVAILABLE: the
-// system's words.
+// system's words; else as IdleVector::Peek.
 absl::Status WriteCheckpoint(const std::string& path, const CheckpointHead& head,
                              const SimulationVectors& vectors);
 
 // NOT_FOUND; DATA_LOSS where any byte of the file is not as it was written.
 absl::StatusOr<CheckpointHead> ReadCheckpointHead(const std::string& path);
-absl::StatusOr<SimulationVectors> ReadCheckpointVectors(const std::string& path);
+// What sites hold goes to `idle`, whose errors are added to these.
+absl::StatusOr<SimulationVectors> ReadCheckpointVectors(const std::string& path, IdleVectors& idle);
 
 }  // namespace consilium
 

@@ -52,14 +52,15 @@ absl::StatusOr<CentreSums> ScoreInTheOpen(const v1::RunPlan& plan, const Federat
 }
 
 absl::StatusOr<CentreSums> ScorePersonal(const v1::RunPlan& plan, const FederationData& data,
-                                         std::span<const float> weights, const KeptOfSites& kept,
+                                         std::span<const float> weights, KeptOfSite kept,
                                          Trainer& trainer) {
   CONSILIUM_ASSIGN_OR_RETURN(const v1::Standardisation everyone, StandardisationOver(plan, data));
   CentreSums sums;
   for (const auto& [site, of_site] : data) {
     CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples own, EncodeSite(plan, everyone, of_site));
     EvaluateInput input{&plan, weights, &own.test};
-    if (const auto found = kept.find(site); found != kept.end()) input.kept = *found->second;
+    CONSILIUM_ASSIGN_OR_RETURN(const auto of_it, kept(site));
+    if (of_it != nullptr) input.kept = *of_it;
     CONSILIUM_ASSIGN_OR_RETURN(sums.centres[site], trainer.Evaluate(input));
   }
   return sums;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "sim/engine/site_data.h"
 #include "site_agent/core/trainer.h"
@@ -30,8 +31,9 @@ struct CentreSums {
 // By model: "federated", "alone", "pooled", and "personal" where sites have models of their own.
 using OpenScores = std::map<std::string, CentreSums>;
 
-// What each site keeps; a site that keeps nothing is absent.
-using KeptOfSites = std::map<SiteId, std::shared_ptr<const std::vector<float>>>;
+// What a site keeps; null where that is nothing.
+using KeptOfSite =
+    absl::FunctionRef<absl::StatusOr<std::shared_ptr<const std::vector<float>>>(const SiteId&)>;
 
 // Each site's patients encoded as the site encodes them; all patients with the means and deviations
 // over all sites' training patients, as in FLamby (arXiv:2210.04620).
@@ -41,7 +43,7 @@ absl::StatusOr<CentreSums> ScoreInTheOpen(const v1::RunPlan& plan, const Federat
 // Of each site's personal model: the version `weights` with what the site keeps. Over all patients
 // there is none.
 absl::StatusOr<CentreSums> ScorePersonal(const v1::RunPlan& plan, const FederationData& data,
-                                         std::span<const float> weights, const KeptOfSites& kept,
+                                         std::span<const float> weights, KeptOfSite kept,
                                          Trainer& trainer);
 
 // {model: {metric: {"mean_over_centres", "all_patients", "centres": {site: value}}}}; what is not

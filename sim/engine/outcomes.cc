@@ -58,7 +58,8 @@ absl::StatusOr<TrainedUpdate> Outcomes::RecallTraining() {
   trained.update.norm = staged.norm();
   trained.update.is_finite = staged.finite();
   trained.update.delta = Placeholder(staged.header().payload_bytes() / sizeof(float));
-  if (has_kept) trained.kept = trained.update.delta;  // Of whatever length: nothing reads it.
+  // Of whatever length: nothing reads it.
+  if (has_kept) trained.kept = std::make_shared<const std::vector<float>>();
   return trained;
 }
 

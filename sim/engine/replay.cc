@@ -134,7 +134,9 @@ absl::StatusOr<const SplitExamples*> Replayer::ExamplesOf(const SiteId& site) {
   auto data = options_.data->find(site);
   if (data == options_.data->end()) {
     return absl::NotFoundError(
-        absl::StrFormat("there is no data for site '%s' to train its updates again", site.value()));
+        absl::StrFormat("there is no data for site '%s' to train its updates again: "
+                        "--data %s=FILE says where its table lies, once for each site",
+                        site.value(), site.value()));
   }
   CONSILIUM_ASSIGN_OR_RETURN(SplitExamples encoded,
                              EncodeSite(*State()->plan, *State()->standardisation, data->second));

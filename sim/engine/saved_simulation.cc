@@ -133,6 +133,7 @@ absl::StatusOr<std::unique_ptr<SavedSimulation>> SavedSimulation::Open(
 
 void SavedSimulation::Attach(SimulationInput& input) {
   input.log = log_.get();
+  input.idle.folder = options_.folder;
   input.between = [this](Simulation& simulation) { return Between(simulation); };
 }
 
@@ -152,7 +153,7 @@ absl::Status SavedSimulation::TakeUp(Simulation& simulation) {
     return NotTheSameAgain();
   }
   CONSILIUM_ASSIGN_OR_RETURN(const SimulationVectors vectors,
-                             ReadCheckpointVectors(PathOf(1 - turn_)));
+                             ReadCheckpointVectors(PathOf(1 - turn_), simulation.idle()));
   is_taken_up_ = true;
   written_ = absl::Now();
   return simulation.Restore(vectors);

@@ -27,6 +27,7 @@ constexpr double kBytesPerSecondMax = 1e15;
 constexpr double kFaultRateMax = 0.9;
 // Each stream carries a few messages before it does any good.
 constexpr double kMessageLossRateMax = 0.3;
+constexpr uint64_t kStoppedAfterMsMax = 1'000'000'000'000;
 constexpr uint32_t kLatencyMsMax = 3'600'000;
 constexpr uint32_t kMinimumCountMax = 1'000'000;
 constexpr double kDriftPpmMax = 100'000;
@@ -329,6 +330,9 @@ absl::Status CheckScenario(const v1::Scenario& scenario) {
   if (scenario.dataset().has_partitioned()) {
     CONSILIUM_RETURN_IF_ERROR(CheckPartitioned(scenario.dataset().partitioned()));
   }
+  if (scenario.stopped_after_ms() > kStoppedAfterMsMax) {
+    return Refuse("stopped_after_ms", absl::StrCat("is up to ", kStoppedAfterMsMax));
+  }
   return CheckSites(scenario.sites());
 }
 
@@ -359,6 +363,7 @@ absl::Status CheckScenarioOnWallClock(const v1::Scenario& scenario) {
   if (sites.faults().ByteSizeLong() > 0) return Refuse("sites.faults", kWhy);
   if (sites.has_availability()) return Refuse("sites.availability", kWhy);
   if (sites.trace_size() > 0) return Refuse("sites.trace", kWhy);
+  if (scenario.stopped_after_ms() > 0) return Refuse("stopped_after_ms", kWhy);
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "sim/engine/overloaded.h"
 #include "sim/engine/scenario_checks.h"
 #include "site_agent/core/fetched_model.h"
+#include "site_agent/core/not_finite.h"
 
 namespace consilium {
 namespace {
@@ -21,6 +22,10 @@ namespace {
 // many more a site) makes none any more.
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
+constexpr char kStoppedByScenario[] = "the scenario's stopped_after_ms";
+// Failed trainings without a version from anyone: of a site, until nothing is hoped of it any more;
+// and, a site, of those in a row while nothing is hoped of any other.
+constexpr uint64_t kFailuresPerSiteMax = 10;
 // On a wall clock: how long a lost rank that nobody waits for is not noticed at the most.
 constexpr absl::Duration kBetweenMax = absl::Milliseconds(500);
 
@@ -32,6 +37,7 @@ Simulation::Simulation(SimulationInput input)
       aggregator_(world_, input_.recording),
       run_id_(input_.record != nullptr ? input_.record->run
                                        : RunId(absl::StrCat(input_.plan.config().name(), "-sim"))) {
+  world_.idle = IdleVectors::Create(input_.idle);
   world_.outcomes = Outcomes(input_.log);
   world_.trainings = input_.trainings;
   world_.workers = input_.workers;
@@ -114,6 +120,10 @@ void Simulation::Watch() {
   if (run.versions.size() <= versions_seen_) return;
   versions_seen_ = run.versions.size();
   turns_since_version_ = 0;
+  world_.failures_by_site.clear();
+  world_.failures = 0;
+  failures_seen_ = 0;
+  failures_in_vain_ = 0;
   if (input_.on_version) input_.on_version(run, now());
 }
 
@@ -121,6 +131,18 @@ absl::Status Simulation::StandsStill() const {
   const auto found = aggregator_.engine().runs().find(run_id_);
   if (found == aggregator_.engine().runs().end()) {
     return absl::InternalError("the aggregator did not take the run");
+  }
+  if (TrainsInVain()) {
+    const uint64_t version = found->second.current().value();
+    const absl::string_view said = world_.last_failure.message();
+    if (!IsNotFinite(world_.last_failure)) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "training fails, so that no version after %d comes about: %s", version, said));
+    }
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "NOT_FINITE: training diverges, so that no version after %d comes about: %s. Lower the "
+        "learning rate (training.optimizer) or the server's step (aggregation.server)",
+        version, said));
   }
   return absl::FailedPreconditionError(absl::StrFormat(
       "the federation stands still at version %d after %s%s: it waits for sites that "
@@ -140,11 +162,35 @@ void Simulation::Step() {
              },
              world_.queue.Pop());
   ++steps_;
+  WatchFailures();
   Watch();
 }
 
+bool Simulation::IsBeyondHope(size_t site) const {
+  const auto failures = world_.failures_by_site.find(site);
+  return failures != world_.failures_by_site.end() && failures->second > kFailuresPerSiteMax;
+}
+
+// One site that diverges ends no run that others go on with, however long their tasks are; and a
+// round that waits for it alone does not go on for ever.
+void Simulation::WatchFailures() {
+  if (world_.failures == failures_seen_) return;
+  failures_seen_ = world_.failures;
+  const bool once = input_.plan.config().aggregation().trigger().has_barrier();
+  for (size_t i = 0; i < sites_.size(); ++i) {
+    if (IsBeyondHope(i) || !sites_[i]->MayContribute(run_id_, once)) continue;
+    failures_in_vain_ = 0;
+    return;
+  }
+  ++failures_in_vain_;
+}
+
+bool Simulation::TrainsInVain() const {
+  return failures_in_vain_ > kFailuresPerSiteMax * sites_.size();
+}
+
 bool Simulation::CanGoOn() const {
-  return world_.failure.ok() &&
+  return world_.failure.ok() && !TrainsInVain() &&
          turns_since_version_ <=
              kTurnsWithoutVersionMax + kTurnsWithoutVersionPerSiteMax * sites_.size();
 }
@@ -184,6 +230,12 @@ absl::Status Simulation::Run() {
   submitted.event =
       federation::RunSubmitted{run_id_, std::make_shared<const v1::RunPlan>(input_.plan)};
   world_.queue.Schedule(world_.now(), std::move(submitted));
+  if (input_.scenario.stopped_after_ms() > 0) {
+    const auto after = static_cast<int64_t>(input_.scenario.stopped_after_ms());
+    ToAggregator stop;
+    stop.event = federation::StopRequested{run_id_, kStoppedByScenario};
+    world_.queue.Schedule(world_.now() + absl::Milliseconds(after), std::move(stop));
+  }
   if (input_.record != nullptr && input_.record->stop.has_value()) {
     ToAggregator stop;
     stop.event = federation::StopRequested{run_id_, input_.record->stop->operator_name};
@@ -258,16 +310,14 @@ absl::Status Simulation::Restore(const SimulationVectors& vectors) {
     }
     update.delta = found->second;
   }
+  world_.fetched.clear();
+  for (const auto& [version, held] : vectors.models) world_.fetched[{run_id_, version}] = held;
   for (const auto& site : sites_) CONSILIUM_RETURN_IF_ERROR(site->TakeVectors(vectors));
   return absl::OkStatus();
 }
 
-std::map<SiteId, Weights> Simulation::KeptBySite() const {
-  std::map<SiteId, Weights> kept;
-  for (const auto& [site, index] : world_.site_index) {
-    if (Weights values = sites_[index]->KeptOf(run_id_)) kept[site] = std::move(values);
-  }
-  return kept;
+absl::StatusOr<Weights> Simulation::KeptOf(const SiteId& site) const {
+  return sites_[world_.site_index.at(site)]->KeptOf(run_id_);
 }
 
 absl::StatusOr<Weights> Simulation::ModelOf(Version version) const {

@@ -21,6 +21,7 @@
 #include "aggregator/core/run_state.h"
 #include "consilium/v1/run_config.pb.h"
 #include "consilium/v1/scenario.pb.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/recording.h"
 #include "sim/engine/run_log.h"
 #include "sim/engine/simulation_vectors.h"
@@ -45,8 +46,9 @@ struct SimulationInput {
   // Train and evaluate on a wall clock; null: virtual time. Outlives the simulation. Nothing of it
   // can be gone on with: `log` is a new one, and Vectors and Restore are not for it.
   WallWorkers* workers = nullptr;
-  // How updates are trained, as --trainer names it: a checkpoint of another trainer is not gone on
-  // with.
+  // Of what sites hold between their tasks.
+  IdleVectors::Options idle;
+  // How updates are trained, as checkpoints tell it: one of another trainer is not gone on with.
   std::string trainer_name = "libtorch";
   // May be null; outlives the simulation.
   Recording* recording = nullptr;
@@ -71,9 +73,10 @@ class Simulation {
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
 
-  // Until the run has ended and nothing is on its way. FAILED_PRECONDITION where it stands still
-  // before its run has ended: nothing can happen any more, which is a defect of an engine or a
-  // scenario in which all sites refuse. On a wall clock a worker that is lost ends it, too.
+  // Until the run has ended and nothing is on its way. FAILED_PRECONDITION where it stands still,
+  // or training leaves the finite numbers again and again (NOT_FINITE) before its run has ended:
+  // nothing can happen any more, which is a defect of an engine or a scenario in which all sites
+  // refuse. On a wall clock a worker that is lost ends it, too.
   absl::Status Run();
 
   // Whether the aggregator has taken the run.
@@ -82,8 +85,11 @@ class Simulation {
   const federation::RunState& run() const;
   const federation::FederationEngine& aggregator_engine() const { return aggregator_.engine(); }
   absl::StatusOr<Weights> ModelOf(Version version) const;
-  // What sites keep from task to task, of those that keep something.
-  std::map<SiteId, Weights> KeptBySite() const;
+  // What a site of the data keeps from task to task; null where that is nothing. Errors as
+  // IdleVector::Read.
+  absl::StatusOr<Weights> KeptOf(const SiteId& site) const;
+  // Where its sites' vectors lie between their tasks.
+  IdleVectors& idle() const { return *world_.idle; }
   absl::Time now() const { return world_.queue.now(); }
   // Its site numbers count the sites of the data, in their order.
   const ActivityLog& activity() const { return world_.activity; }
@@ -93,8 +99,8 @@ class Simulation {
   // Of every engine and of the place in time: equal for simulations that go on alike.
   Digest StateDigest() const;
   SimulationVectors Vectors() const;
-  // In place of the placeholders that recalled outcomes have left. DATA_LOSS where one is not
-  // there.
+  // In place of the placeholders that recalled outcomes have left; what sites hold is of idle().
+  // DATA_LOSS where one is not there.
   absl::Status Restore(const SimulationVectors& vectors);
 
   // Of a site of the data.
@@ -118,6 +124,10 @@ class Simulation {
   void Take(const ToAggregator& message);
   // The next event.
   void Step();
+  // Counts failed trainings.
+  void WatchFailures();
+  bool IsBeyondHope(size_t site) const;
+  bool TrainsInVain() const;
   bool CanGoOn() const;
   absl::Status RunOnVirtualTime();
   absl::Status RunOnWallClock();
@@ -137,6 +147,9 @@ class Simulation {
   RunId run_id_;
   size_t versions_seen_ = 0;
   uint64_t turns_since_version_ = 0;
+  uint64_t failures_seen_ = 0;  // Of World::failures.
+  // Failed trainings in a row, in none of which anyone else could have made a version.
+  uint64_t failures_in_vain_ = 0;
   uint64_t steps_ = 0;
 };
 

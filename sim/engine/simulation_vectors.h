@@ -11,6 +11,7 @@
 
 #include "aggregator/merge/memory_vector_store.h"
 #include "protocol/core/ids.h"
+#include "sim/engine/idle_vectors.h"
 
 namespace consilium {
 
@@ -18,9 +19,9 @@ struct SimulationVectors {
   using Values = MemoryVectorStore::Values;
 
   MemoryVectorStore::Contents store;                   // The aggregator's.
-  std::map<Version, Values> models;                    // That sites hold.
+  std::map<Version, IdleVectors::Held> models;         // That sites hold.
   std::map<Digest, Values> updates;                    // In outboxes.
-  std::map<Digest, Values> kept;                       // With an update, at its site.
+  std::map<Digest, IdleVectors::Held> kept;            // With an update, at its site.
   std::map<SiteId, std::vector<float>> first_updates;  // Of free riders that copy.
 };
 

@@ -59,6 +59,12 @@ absl::StatusOr<ArrayTable> ReadArrays(const TableSource& source, const std::stri
   return ArrayTable::Read(columns);
 }
 
+// The complaint with the file that it is about.
+absl::Status OfFile(const std::string& path, const absl::Status& status) {
+  if (status.ok() || absl::StrContains(status.message(), path)) return status;
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
 absl::Status NoRows(const TableSource& source) {
   return absl::InvalidArgumentError(absl::StrCat(
       source.file.empty() ? "the table of arrays" : InFolder(source.folder, source.file),
@@ -82,9 +88,10 @@ absl::StatusOr<std::vector<RawRow>> ReadTable(const TableSource& source,
                               }).status());
   } else {
     const std::string path = InFolder(source.folder, source.file);
-    CONSILIUM_ASSIGN_OR_RETURN(const ImportReport report, ImportCsvFile(path, contract, keep));
-    WarnOfRefusedRows(path, report.rows_read, report.rows_refused,
-                      report.refusals.empty() ? RowRefusal() : report.refusals[0]);
+    const absl::StatusOr<ImportReport> report = ImportCsvFile(path, contract, keep);
+    CONSILIUM_RETURN_IF_ERROR(OfFile(path, report.status()));
+    WarnOfRefusedRows(path, report->rows_read, report->rows_refused,
+                      report->refusals.empty() ? RowRefusal() : report->refusals[0]);
   }
   if (rows.empty()) return NoRows(source);
   return rows;
@@ -94,7 +101,10 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
     const TableSource& source, const std::string& site_column, const v1::DataContract& contract,
     RowBudget& budget) {
   if (!IsArrays(source)) {
-    return ReadBySiteColumn({InFolder(source.folder, source.file), site_column}, contract, budget);
+    const std::string path = InFolder(source.folder, source.file);
+    auto rows = ReadBySiteColumn({path, site_column}, contract, budget);
+    CONSILIUM_RETURN_IF_ERROR(OfFile(path, rows.status()));
+    return rows;
   }
   CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, site_column, contract));
   if (!table.Has(site_column) || !table.RowShape(site_column).empty()) {

@@ -1,18 +1,20 @@
 #include "sim/engine/training_pool.h"
 
+#include "protocol/core/status_macros.h"
+
 namespace consilium {
 
 class TrainingPool::Begun {
  public:
-  Begun(Place place, Task task) : place_(place), task_(std::move(task)) {}
+  Begun(Place place, Job job) : place_(place), job_(std::move(job)) {}
 
  private:
   friend class TrainingPool;
   const Place place_;
-  Task task_;  // Of whoever has taken it from those that wait.
+  Job job_;  // Of whoever has taken it from those that wait.
   // Under the pool's lock.
-  std::optional<absl::StatusOr<SiteWork::Trained>> output_;  // Set once.
-  bool is_back_ = false;                                     // It waits for another worker.
+  std::optional<absl::StatusOr<Output>> output_;  // Set once.
+  bool is_back_ = false;                          // It waits for another worker.
   bool is_dropped_ = false;
 };
 
@@ -39,9 +41,26 @@ TrainingPool::~TrainingPool() {
 }
 
 std::shared_ptr<TrainingPool::Begun> TrainingPool::Begin(absl::Time due, Task task) {
+  return BeginJob(due, [task = std::move(task)](TaskWorker& worker) -> absl::StatusOr<Output> {
+    Output output;
+    CONSILIUM_ASSIGN_OR_RETURN(output.trained, task(worker));
+    return output;
+  });
+}
+
+std::shared_ptr<TrainingPool::Begun> TrainingPool::BeginEvaluation(absl::Time due,
+                                                                   Evaluation task) {
+  return BeginJob(due, [task = std::move(task)](TaskWorker& worker) -> absl::StatusOr<Output> {
+    Output output;
+    CONSILIUM_ASSIGN_OR_RETURN(output.sums, task(worker));
+    return output;
+  });
+}
+
+std::shared_ptr<TrainingPool::Begun> TrainingPool::BeginJob(absl::Time due, Job job) {
   absl::MutexLock lock(&mu_);
   const Place place = {due, begun_++};
-  auto begun = std::make_shared<Begun>(place, std::move(task));
+  auto begun = std::make_shared<Begun>(place, std::move(job));
   waiting_.emplace(place, begun);
   return begun;
 }
@@ -62,9 +81,9 @@ std::shared_ptr<TrainingPool::Begun> TrainingPool::First() {
 
 TrainingPool::Computed TrainingPool::Compute(const std::shared_ptr<Begun>& begun,
                                              TaskWorker& worker) {
-  absl::StatusOr<SiteWork::Trained> output = begun->task_(worker);
+  absl::StatusOr<Output> output = begun->job_(worker);
   const bool is_lost = absl::IsUnavailable(output.status()) && &worker != &own_worker_;
-  if (!is_lost) begun->task_ = nullptr;
+  if (!is_lost) begun->job_ = nullptr;
   absl::MutexLock lock(&mu_);
   if (!is_lost) {
     begun->output_ = std::move(output);
@@ -96,6 +115,16 @@ void TrainingPool::Work(TaskWorker& worker) {
 }
 
 absl::StatusOr<SiteWork::Trained> TrainingPool::Take(const std::shared_ptr<Begun>& begun) {
+  CONSILIUM_ASSIGN_OR_RETURN(Output output, TakeOutput(begun));
+  return std::move(output.trained);
+}
+
+absl::StatusOr<v1::MetricSums> TrainingPool::TakeEvaluation(const std::shared_ptr<Begun>& begun) {
+  CONSILIUM_ASSIGN_OR_RETURN(Output output, TakeOutput(begun));
+  return std::move(output.sums);
+}
+
+absl::StatusOr<TrainingPool::Output> TrainingPool::TakeOutput(const std::shared_ptr<Begun>& begun) {
   // What nobody works at is done here at once; else something else meanwhile, so that no thread
   // waits while there is work.
   while (true) {

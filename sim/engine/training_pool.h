@@ -1,7 +1,7 @@
-// Trains several virtual sites at once. A site's update is a function of its task alone (Trainer),
-// so it may be computed anywhere between the moment when its task begins and the moment of virtual
-// time when it is done, by any thread, also of another process (sim/cluster): how many there are
-// shows in the wall time and in nothing else.
+// Trains and evaluates for several virtual sites at once. What a site computes is a function of its
+// task alone (Trainer), so it may be computed anywhere between the moment when its task begins and
+// the moment of virtual time when it is done, by any thread, also of another process (sim/cluster):
+// how many there are shows in the wall time and in nothing else.
 //
 // The simulation's own thread takes what it needs when it needs it. Until then the workers go
 // through what has begun, what is due first before what is due later; while the simulation waits
@@ -38,12 +38,13 @@ class TrainingPool {
  public:
   using TrainerFactory = std::function<std::unique_ptr<Trainer>()>;
   // Called once, on any thread, with a worker that nobody else uses meanwhile; again, with another
-  // one, where that worker is lost (UNAVAILABLE).
+  // one, where that worker is lost (UNAVAILABLE: nothing else that a task does may fail so).
   using Task = std::function<absl::StatusOr<SiteWork::Trained>(TaskWorker& worker)>;
+  using Evaluation = std::function<absl::StatusOr<v1::MetricSums>(TaskWorker& worker)>;
 
   struct Options {
     size_t threads = 1;                // Counting the caller's, whose trainer is own(); 1 or more.
-    std::string trainer_name;          // Of what the factory makes.
+    std::string trainer_name;          // As of SimulationInput.
     RemoteTrainers* remote = nullptr;  // Train beside the threads; outlive the pool. May be null.
   };
   TrainingPool(Options options, const TrainerFactory& factory);
@@ -56,10 +57,12 @@ class TrainingPool {
   const std::string& trainer_name() const { return options_.trainer_name; }
   RemoteTrainers* remote() const { return options_.remote; }
 
-  // A task that has begun. Given to Take or Drop, once.
+  // A task that has begun. Given to Drop or to the Take of its kind, once.
   class Begun;
   std::shared_ptr<Begun> Begin(absl::Time due, Task task);
   absl::StatusOr<SiteWork::Trained> Take(const std::shared_ptr<Begun>& begun);
+  std::shared_ptr<Begun> BeginEvaluation(absl::Time due, Evaluation task);
+  absl::StatusOr<v1::MetricSums> TakeEvaluation(const std::shared_ptr<Begun>& begun);
   // Its output is not needed any more; what a worker computes already it ends.
   void Drop(const std::shared_ptr<Begun>& begun);
   // Drops all, and waits for the workers: nothing borrowed is used after it.
@@ -67,7 +70,14 @@ class TrainingPool {
 
  private:
   using Place = std::pair<absl::Time, uint64_t>;  // When it is due, and which began first.
+  struct Output {                                 // One of the two.
+    SiteWork::Trained trained;
+    v1::MetricSums sums;
+  };
+  using Job = std::function<absl::StatusOr<Output>(TaskWorker& worker)>;
 
+  std::shared_ptr<Begun> BeginJob(absl::Time due, Job job);
+  absl::StatusOr<Output> TakeOutput(const std::shared_ptr<Begun>& begun);
   void Work(TaskWorker& worker);
   std::shared_ptr<Begun> TakeOut(const Place& place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::shared_ptr<Begun> First() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

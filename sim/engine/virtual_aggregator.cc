@@ -36,16 +36,46 @@ void VirtualAggregator::Handle(const fed::Event& event) {
   for (const fed::Action& action : barrier_.Release(engine_.sequence())) Execute(action);
 }
 
-absl::StatusOr<Weights> VirtualAggregator::ModelOf(const RunId& run, Version version) const {
+absl::StatusOr<VirtualAggregator::Parts> VirtualAggregator::PartsOf(const RunId& run,
+                                                                    Version version) const {
   auto found = stores_.find(run);
   if (found == stores_.end()) return absl::NotFoundError("no such run");
-  CONSILIUM_ASSIGN_OR_RETURN(Weights weights, found->second->Get(VectorName::Model(version)));
+  Parts parts;
+  CONSILIUM_ASSIGN_OR_RETURN(parts.weights, found->second->Get(VectorName::Model(version)));
   const std::optional<VectorName> name = fed::ControlOf(engine_.runs().at(run), version);
-  if (!name.has_value()) return weights;
-  CONSILIUM_ASSIGN_OR_RETURN(const Weights control, found->second->Get(*name));
-  auto both = std::make_shared<std::vector<float>>(*weights);
-  both->insert(both->end(), control->begin(), control->end());
+  if (name.has_value()) {
+    CONSILIUM_ASSIGN_OR_RETURN(parts.control, found->second->Get(*name));
+  }
+  return parts;
+}
+
+absl::StatusOr<Weights> VirtualAggregator::ModelOf(const RunId& run, Version version) const {
+  CONSILIUM_ASSIGN_OR_RETURN(const Parts parts, PartsOf(run, version));
+  if (parts.control == nullptr) return parts.weights;
+  auto both = std::make_shared<std::vector<float>>(*parts.weights);
+  both->insert(both->end(), parts.control->begin(), parts.control->end());
   return both;
+}
+
+absl::StatusOr<IdleVectors::Held> VirtualAggregator::FetchedOf(const RunId& run,
+                                                               Version version) const {
+  // What retention has let go is not there to be fetched, whoever still holds it.
+  CONSILIUM_RETURN_IF_ERROR(PartsOf(run, version).status());
+  const std::pair<RunId, Version> name = {run, version};
+  const auto found = world_.fetched.find(name);
+  if (found != world_.fetched.end()) {
+    if (IdleVectors::Held held = found->second.lock()) return held;
+  }
+  Weights model;
+  if (world_.outcomes.IsRecalling()) {  // A placeholder needs no room.
+    model = std::make_shared<const std::vector<float>>();
+  } else {
+    CONSILIUM_ASSIGN_OR_RETURN(model, ModelOf(run, version));
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(IdleVectors::Held held, world_.idle->Keep(std::move(model)));
+  std::erase_if(world_.fetched, [](const auto& entry) { return entry.second.expired(); });
+  world_.fetched[name] = held;
+  return held;
 }
 
 MemoryVectorStore* VirtualAggregator::VectorsOf(const RunId& run) const {

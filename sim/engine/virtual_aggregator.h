@@ -31,10 +31,17 @@ class VirtualAggregator {
   // What sites fetch of a version (site_agent/core/fetched_model.h). NOT_FOUND where there is no
   // such version, or it was forgotten.
   absl::StatusOr<Weights> ModelOf(const RunId& run, Version version) const;
+  // The same, one for all sites that hold it; and as IdleVectors::Keep.
+  absl::StatusOr<IdleVectors::Held> FetchedOf(const RunId& run, Version version) const;
   // The vectors of a run; nullptr where it has none yet.
   MemoryVectorStore* VectorsOf(const RunId& run) const;
 
  private:
+  struct Parts {
+    Weights weights;
+    Weights control;  // Null where the version has none.
+  };
+  absl::StatusOr<Parts> PartsOf(const RunId& run, Version version) const;
   // The vector of an update that was accepted just now.
   void StoreUpdate(const federation::UpdateStaged& staged);
   void RecordResult(const federation::ComputeDone& done);

@@ -62,6 +62,16 @@ federation::SiteAttached AttachedOf(const site::SiteEngine& engine) {
   return attached;
 }
 
+// The task with its vectors, `kept` where it is not null.
+template <typename Task>
+absl::StatusOr<Task> WithVectors(Task task, const IdleVector& payload, const IdleVector* kept) {
+  CONSILIUM_ASSIGN_OR_RETURN(task.payload, payload.Read());
+  if (kept != nullptr) {
+    CONSILIUM_ASSIGN_OR_RETURN(task.kept, kept->Read());
+  }
+  return task;
+}
+
 }  // namespace
 
 VirtualSite::VirtualSite(VirtualSiteOptions options, SiteClock clock, SiteWork work, World& world,
@@ -186,6 +196,17 @@ bool VirtualSite::IsSilent() const {
          (training_.has_value() && training_->due == absl::InfiniteFuture());
 }
 
+bool VirtualSite::MayContribute(const RunId& run, bool once) const {
+  if (has_left_ || IsSilent()) return false;
+  const bool is_away = link_state_ != LinkState::kUp;
+  const auto found = engine_.runs().find(run);
+  if (found == engine_.runs().end()) return is_away;
+  const site::RunState& state = found->second;
+  if (!state.open.empty()) return true;
+  if (state.decision != nullptr && !state.approved()) return false;
+  return is_away && !(once && !state.held.empty());
+}
+
 void VirtualSite::Take(const SiteTurn& turn) {
   switch (turn.kind) {
     case SiteTurn::Kind::kAttach:
@@ -295,7 +316,11 @@ void VirtualSite::ComputeStatistics(const site::ComputeStatistics& action) {
 
 void VirtualSite::Fetch(const site::Fetch& action) {
   SiteLink& link = world_.links[options_.index];
-  absl::StatusOr<Weights> model = aggregator_.ModelOf(action.run, action.version);
+  absl::StatusOr<IdleVectors::Held> model = aggregator_.FetchedOf(action.run, action.version);
+  if (!model.ok() && !absl::IsNotFound(model.status())) {
+    world_.failure.Update(model.status());
+    return;
+  }
   if (!model.ok()) {
     site::FetchFailed failed;
     failed.run = action.run;
@@ -384,16 +409,17 @@ void VirtualSite::Train(const site::Train& action) {
   training_ = Training{action, base->second, ++trainings_, now};
   if (world_.workers != nullptr) {
     training_->at_worker = BeginAtWorker<SiteWork::Trained>(
-        {options_.index, SiteTurn::Kind::kTrained, training_->number},
-        [this, task = TaskOf(*training_)](TaskWorker& who) { return who.Train(work_, task); });
+        {options_.index, SiteTurn::Kind::kTrained, training_->number}, JobOf(*training_));
     return;
   }
   if (options_.record != nullptr) {
     const site::Train earlier = AsFetched(action);
-    // Retention may have let it go.
-    if (const auto model = aggregator_.ModelOf(action.run, earlier.base); model.ok()) {
+    const auto model = aggregator_.FetchedOf(action.run, earlier.base);
+    if (model.ok()) {
       training_->action = earlier;
       training_->base = *model;
+    } else if (!absl::IsNotFound(model.status())) {  // Which retention may have let go.
+      world_.failure.Update(model.status());
     }
   }
   const TaskFate fate = DrawTask(action);
@@ -413,7 +439,8 @@ void VirtualSite::Train(const site::Train& action) {
   Turn(done, SiteTurn::Kind::kTrained, training_->number);
 }
 
-SiteWork::TrainingTask VirtualSite::TaskOf(const Training& training) const {
+std::function<absl::StatusOr<SiteWork::Trained>(TaskWorker&)> VirtualSite::JobOf(
+    const Training& training) const {
   const site::Train& action = training.action;
   const site::RunState& run = engine_.runs().at(action.run);
   SiteWork::TrainingTask task;
@@ -421,17 +448,19 @@ SiteWork::TrainingTask VirtualSite::TaskOf(const Training& training) const {
   task.standardisation = run.standardisation;
   task.id = action.task;
   task.local_steps = action.local_steps;
-  task.payload = training.base;
-  if (action.kept.has_value()) task.kept = kept_.at(*action.kept);
-  return task;
+  const IdleVectors::Held kept = action.kept.has_value() ? kept_.at(*action.kept) : nullptr;
+  return [this, task, base = training.base,
+          kept](TaskWorker& who) -> absl::StatusOr<SiteWork::Trained> {
+    CONSILIUM_ASSIGN_OR_RETURN(const SiteWork::TrainingTask whole,
+                               WithVectors(task, *base, kept.get()));
+    return who.Train(work_, whole);
+  };
 }
 
 void VirtualSite::BeginTraining() {
   if (world_.trainings == nullptr || world_.outcomes.IsRecalling() || work_.PlaysBack()) return;
   if (training_->due == absl::InfiniteFuture()) return;
-  training_->begun = world_.trainings->Begin(
-      training_->due,
-      [this, task = TaskOf(*training_)](TaskWorker& who) { return who.Train(work_, task); });
+  training_->begun = world_.trainings->Begin(training_->due, JobOf(*training_));
 }
 
 absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) {
@@ -439,10 +468,11 @@ absl::StatusOr<SiteWork::Update> VirtualSite::Compute(const Training& training) 
     return work_.UpdateOf(engine_.runs().at(training.action.run), training.action,
                           SiteWork::PlayedBack(*options_.record->TaskAt(tasks_done_)));
   }
+  LocalWorker own(work_.trainer());
   absl::StatusOr<SiteWork::Trained> trained =
       training.at_worker != nullptr ? std::move(training.at_worker->output)
       : training.begun != nullptr   ? world_.trainings->Take(training.begun)
-                                    : work_.ComputeTraining(TaskOf(training), work_.trainer());
+                                    : JobOf(training)(own);
   CONSILIUM_RETURN_IF_ERROR(trained.status());
   return work_.UpdateOf(engine_.runs().at(training.action.run), training.action,
                         *std::move(trained));
@@ -468,6 +498,9 @@ void VirtualSite::FinishTraining() {
   const site::Train& action = training.action;
   absl::StatusOr<TrainedUpdate> trained = world_.outcomes.Train([&] { return Compute(training); });
   if (absl::IsFailedPrecondition(trained.status())) {
+    ++world_.failures_by_site[options_.index];
+    ++world_.failures;
+    world_.last_failure = trained.status();
     Handle(site::TrainFailed{action.run, action.task, std::string(trained.status().message())});
     return;
   }
@@ -478,51 +511,82 @@ void VirtualSite::FinishTraining() {
   ++tasks_done_;
   trained->header->set_incarnation(incarnation_.value());
   const Digest id = UpdateIdOf(*trained->header);
-  if (trained->kept != nullptr) kept_[id] = std::move(trained->kept);
+  if (trained->kept != nullptr) {
+    absl::StatusOr<IdleVectors::Held> kept = world_.idle->Keep(std::move(trained->kept));
+    if (!kept.ok()) {
+      world_.failure.Update(kept.status());
+      return;
+    }
+    kept_[id] = *std::move(kept);
+  }
   world_.updates[id] = std::move(trained->update);
   Handle(site::TrainDone{action.run, action.task, id, std::move(trained->header)});
 }
 
 void VirtualSite::Evaluate(const site::Evaluate& action) {
-  const auto model = models_.find({action.run, action.version});
-  if (model == models_.end()) {
+  if (!models_.contains({action.run, action.version})) {
     world_.failure.Update(absl::InternalError(
         absl::StrCat(options_.id.value(), " evaluates a version that it does not have")));
     return;
   }
+  const uint64_t number = ++evaluations_begun_;
+  const SiteTurn end = {options_.index, SiteTurn::Kind::kEvaluated, number};
+  Evaluation& evaluation = evaluations_[number];
+  evaluation = {action, incarnation_};
+  if (world_.workers != nullptr) {
+    evaluation.at_worker = BeginAtWorker<v1::MetricSums>(end, JobOf(evaluation));
+    return;
+  }
+  // It takes no virtual time; what else happens at this moment comes first, so that the evaluations
+  // that other sites begin now are computed beside it.
+  BeginEvaluation(evaluation);
+  Turn(world_.now(), end.kind, end.number);
+}
+
+std::function<absl::StatusOr<v1::MetricSums>(TaskWorker&)> VirtualSite::JobOf(
+    const Evaluation& evaluation) const {
+  const site::Evaluate& action = evaluation.action;
   const site::RunState& run = engine_.runs().at(action.run);
   SiteWork::EvaluationTask task;
   task.plan = run.plan;
   task.standardisation = run.standardisation;
   task.split = action.split;
-  task.payload = model->second;
   // Who plays back has nothing kept.
-  if (action.kept.has_value() && !work_.PlaysBack()) task.kept = kept_.at(*action.kept);
-  if (world_.workers == nullptr) {
-    return TellOf(action, world_.outcomes.Evaluate(
-                              [&] { return work_.ComputeEvaluation(task, work_.trainer()); }));
-  }
-  const uint64_t number = ++evaluations_begun_;
-  evaluations_[number] = {action,
-                          BeginAtWorker<v1::MetricSums>(
-                              {options_.index, SiteTurn::Kind::kEvaluated, number},
-                              [this, task](TaskWorker& who) { return who.Evaluate(work_, task); })};
+  const bool has_kept = action.kept.has_value() && !work_.PlaysBack();
+  const IdleVectors::Held kept = has_kept ? kept_.at(*action.kept) : nullptr;
+  return [this, task, model = models_.at({action.run, action.version}),
+          kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
+    CONSILIUM_ASSIGN_OR_RETURN(const SiteWork::EvaluationTask whole,
+                               WithVectors(task, *model, kept.get()));
+    return who.Evaluate(work_, whole);
+  };
+}
+
+void VirtualSite::BeginEvaluation(Evaluation& evaluation) {
+  if (world_.trainings == nullptr || world_.outcomes.IsRecalling() || work_.PlaysBack()) return;
+  evaluation.begun = world_.trainings->BeginEvaluation(world_.now(), JobOf(evaluation));
 }
 
 void VirtualSite::FinishEvaluation(uint64_t number) {
   const Evaluation evaluation = std::move(evaluations_.extract(number).mapped());
-  TellOf(evaluation.action,
-         world_.outcomes.Evaluate([&] { return std::move(evaluation.at_worker->output); }));
-}
-
-void VirtualSite::TellOf(const site::Evaluate& action, absl::StatusOr<v1::MetricSums> sums) {
+  if (!IsRunning(evaluation.process)) {
+    if (evaluation.begun != nullptr) world_.trainings->Drop(evaluation.begun);
+    return;
+  }
+  absl::StatusOr<v1::MetricSums> sums =
+      world_.outcomes.Evaluate([&]() -> absl::StatusOr<v1::MetricSums> {
+        if (evaluation.at_worker != nullptr) return std::move(evaluation.at_worker->output);
+        if (evaluation.begun != nullptr) return world_.trainings->TakeEvaluation(evaluation.begun);
+        LocalWorker own(work_.trainer());
+        return JobOf(evaluation)(own);
+      });
   if (!sums.ok()) {
     world_.failure.Update(sums.status());
     return;
   }
-  After(absl::ZeroDuration(),
-        site::EvaluationComputed{action.run, action.version, action.split,
-                                 std::make_shared<const v1::MetricSums>(*std::move(sums))});
+  const site::Evaluate& action = evaluation.action;
+  Handle(site::EvaluationComputed{action.run, action.version, action.split,
+                                  std::make_shared<const v1::MetricSums>(*std::move(sums))});
 }
 
 void VirtualSite::Send(const site::Send& action) {
@@ -573,18 +637,18 @@ void VirtualSite::ReportDecision(const v1::RunDecision& decision) {
   Report(std::move(decided));
 }
 
-Weights VirtualSite::KeptOf(const RunId& run) const {
+absl::StatusOr<Weights> VirtualSite::KeptOf(const RunId& run) const {
   const auto found = engine_.runs().find(run);
   if (work_.PlaysBack() || found == engine_.runs().end() || found->second.kept.empty()) {
     return nullptr;
   }
-  return kept_.at(found->second.kept.rbegin()->second);
+  return kept_.at(found->second.kept.rbegin()->second)->Read();
 }
 
 // --- Vectors, for checkpoints -----------------------------------------------------------------
 
 void VirtualSite::AddVectors(SimulationVectors& out) const {
-  for (const auto& [key, weights] : models_) out.models[key.second] = weights;
+  for (const auto& [key, model] : models_) out.models[key.second] = model;
   if (training_.has_value()) out.models[training_->action.base] = training_->base;
   out.kept.insert(kept_.begin(), kept_.end());
   const Attacker* attacker = work_.attacker();
@@ -599,17 +663,17 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
     return found == from.models.end() ? nullptr : found->second;
   };
   bool complete = true;
-  for (auto& [key, weights] : models_) complete = (weights = find(key.second)) && complete;
+  for (auto& [key, model] : models_) complete = (model = find(key.second)) && complete;
   if (training_.has_value()) {
     complete = (training_->base = find(training_->action.base)) && complete;
   }
-  for (auto& [id, values] : kept_) {
+  for (auto& [id, held] : kept_) {
     const auto found = from.kept.find(id);
     if (found == from.kept.end()) {
       return absl::DataLossError(
           absl::StrCat("the checkpoint lacks what ", options_.id.value(), " keeps of an update"));
     }
-    values = found->second;
+    held = found->second;
   }
   const auto first = from.first_updates.find(options_.id);
   if (first != from.first_updates.end() && work_.attacker() != nullptr) {
@@ -617,6 +681,9 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
   }
   if (complete) {
     if (training_.has_value()) BeginTraining();
+    for (auto& [number, evaluation] : evaluations_) {
+      if (IsRunning(evaluation.process)) BeginEvaluation(evaluation);
+    }
     return absl::OkStatus();
   }
   return absl::DataLossError(

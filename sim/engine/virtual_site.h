@@ -11,6 +11,7 @@
 #ifndef CONSILIUM_SIM_ENGINE_VIRTUAL_SITE_H_
 #define CONSILIUM_SIM_ENGINE_VIRTUAL_SITE_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "protocol/core/commit_barrier.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/network.h"
 #include "sim/engine/simulation_vectors.h"
 #include "sim/engine/site_record.h"
@@ -65,12 +67,16 @@ class VirtualSite {
   bool has_fallen_silent() const { return has_fallen_silent_; }
   // It owes what its record does not tell of, and nothing will come of it.
   bool IsSilent() const;
+  // Whether an update of it may come without another version before: it has a task, or is away and
+  // may be given one when it is back; not where an update of it waits already and each gives
+  // `once`.
+  bool MayContribute(const RunId& run, bool once) const;
   // For good, and at once.
   void LeaveSilently() { Leave(); }
 
   const site::SiteEngine& engine() const { return engine_; }
-  // What it keeps from task to task; null where that is nothing.
-  Weights KeptOf(const RunId& run) const;
+  // What it keeps from task to task; null where that is nothing. Errors as IdleVector::Read.
+  absl::StatusOr<Weights> KeptOf(const RunId& run) const;
 
   // Models that it holds, and what it or an attacker keeps. TakeVectors: DATA_LOSS where `from`
   // lacks one that it holds.
@@ -88,7 +94,7 @@ class VirtualSite {
   };
   struct Training {
     site::Train action;
-    Weights base;
+    IdleVectors::Held base;
     uint64_t number = 0;
     absl::Time began;
     absl::Time due = absl::InfiniteFuture();  // Where it does not come to its end.
@@ -97,7 +103,9 @@ class VirtualSite {
   };
   struct Evaluation {
     site::Evaluate action;
-    std::shared_ptr<AtWorker<v1::MetricSums>> at_worker;
+    Incarnation process;
+    std::shared_ptr<TrainingPool::Begun> begun = nullptr;
+    std::shared_ptr<AtWorker<v1::MetricSums>> at_worker = nullptr;
   };
   struct Journalled {
     absl::Time at;
@@ -115,13 +123,18 @@ class VirtualSite {
   // The site's worker computes it, and a turn of that kind tells of the end.
   template <typename Output, typename Job>
   std::shared_ptr<AtWorker<Output>> BeginAtWorker(const SiteTurn& end, Job job);
-  SiteWork::TrainingTask TaskOf(const Training& training) const;
+  // To be called by whoever computes it: until then no vector of it need be in memory.
+  std::function<absl::StatusOr<SiteWork::Trained>(TaskWorker& worker)> JobOf(
+      const Training& training) const;
   absl::StatusOr<SiteWork::Update> Compute(const Training& training);
   void FinishTraining();
   void StopTraining();
   void Evaluate(const site::Evaluate& action);
+  // As of a training.
+  std::function<absl::StatusOr<v1::MetricSums>(TaskWorker& worker)> JobOf(
+      const Evaluation& evaluation) const;
+  void BeginEvaluation(Evaluation& evaluation);
   void FinishEvaluation(uint64_t number);
-  void TellOf(const site::Evaluate& action, absl::StatusOr<v1::MetricSums> sums);
   void Send(const site::Send& action);
   void ReportDecision(const v1::RunDecision& decision);
   void Report(federation::Event event);
@@ -162,10 +175,10 @@ class VirtualSite {
   site::SiteEngine engine_;
   CommitBarrier<site::Action> barrier_;
   std::vector<Journalled> journal_;  // Kept where the scenario has crashes.
-  std::map<std::pair<RunId, Version>, Weights> models_;
-  std::map<Digest, Weights> kept_;  // By the update that it was made with.
+  std::map<std::pair<RunId, Version>, IdleVectors::Held> models_;
+  std::map<Digest, IdleVectors::Held> kept_;  // By the update that it was made with.
   std::optional<Training> training_;
-  std::map<uint64_t, Evaluation> evaluations_;  // At the worker, by number.
+  std::map<uint64_t, Evaluation> evaluations_;  // That have begun, by number.
   uint64_t trainings_ = 0;
   uint64_t evaluations_begun_ = 0;
   Incarnation incarnation_;

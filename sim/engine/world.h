@@ -8,7 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -19,6 +21,7 @@
 #include "protocol/core/ids.h"
 #include "sim/engine/activity.h"
 #include "sim/engine/event_queue.h"
+#include "sim/engine/idle_vectors.h"
 #include "sim/engine/network.h"
 #include "sim/engine/outcomes.h"
 #include "sim/engine/site_record.h"
@@ -54,7 +57,7 @@ struct SiteTurn {
     kAttach,  // It opens its control stream.
     kStreamBreaks,
     kTrained,    // Computing a task is done.
-    kEvaluated,  // On a wall clock: so is an evaluation.
+    kEvaluated,  // So is an evaluation.
     kCrashes,
     kStarts,    // Its process starts again.
     kLeaves,    // For good.
@@ -73,12 +76,20 @@ struct World {
   ActivityLog activity;
   // Trained updates in the sites' outboxes, by id.
   absl::flat_hash_map<Digest, OutboxUpdate> updates;
+  // What sites hold between their tasks; models by version, for as long as a site holds them.
+  std::shared_ptr<IdleVectors> idle;
+  std::map<std::pair<RunId, Version>, std::weak_ptr<const IdleVector>> fetched;
   Outcomes outcomes;
   const RunRecord* record = nullptr;  // Of a recorded run whose pace is kept; may be null.
   TrainingPool* trainings = nullptr;  // Null: each is computed when it is done.
   WallWorkers* workers = nullptr;     // On a wall clock, and null on virtual time.
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.
   bool is_ending = false;
+  // Trainings that failed since the newest version, by site index, all of them, and what the last
+  // one said. A site tries such a task again, from the same base with the same outcome.
+  absl::flat_hash_map<size_t, uint64_t> failures_by_site;
+  uint64_t failures = 0;
+  absl::Status last_failure;
   // The first thing that went wrong in a way that no engine handles; ends the simulation.
   absl::Status failure;
 

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "models/metrics/metrics.h"
 #include "sim/report/embedded.h"
 
 namespace consilium {
@@ -27,6 +29,31 @@ std::optional<double> LossOf(const Json& scores) {
   if (log_loss.has_value()) return log_loss;
   const std::optional<double> cox_loss = Number(scores, "cox_loss");
   return cox_loss.has_value() ? cox_loss : Number(scores, "mse");
+}
+
+std::map<v1::Metric, double> ScoresIn(const Json& federated) {
+  constexpr std::pair<v1::Metric, const char*> kKeys[] = {
+      {v1::LOG_LOSS, "log_loss"},
+      {v1::BALANCED_ACCURACY, "balanced_accuracy"},
+      {v1::AUROC, "auroc"},
+      {v1::METRIC_MSE, "mse"},
+      {v1::C_INDEX, "c_index"},
+      {v1::AUPRC, "auprc"},
+      {v1::CALIBRATION_ERROR, "calibration_error"},
+      {v1::COX_LOSS, "cox_loss"}};
+  std::map<v1::Metric, double> scores;
+  for (const auto& [metric, key] : kKeys) {
+    if (const std::optional<double> score = Number(federated, key)) scores[metric] = *score;
+  }
+  if (const std::optional<double> errors = Number(federated, "errors_per_100")) {
+    scores[v1::ACCURACY] = 1 - *errors / 100;
+  }
+  return scores;
+}
+
+std::string Text(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 std::optional<double> WorstLoss(const Json& run) {
@@ -62,6 +89,10 @@ absl::StatusOr<ComparedRun> RunOf(const std::string& name, const Json& json) {
   }
   ComparedRun run;
   run.loss = *loss;
+  run.scores = ScoresIn(json.at("federated"));
+  v1::Metric_Parse(Text(json, "metric"), &run.selected_by);
+  run.data_sha256 = Text(json, "data_sha256");
+  run.scenario_sha256 = Text(json, "scenario_sha256");
   run.worst_loss = WorstLoss(json);
   const Json target = json.value("target", Json());
   if (target.is_object()) run.target_seconds = Number(target, "seconds");
@@ -89,27 +120,48 @@ std::optional<double> Loss(const ComparedRun& run) { return run.loss; }
 std::optional<double> Worst(const ComparedRun& run) { return run.worst_loss; }
 std::optional<double> ToTarget(const ComparedRun& run) { return run.target_seconds; }
 
-std::string Sentence(const Experiment& first, const Experiment& other) {
-  const Difference loss = DifferenceIn(other, first, Loss);
-  if (loss.pairs == 0) {
+// A run's value of what decides.
+auto Deciding(DecidedBy decided_by) {
+  return [decided_by](const ComparedRun& run) -> std::optional<double> {
+    if (!decided_by.has_value()) return run.loss;
+    const auto found = run.scores.find(*decided_by);
+    return found == run.scores.end() ? std::nullopt : std::optional<double>(found->second);
+  };
+}
+
+std::string NameOf(DecidedBy decided_by) {
+  return decided_by.has_value() ? v1::Metric_Name(*decided_by) : "loss";
+}
+
+bool IsLoss(v1::Metric metric) {
+  return metric == v1::LOG_LOSS || metric == v1::METRIC_MSE || metric == v1::COX_LOSS;
+}
+
+std::string Sentence(const Experiment& first, const Experiment& other, DecidedBy decided_by) {
+  const Difference score = DifferenceIn(other, first, Deciding(decided_by));
+  if (score.pairs == 0) {
     return absl::StrCat(other.name, " and ", first.name,
                         " have no seed in common; run both with `--seeds 1..5`.");
   }
-  const bool is_same = loss.mean == 0 && loss.half_width.value_or(0) == 0;
+  const std::string name = NameOf(decided_by);
+  const bool is_same = score.mean == 0 && score.half_width.value_or(0) == 0;
   if (is_same) {
-    return absl::StrFormat("%s and %s have the same test loss.", other.name, first.name);
+    return absl::StrFormat("%s and %s have the same test %s.", other.name, first.name, name);
   }
-  const std::string& better = loss.mean < 0 ? other.name : first.name;
-  const std::string& worse = loss.mean < 0 ? first.name : other.name;
-  std::string text = absl::StrFormat("%s has the lower test loss, by %.4f against %s", better,
-                                     std::abs(loss.mean), worse);
-  if (!loss.half_width.has_value()) {
+  const bool higher_is_better = decided_by.has_value() && HigherIsBetter(*decided_by);
+  const bool other_is_better = (score.mean > 0) == higher_is_better;
+  const std::string& better = other_is_better ? other.name : first.name;
+  const std::string& worse = other_is_better ? first.name : other.name;
+  std::string text =
+      absl::StrFormat("%s has the %s test %s, by %.4f against %s", better,
+                      higher_is_better ? "higher" : "lower", name, std::abs(score.mean), worse);
+  if (!score.half_width.has_value()) {
     return absl::StrCat(text, "; with one seed nothing can be said about noise.");
   }
-  absl::StrAppendFormat(&text, " (95%% interval ±%.4f over %d seeds): ", *loss.half_width,
-                        loss.pairs);
-  absl::StrAppend(&text, loss.BeyondNoise() ? "more than seeds make."
-                                            : "no more than seeds make, so neither is better.");
+  absl::StrAppendFormat(&text, " (95%% interval ±%.4f over %d seeds): ", *score.half_width,
+                        score.pairs);
+  absl::StrAppend(&text, score.BeyondNoise() ? "more than seeds make."
+                                             : "no more than seeds make, so neither is better.");
   return text;
 }
 
@@ -121,9 +173,65 @@ Json ToJson(const Difference& difference) {
       {"beyond_noise", difference.BeyondNoise()}};
 }
 
-Json ToJson(const Experiment& experiment) {
+// What is not the same in runs of one seed, in a person's words.
+std::vector<std::string> DifferingInputs(const Experiment& a, const Experiment& b) {
+  bool data = false;
+  bool scenario = false;
+  const auto differ = [](const std::string& x, const std::string& y) {
+    return !x.empty() && !y.empty() && x != y;
+  };
+  for (const auto& [seed, run] : a.seeds) {
+    const auto other = b.seeds.find(seed);
+    if (other == b.seeds.end()) continue;
+    data |= differ(run.data_sha256, other->second.data_sha256);
+    scenario |= differ(run.scenario_sha256, other->second.scenario_sha256);
+  }
+  std::vector<std::string> inputs;
+  if (data) inputs.emplace_back("their data (rows, hospitals or split)");
+  if (scenario) inputs.emplace_back("their scenario");
+  if (a.seeds.size() != b.seeds.size()) {
+    inputs.push_back(
+        absl::StrCat("their number of seeds (", a.seeds.size(), " and ", b.seeds.size(), ")"));
+  }
+  return inputs;
+}
+
+// What every run states to have been selected by; nothing where they differ or one does not say.
+DecidedBy SelectedByAll(const std::vector<Experiment>& experiments) {
+  DecidedBy common;
+  for (const Experiment& experiment : experiments) {
+    for (const auto& [seed, run] : experiment.seeds) {
+      if (run.selected_by == v1::METRIC_UNSPECIFIED) return std::nullopt;
+      if (common.has_value() && *common != run.selected_by) return std::nullopt;
+      common = run.selected_by;
+    }
+  }
+  return common;
+}
+
+// The first run that does not have the metric; null where all do.
+const Experiment* Lacking(const std::vector<Experiment>& experiments, v1::Metric metric) {
+  for (const Experiment& experiment : experiments) {
+    for (const auto& [seed, run] : experiment.seeds) {
+      if (!run.scores.contains(metric)) return &experiment;
+    }
+  }
+  return nullptr;
+}
+
+std::string MetricNames() {
+  std::vector<std::string> names;
+  for (int i = 0; i < v1::Metric_descriptor()->value_count(); ++i) {
+    const auto* value = v1::Metric_descriptor()->value(i);
+    if (value->number() != v1::METRIC_UNSPECIFIED) names.push_back(value->name());
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+Json ToJson(const Experiment& experiment, DecidedBy decided_by) {
   Json seeds = Json::array();
   for (const auto& [seed, run] : experiment.seeds) {
+    const std::optional<double> score = Deciding(decided_by)(run);
     Json curve = Json::array();
     for (const ComparedPoint& p : run.curve) {
       curve.push_back({{"seconds", p.seconds},
@@ -134,6 +242,7 @@ Json ToJson(const Experiment& experiment) {
     seeds.push_back(
         {{"seed", seed},
          {"loss", run.loss},
+         {"score", score.has_value() ? Json(*score) : Json()},
          {"worst_loss", run.worst_loss.has_value() ? Json(*run.worst_loss) : Json()},
          {"target_seconds", run.target_seconds.has_value() ? Json(*run.target_seconds) : Json()},
          {"curve", std::move(curve)}});
@@ -202,37 +311,77 @@ bool Difference::BeyondNoise() const {
   return half_width.has_value() && std::abs(mean) > *half_width;
 }
 
-std::vector<std::string> Sentences(const std::vector<Experiment>& experiments) {
+absl::StatusOr<DecidedBy> DecideBy(const std::vector<Experiment>& experiments,
+                                   absl::string_view metric) {
+  if (metric.empty()) {
+    const DecidedBy common = SelectedByAll(experiments);
+    const bool decides =
+        common.has_value() && !IsLoss(*common) && Lacking(experiments, *common) == nullptr;
+    return decides ? common : DecidedBy();
+  }
+  v1::Metric named = v1::METRIC_UNSPECIFIED;
+  if (!v1::Metric_Parse(std::string(metric), &named) || named == v1::METRIC_UNSPECIFIED) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--metric: no metric is named ", metric, " (", MetricNames(), ")"));
+  }
+  if (const Experiment* lacking = Lacking(experiments, named)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--metric: ", lacking->name, " has no ", metric, " on its test patients"));
+  }
+  return named;
+}
+
+std::vector<std::string> Sentences(const std::vector<Experiment>& experiments,
+                                   DecidedBy decided_by) {
   std::vector<std::string> sentences;
   for (size_t i = 1; i < experiments.size(); ++i) {
-    sentences.push_back(Sentence(experiments[0], experiments[i]));
+    sentences.push_back(Sentence(experiments[0], experiments[i], decided_by));
   }
   return sentences;
 }
 
-Json ComparisonJson(const std::vector<Experiment>& experiments) {
-  Json json = {{"experiments", Json::array()}, {"differences", Json::array()}};
-  for (const Experiment& experiment : experiments)
-    json["experiments"].push_back(ToJson(experiment));
-  const std::vector<std::string> sentences = Sentences(experiments);
+std::vector<std::string> WarningsOf(const std::vector<Experiment>& experiments) {
+  std::vector<std::string> warnings;
+  for (size_t i = 1; i < experiments.size(); ++i) {
+    const std::vector<std::string> inputs = DifferingInputs(experiments[i], experiments[0]);
+    if (inputs.empty()) continue;
+    warnings.push_back(absl::StrCat(experiments[i].name, " and ", experiments[0].name,
+                                    " differ in ", absl::StrJoin(inputs, ", "),
+                                    ": what is compared is not the run configs alone"));
+  }
+  return warnings;
+}
+
+Json ComparisonJson(const std::vector<Experiment>& experiments, DecidedBy decided_by) {
+  Json json = {{"decided_by", NameOf(decided_by)},
+               {"warnings", WarningsOf(experiments)},
+               {"experiments", Json::array()},
+               {"differences", Json::array()}};
+  for (const Experiment& experiment : experiments) {
+    json["experiments"].push_back(ToJson(experiment, decided_by));
+  }
+  const std::vector<std::string> sentences = Sentences(experiments, decided_by);
   for (size_t i = 1; i < experiments.size(); ++i) {
     const Experiment& first = experiments[0];
     const Experiment& other = experiments[i];
-    json["differences"].push_back({{"of", other.name},
-                                   {"against", first.name},
-                                   {"loss", ToJson(DifferenceIn(other, first, Loss))},
-                                   {"worst_loss", ToJson(DifferenceIn(other, first, Worst))},
-                                   {"target_seconds", ToJson(DifferenceIn(other, first, ToTarget))},
-                                   {"sentence", sentences[i - 1]}});
+    json["differences"].push_back(
+        {{"of", other.name},
+         {"against", first.name},
+         {"loss", ToJson(DifferenceIn(other, first, Loss))},
+         {"score", ToJson(DifferenceIn(other, first, Deciding(decided_by)))},
+         {"worst_loss", ToJson(DifferenceIn(other, first, Worst))},
+         {"target_seconds", ToJson(DifferenceIn(other, first, ToTarget))},
+         {"sentence", sentences[i - 1]}});
   }
   return json;
 }
 
-std::string ComparisonHtml(const std::vector<Experiment>& experiments) {
+std::string ComparisonHtml(const std::vector<Experiment>& experiments, DecidedBy decided_by) {
   // "</script>" inside a name must not end the script element.
-  const std::string json = absl::StrReplaceAll(
-      ComparisonJson(experiments).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace),
-      {{"<", "\\u003c"}});
+  const std::string json =
+      absl::StrReplaceAll(ComparisonJson(experiments, decided_by)
+                              .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace),
+                          {{"<", "\\u003c"}});
   return absl::StrReplaceAll(embedded::CompareTemplate(), {{"/*CHART_JS*/", embedded::ChartJs()},
                                                            {"/*DATA*/", absl::string_view(json)}});
 }

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "consilium/v1/run_config.pb.h"
 
 namespace consilium {
 
@@ -26,7 +28,12 @@ struct ComparedPoint {
 
 // One run of an experiment.
 struct ComparedRun {
-  double loss = 0;                       // On test patients of all hospitals.
+  double loss = 0;                                  // On test patients of all hospitals.
+  std::map<v1::Metric, double> scores;              // On the same; those that the summary has.
+  v1::Metric selected_by = v1::METRIC_UNSPECIFIED;  // That of its run config.
+  // Of the rows with their hospitals and parts, and of the scenario; empty where it does not say.
+  std::string data_sha256;
+  std::string scenario_sha256;
   std::optional<double> worst_loss;      // Of the hospital that it serves worst.
   std::optional<double> target_seconds;  // Absent: not reached, or none was set.
   std::vector<ComparedPoint> curve;
@@ -54,15 +61,30 @@ Difference PairedDifference(const std::vector<double>& a, const std::vector<doub
 // The quantile .975 of Student's t with so many degrees of freedom, 1 or more.
 double StudentT975(size_t degrees);
 
-// "B is better than A by … (95 % …, 5 seeds), beyond seed noise": one line for each other
-// experiment beside the first.
-std::vector<std::string> Sentences(const std::vector<Experiment>& experiments);
+// What decides; absent: the loss that training minimised.
+using DecidedBy = std::optional<v1::Metric>;
 
-nlohmann::json ComparisonJson(const std::vector<Experiment>& experiments);
+// `metric`, a name of v1.Metric; where it is empty, what all run configs select by where all runs
+// have it on test patients, else the loss. INVALID_ARGUMENT: no metric of that name, or a run that
+// does not have it.
+absl::StatusOr<DecidedBy> DecideBy(const std::vector<Experiment>& experiments,
+                                   absl::string_view metric);
+
+// "B has the lower test loss, by … (95 % …, 5 seeds)": one line for each other experiment beside
+// the first.
+std::vector<std::string> Sentences(const std::vector<Experiment>& experiments,
+                                   DecidedBy decided_by = {});
+
+// "B and A differ in their data, …": at most one line for each other experiment beside the first,
+// where what is compared is not the rule alone.
+std::vector<std::string> WarningsOf(const std::vector<Experiment>& experiments);
+
+nlohmann::json ComparisonJson(const std::vector<Experiment>& experiments,
+                              DecidedBy decided_by = {});
 
 // compare.html: curves over time, updates and bytes with a band from the least to the greatest
 // seed.
-std::string ComparisonHtml(const std::vector<Experiment>& experiments);
+std::string ComparisonHtml(const std::vector<Experiment>& experiments, DecidedBy decided_by = {});
 
 }  // namespace consilium
 

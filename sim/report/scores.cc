@@ -22,6 +22,7 @@ Scores ScoresOf(const v1::MetricSums& sums) {
   if (const std::optional<double> accuracy = Accuracy(sums)) {
     scores.errors_per_100 = 100 * (1 - *accuracy);
   }
+  scores.balanced_accuracy = BalancedAccuracy(sums);
   scores.auprc = Auprc(sums);
   scores.calibration_error = CalibrationError(sums);
   scores.mse = Mse(sums);
@@ -35,6 +36,7 @@ nlohmann::json ToJson(const Scores& scores) {
           {"log_loss", Optional(scores.log_loss)},
           {"auroc", Optional(scores.auroc)},
           {"errors_per_100", Optional(scores.errors_per_100)},
+          {"balanced_accuracy", Optional(scores.balanced_accuracy)},
           {"auprc", Optional(scores.auprc)},
           {"calibration_error", Optional(scores.calibration_error)},
           {"mse", Optional(scores.mse)},

@@ -23,6 +23,7 @@ struct Scores {
   std::optional<double> auroc;
   std::optional<double> auprc;
   std::optional<double> errors_per_100;
+  std::optional<double> balanced_accuracy;
   std::optional<double> calibration_error;
   std::optional<double> mse;
   std::optional<double> c_index;

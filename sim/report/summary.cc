@@ -185,9 +185,11 @@ std::string WhyNoScores(const RunState& run, const Scores& federated) {
   if (run.plan->config().data().split().test() == 0) {
     return "data.split.test is 0: no patients are kept for the scores";
   }
-  return run.result.has_value()
-             ? "no hospital has test patients enough to tell how the model does on them"
-             : "the run ended without a result";
+  if (run.result.has_value()) {
+    return "no hospital has test patients enough to tell how the model does on them";
+  }
+  return absl::StrCat("the run ended without a result", run.why_ended.empty() ? "" : ": ",
+                      run.why_ended);
 }
 
 SiteSummary SummaryOfSite(const SiteId& site, const federation::Participant& participant,
@@ -372,6 +374,8 @@ Json ToJson(const RunSummary& summary) {
                {"target", TargetJson(summary)},
                {"model_sha256", summary.model_sha256},
                {"curve", std::move(curve)}};
+  if (!summary.data_sha256.empty()) json["data_sha256"] = summary.data_sha256;
+  if (!summary.scenario_sha256.empty()) json["scenario_sha256"] = summary.scenario_sha256;
   if (summary.open.has_value()) json["simulation_only"] = ToJson(*summary.open);
   if (summary.backdoor.has_value()) {
     json["backdoor"] = {{"rows", summary.backdoor->rows},

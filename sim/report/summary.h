@@ -93,6 +93,10 @@ struct SummaryOptions {
 struct RunSummary {
   std::string title;  // Of this run in tables and legends.
   std::string dataset;
+  // Hex digests of the rows of all hospitals with their parts, and of the scenario; simulated runs
+  // only.
+  std::string data_sha256;
+  std::string scenario_sha256;
   // Whether hospitals score a model of their own (FEDPER, FEDBN, DITTO) or the shared one, in
   // `federated` and on the curve.
   enum class Scored : uint8_t { kShared, kPersonal } scored = Scored::kShared;

@@ -17,6 +17,7 @@ struct ConvShape {
   uint32_t kernel = 1;
   uint32_t padding = 0;
   bool by_channel = false;  // Each channel alone.
+  uint32_t stride = 1;
 };
 
 // Adds layers to a spec. Each function gives the name of the layer whose output is its result.
@@ -37,22 +38,36 @@ class CellWriter {
     std::string previous = stem;
     uint32_t cells = 0;
     for (uint32_t stage = 0; stage < stacking.stages(); ++stage) {
+      // Of a position of the cell before the last in those of the last.
+      uint32_t prior_stride = 1;
       if (stage > 0) {
         channels_ *= 2;
-        const bool same = prior == previous;
-        previous = Pool(absl::StrCat("stage", stage), previous, {v1::Pool::MAX, 2, 2});
-        prior = same ? previous
-                     : Pool(absl::StrCat("stage", stage, "_prior"), prior, {v1::Pool::MAX, 2, 2});
+        if (design_.reduction.empty()) {
+          PoolBoth(stage, prior, previous);
+        } else {
+          std::string next =
+              Cell({absl::StrCat("reduction", stage), design_.reduction, 2}, prior, previous);
+          prior = std::exchange(previous, std::move(next));
+          prior_stride = 2;
+        }
       }
       for (uint32_t i = 0; i < stacking.cells(); ++i) {
-        std::string next = Cell(absl::StrCat("cell", ++cells), prior, previous);
+        std::string next =
+            Cell({absl::StrCat("cell", ++cells), design_.nodes, 1, prior_stride}, prior, previous);
         prior = std::exchange(previous, std::move(next));
+        prior_stride = 1;
       }
     }
     return Relu("last_relu", previous);
   }
 
  private:
+  struct CellPlan {
+    std::string name;
+    const std::vector<CellNode>& nodes;
+    uint32_t stride = 1;        // From what it reads to its output.
+    uint32_t prior_stride = 1;  // From the cell before the last to the last.
+  };
   struct Window {
     v1::Pool::Kind kind = v1::Pool::MAX;
     uint32_t kernel = 1;
@@ -81,6 +96,7 @@ class CellWriter {
     conv.set_channels(absl::StrCat(channels_));
     conv.set_kernel(absl::StrCat(shape.kernel));
     conv.set_padding(absl::StrCat(shape.padding));
+    if (shape.stride > 1) conv.set_stride(absl::StrCat(shape.stride));
     if (shape.by_channel) conv.set_groups(absl::StrCat(channels_));
     return name;
   }
@@ -93,22 +109,38 @@ class CellWriter {
     return name;
   }
 
-  std::string Cell(const std::string& name, const std::string& prior, const std::string& previous) {
-    std::vector<std::string> states = {Squeeze(absl::StrCat(name, "_prior"), prior),
-                                       Squeeze(absl::StrCat(name, "_previous"), previous)};
-    std::vector<bool> is_read(states.size() + design_.nodes.size());
-    for (size_t i = 0; i < design_.nodes.size(); ++i) {
-      const CellNode& node = design_.nodes[i];
+  void PoolBoth(uint32_t stage, std::string& prior, std::string& previous) {
+    const bool same = prior == previous;
+    previous = Pool(absl::StrCat("stage", stage), previous, {v1::Pool::MAX, 2, 2});
+    prior = same ? previous
+                 : Pool(absl::StrCat("stage", stage, "_prior"), prior, {v1::Pool::MAX, 2, 2});
+  }
+
+  std::string Cell(const CellPlan& plan, const std::string& prior, const std::string& previous) {
+    const std::string& name = plan.name;
+    std::vector<std::string> states = {Squeeze(name + "_prior", prior, plan.prior_stride),
+                                       Squeeze(name + "_previous", previous, 1)};
+    constexpr size_t kRead = 2;  // Of which those are the first.
+    std::vector<bool> is_read(kRead + plan.nodes.size());
+    for (size_t i = 0; i < plan.nodes.size(); ++i) {
+      const CellNode& node = plan.nodes[i];
       const std::string node_name = absl::StrCat(name, "_node", i + 1);
-      const std::string left = Operate(node_name + "_left", states[node.left.from], node.left);
-      const std::string right = Operate(node_name + "_right", states[node.right.from], node.right);
+      const auto operate = [&](const char* which, const CellNode::Side& side) {
+        return Operate(node_name + which, states[side.from], side.operation,
+                       side.from < kRead ? plan.stride : 1);
+      };
+      const std::string left = operate("_left", node.left);
+      const std::string right = operate("_right", node.right);
       Add(node_name, {left, right}).mutable_add();
       is_read[node.left.from] = is_read[node.right.from] = true;
       states.push_back(node_name);
     }
     std::vector<std::string> unread;
     for (size_t i = 0; i < states.size(); ++i) {
-      if (!is_read[i]) unread.push_back(states[i]);
+      if (is_read[i]) continue;
+      unread.push_back(i < kRead ? Operate(states[i] + "_output", states[i],
+                                           v1::CellSpace::IDENTITY, plan.stride)
+                                 : states[i]);
     }
     // The last node always is.
     if (unread.size() == 1) return unread[0];
@@ -116,49 +148,53 @@ class CellWriter {
     return name;
   }
 
-  std::string Squeeze(const std::string& name, const std::string& input) {
-    return Norm(name, Conv(name + "_conv", Relu(name + "_relu", input), {}));
+  std::string Squeeze(const std::string& name, const std::string& input, uint32_t stride) {
+    return Dense(name, input, 1, stride);
   }
 
-  std::string Operate(const std::string& name, const std::string& input,
-                      const CellNode::Side& side) {
-    switch (side.operation) {
+  std::string Operate(const std::string& name, const std::string& input, Operation operation,
+                      uint32_t stride) {
+    switch (operation) {
       case v1::CellSpace::CONV_1X1:
-        return Dense(name, input, 1);
+        return Dense(name, input, 1, stride);
       case v1::CellSpace::CONV_3X3:
-        return Dense(name, input, 3);
+        return Dense(name, input, 3, stride);
       case v1::CellSpace::CONV_5X5:
-        return Dense(name, input, 5);
+        return Dense(name, input, 5, stride);
       case v1::CellSpace::SEPARABLE_3X3:
-        return Separable(name, input, 3);
+        return Separable(name, input, 3, stride);
       case v1::CellSpace::SEPARABLE_5X5:
-        return Separable(name, input, 5);
+        return Separable(name, input, 5, stride);
       case v1::CellSpace::MAX_POOL_3X3:
-        return Pooled(name, input, v1::Pool::MAX);
+        return Pooled(name, input, v1::Pool::MAX, stride);
       case v1::CellSpace::AVERAGE_POOL_3X3:
-        return Pooled(name, input, v1::Pool::AVERAGE);
-      default:
-        return input;  // IDENTITY.
+        return Pooled(name, input, v1::Pool::AVERAGE, stride);
+      default:  // IDENTITY.
+        return stride == 1 ? input : Dense(name, input, 1, stride);
     }
   }
 
-  std::string Dense(const std::string& name, const std::string& input, uint32_t kernel) {
+  std::string Dense(const std::string& name, const std::string& input, uint32_t kernel,
+                    uint32_t stride) {
     const std::string relu = Relu(name + "_relu", input);
-    return Norm(name, Conv(name + "_conv", relu, {kernel, kernel / 2}));
+    return Norm(name,
+                Conv(name + "_conv", relu, {kernel, kernel / 2, /*by_channel=*/false, stride}));
   }
 
-  std::string Separable(const std::string& name, const std::string& input, uint32_t kernel) {
+  std::string Separable(const std::string& name, const std::string& input, uint32_t kernel,
+                        uint32_t stride) {
     const std::string relu = Relu(name + "_relu", input);
     const std::string depth =
-        Conv(name + "_depth", relu, {kernel, kernel / 2, /*by_channel=*/true});
+        Conv(name + "_depth", relu, {kernel, kernel / 2, /*by_channel=*/true, stride});
     return Norm(name, Conv(name + "_point", depth, {}));
   }
 
   // A spec's pooling has no padding: a convolution of each channel alone makes the room, two rows
   // more, that the window then takes.
-  std::string Pooled(const std::string& name, const std::string& input, v1::Pool::Kind kind) {
+  std::string Pooled(const std::string& name, const std::string& input, v1::Pool::Kind kind,
+                     uint32_t stride) {
     const std::string depth = Conv(name + "_depth", input, {3, 2, /*by_channel=*/true});
-    return Pool(name, depth, {kind, 3, 1});
+    return Pool(name, depth, {kind, 3, stride});
   }
 
   const CellDesign& design_;

@@ -1,12 +1,15 @@
 // The model spec of a stack of cells. From the example to the head:
 //   average over squares of side `pooling`, where that is above 1; the stem, a 3 × 3 convolution
-//   then `stages` times `cells` cells, the positions halved by maximum pooling and the channels
-//     doubled before each stage but the first
+//   then `stages` times `cells` cells, the positions halved and the channels doubled before each
+//     stage but the first: by maximum pooling, or by the reduction cell
 //   an average over all positions, and the head: what the base spec has behind its last flatten
 // A cell reads the two cells before it, each brought to the stage's channels by a 1 × 1
-// convolution; its output is all that none of its nodes reads, side by side. Convolutions come
-// behind a ReLU and before a normalisation over the example (group norm of one group), which
-// federations take better than batches' statistics.
+// convolution; its output is all that none of its nodes reads, side by side. In a reduction cell
+// every operation on one of those two, and what puts an unread one into the output, goes in steps
+// of two positions: n of them become ⌈n/2⌉; an identity is a 1 × 1 convolution there, and so is
+// what the next cell reads of the cell before the reduction. Convolutions come behind a ReLU and
+// before a normalisation over the example (group norm of one group), which federations take better
+// than batches' statistics.
 //
 // Threads: any.
 

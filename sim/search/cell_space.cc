@@ -19,6 +19,7 @@ namespace consilium {
 namespace {
 
 constexpr absl::string_view kCellPath = "cell.";
+constexpr absl::string_view kReductionPath = "cell.reduction.";
 constexpr uint32_t kNodesMax = 8;
 constexpr uint32_t kStagesMax = 8;
 constexpr uint32_t kCellsMax = 64;
@@ -68,8 +69,9 @@ std::vector<std::string> InputNames(uint32_t node) {
   return names;
 }
 
-std::string NodePath(uint32_t node, absl::string_view field) {
-  return absl::StrCat(kCellPath, "node", node + 1, ".", field);
+// `cell` is kCellPath or kReductionPath.
+std::string NodePath(absl::string_view cell, uint32_t node, absl::string_view field) {
+  return absl::StrCat(cell, "node", node + 1, ".", field);
 }
 
 v1::SearchParameter ChoiceOf(std::string path, const std::vector<std::string>& values) {
@@ -90,19 +92,33 @@ absl::StatusOr<size_t> IndexOf(const std::map<std::string, std::string>& values,
 }
 
 absl::StatusOr<CellNode::Side> SideOf(const std::map<std::string, std::string>& values,
-                                      uint32_t node, absl::string_view side) {
+                                      absl::string_view cell, uint32_t node,
+                                      absl::string_view side) {
   std::vector<std::string> operations;
   for (int i = v1::CellSpace::Operation_MIN + 1; i <= v1::CellSpace::Operation_MAX; ++i) {
     operations.push_back(OperationName(static_cast<v1::CellSpace::Operation>(i)));
   }
   CellNode::Side read;
-  CONSILIUM_ASSIGN_OR_RETURN(read.from, IndexOf(values, NodePath(node, side), InputNames(node)));
+  CONSILIUM_ASSIGN_OR_RETURN(read.from,
+                             IndexOf(values, NodePath(cell, node, side), InputNames(node)));
   CONSILIUM_ASSIGN_OR_RETURN(
       const size_t operation,
-      IndexOf(values, NodePath(node, absl::StrCat(side, "_op")), operations));
+      IndexOf(values, NodePath(cell, node, absl::StrCat(side, "_op")), operations));
   read.operation =
       static_cast<v1::CellSpace::Operation>(v1::CellSpace::Operation_MIN + 1 + operation);
   return read;
+}
+
+absl::StatusOr<std::vector<CellNode>> NodesOf(const std::map<std::string, std::string>& values,
+                                              absl::string_view cell, uint32_t count) {
+  std::vector<CellNode> nodes;
+  for (uint32_t node = 0; node < count; ++node) {
+    CellNode sides;
+    CONSILIUM_ASSIGN_OR_RETURN(sides.left, SideOf(values, cell, node, "left"));
+    CONSILIUM_ASSIGN_OR_RETURN(sides.right, SideOf(values, cell, node, "right"));
+    nodes.push_back(sides);
+  }
+  return nodes;
 }
 
 uint32_t Scaled(uint32_t number, double factor) {
@@ -172,10 +188,13 @@ std::vector<v1::SearchParameter> CellParameters(const v1::CellSpace& cell) {
     operations.push_back(OperationName(static_cast<v1::CellSpace::Operation>(operation)));
   }
   std::vector<v1::SearchParameter> parameters;
-  for (uint32_t node = 0; node < cell.nodes(); ++node) {
-    for (const char* side : {"left", "right"}) {
-      parameters.push_back(ChoiceOf(NodePath(node, side), InputNames(node)));
-      parameters.push_back(ChoiceOf(NodePath(node, absl::StrCat(side, "_op")), operations));
+  for (const absl::string_view path : {kCellPath, kReductionPath}) {
+    if (path == kReductionPath && !cell.reduction()) break;
+    for (uint32_t node = 0; node < cell.nodes(); ++node) {
+      for (const char* side : {"left", "right"}) {
+        parameters.push_back(ChoiceOf(NodePath(path, node, side), InputNames(node)));
+        parameters.push_back(ChoiceOf(NodePath(path, node, absl::StrCat(side, "_op")), operations));
+      }
     }
   }
   return parameters;
@@ -210,11 +229,9 @@ absl::StatusOr<CellDesign> CellDesignOf(const v1::CellSpace& cell,
                                         const std::map<std::string, std::string>& values) {
   CellDesign design;
   design.stacking = cell;
-  for (uint32_t node = 0; node < cell.nodes(); ++node) {
-    CellNode sides;
-    CONSILIUM_ASSIGN_OR_RETURN(sides.left, SideOf(values, node, "left"));
-    CONSILIUM_ASSIGN_OR_RETURN(sides.right, SideOf(values, node, "right"));
-    design.nodes.push_back(sides);
+  CONSILIUM_ASSIGN_OR_RETURN(design.nodes, NodesOf(values, kCellPath, cell.nodes()));
+  if (cell.reduction()) {
+    CONSILIUM_ASSIGN_OR_RETURN(design.reduction, NodesOf(values, kReductionPath, cell.nodes()));
   }
   std::set<std::string> read;
   for (const v1::SearchParameter& parameter : CellParameters(cell)) read.insert(parameter.path());

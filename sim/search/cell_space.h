@@ -1,7 +1,8 @@
 // The space of convolutional cells (Zoph et al., arXiv:1707.07012): a cell is a few nodes, each the
 // sum of two earlier outputs behind one operation each. Every such choice is a parameter of the
 // search ("cell.node1.left", "cell.node1.left_op"), so that any algorithm can search cells; the
-// numbers that say how cells are stacked ("cell.cells", "cell.compound.phi") can be, too.
+// numbers that say how cells are stacked ("cell.cells", "cell.compound.phi") can be, too. The cell
+// that halves the positions between stages may be another one ("cell.reduction.node1.left").
 //
 // Ownership: values. Threads: any.
 
@@ -26,7 +27,8 @@ void FillCellDefaults(v1::CellSpace& cell);
 // INVALID_ARGUMENT begins with the field's path behind "cell.".
 absl::Status CheckCell(const v1::CellSpace& cell);
 
-// The choices of a cell's nodes, four a node; of what passes CheckCell.
+// The choices of the nodes of the cell and, where there is one, of the reduction cell, four a node;
+// of what passes CheckCell.
 std::vector<v1::SearchParameter> CellParameters(const v1::CellSpace& cell);
 // Parameters at cell paths: a node's choices among those that it has, or a number of the stacking.
 // INVALID_ARGUMENT begins with the parameter's path.
@@ -45,6 +47,7 @@ struct CellNode {
 struct CellDesign {
   v1::CellSpace stacking;  // Its numbers as they were chosen, compound scaling applied.
   std::vector<CellNode> nodes;
+  std::vector<CellNode> reduction;  // None: positions are halved by maximum pooling.
 };
 
 // Of the values by their paths; those at other paths are left out. INVALID_ARGUMENT begins with the

@@ -25,7 +25,6 @@ namespace {
 constexpr absl::string_view kSpecPath = "spec.";
 constexpr absl::string_view kScenarioPath = "scenario.";
 constexpr char kSpecFilePath[] = "model.spec_file";
-constexpr char kVersionsPath[] = "stop.versions_max";  // Of successive halving.
 
 struct SearchFiles {
   v1::RunConfig config;
@@ -111,7 +110,7 @@ absl::StatusOr<std::string> SpecsSha256(const v1::SearchSpace& space,
 absl::Status CheckOverrides(const v1::SearchSpace& space, const SearchFilesOptions& options) {
   for (const std::string& override : options.overrides) {
     const std::string path = override.substr(0, override.find('='));
-    if (IsSearched(space, path) || (space.has_successive_halving() && path == kVersionsPath)) {
+    if (IsSearched(space, path) || IsRungEnd(space, path)) {
       return absl::InvalidArgumentError(
           absl::StrFormat("--set %s: the search sets it itself", override));
     }

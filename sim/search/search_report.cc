@@ -24,9 +24,9 @@ std::string AlgorithmName(const v1::SearchSpace& space) {
 
 Json ToJson(const v1::SearchSpace& space, const Trial& trial) {
   Json json = {{"trial", trial.number()}};
-  if (const auto versions = VersionsAt(space, trial.proposal.rung)) {
+  if (const auto end = RungEndAt(space, trial.proposal.rung)) {
     json["rung"] = trial.proposal.rung;
-    json["versions_max"] = *versions;
+    json[std::string(end->title)] = end->value;
   }
   if (trial.same_as.has_value()) json["same_as"] = *trial.same_as;
   for (int i = 0; i < space.parameters_size(); ++i) {
@@ -70,8 +70,9 @@ std::vector<std::string> CsvTitles(const v1::SearchSpace& space) {
     titles.push_back(objective.name());
     titles.push_back(absl::StrCat(objective.name(), "_deviation"));
   }
-  for (const char* cost : {"model_parameters", "multiply_adds", "virtual_seconds", "upload_bytes",
-                           "wall_seconds", "best", "error"}) {
+  // No objective has a dot in its name.
+  for (const char* cost : {"cost.parameters", "cost.multiply_adds", "cost.virtual_seconds",
+                           "cost.upload_bytes", "cost.wall_seconds", "best", "error"}) {
     titles.emplace_back(cost);
   }
   return titles;
@@ -104,8 +105,8 @@ std::vector<const Trial*> BestFirst(const v1::SearchSpace& space,
 std::vector<std::string> TextRow(const v1::SearchSpace& space, const Trial& trial,
                                  absl::string_view mark) {
   std::vector<std::string> row = {absl::StrCat(trial.number(), mark)};
-  if (const auto versions = VersionsAt(space, trial.proposal.rung)) {
-    row.push_back(absl::StrCat(*versions));
+  if (const auto end = RungEndAt(space, trial.proposal.rung)) {
+    row.push_back(absl::StrCat(end->value));
   }
   for (const double value : trial.result.objectives) row.push_back(absl::StrFormat("%.6g", value));
   row.insert(row.end(), trial.texts.begin(), trial.texts.end());
@@ -178,7 +179,7 @@ std::string SearchText(const v1::SearchSpace& space, const std::vector<Trial>& t
   const std::vector<uint64_t> best = BestTrials(space, trials);
   std::vector<std::vector<std::string>> rows(1);
   rows[0] = {"trial"};
-  if (space.has_successive_halving()) rows[0].emplace_back("versions");
+  if (const auto end = RungEndAt(space, 0)) rows[0].emplace_back(end->title);
   for (const auto& objective : space.objectives()) rows[0].push_back(objective.name());
   for (const auto& parameter : space.parameters()) rows[0].push_back(parameter.path());
   for (const Trial* trial : BestFirst(space, trials)) {

@@ -179,11 +179,23 @@ std::string SpaceSha256(const v1::SearchSpace& resolved) {
   return ToHex(Sha256Of(DeterministicBytes(told)));
 }
 
-std::optional<uint32_t> VersionsAt(const v1::SearchSpace& resolved, uint32_t rung) {
+std::optional<RungEnd> RungEndAt(const v1::SearchSpace& resolved, uint32_t rung) {
   if (!resolved.has_successive_halving()) return std::nullopt;
-  uint64_t versions = resolved.successive_halving().versions_min();
-  for (uint32_t i = 0; i < rung; ++i) versions *= resolved.successive_halving().reduction();
-  return static_cast<uint32_t>(versions);
+  const v1::SuccessiveHalving& settings = resolved.successive_halving();
+  const bool timed = settings.virtual_ms_max() > 0;
+  const uint64_t most = timed ? settings.virtual_ms_max() : settings.versions_max();
+  RungEnd end = {timed ? "scenario.stopped_after_ms" : "stop.versions_max",
+                 timed ? "virtual_ms" : "versions_max",
+                 timed ? settings.virtual_ms_min() : settings.versions_min()};
+  for (uint32_t i = 0; i < rung && end.value <= most / settings.reduction(); ++i) {
+    end.value *= settings.reduction();
+  }
+  return end;
+}
+
+bool IsRungEnd(const v1::SearchSpace& resolved, absl::string_view path) {
+  const std::optional<RungEnd> end = RungEndAt(resolved, 0);
+  return end.has_value() && end->path == path;
 }
 
 }  // namespace consilium

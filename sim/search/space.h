@@ -53,8 +53,16 @@ std::map<std::string, std::string> ValuesOf(const v1::SearchSpace& space,
 // What the space is told by: its digest without budgets, which may grow between two processes.
 std::string SpaceSha256(const v1::SearchSpace& resolved);
 
-// stop.versions_max at a rung of successive halving, from 0; nothing for other algorithms.
-std::optional<uint32_t> VersionsAt(const v1::SearchSpace& resolved, uint32_t rung);
+// Where a trial of successive halving ends: a field, and what it is at a rung.
+struct RungEnd {
+  absl::string_view path;   // What is set: stop.versions_max or scenario.stopped_after_ms.
+  absl::string_view title;  // In tables and trials.json: "versions_max" or "virtual_ms".
+  uint64_t value = 0;
+};
+// At a rung, from 0, and no more than at the highest; nothing for other algorithms.
+std::optional<RungEnd> RungEndAt(const v1::SearchSpace& resolved, uint32_t rung);
+// Whether the algorithm gives the field its value.
+bool IsRungEnd(const v1::SearchSpace& resolved, absl::string_view path);
 
 }  // namespace consilium
 

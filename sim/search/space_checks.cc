@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
@@ -30,6 +31,10 @@ constexpr size_t kPathBytesMax = 256;
 constexpr size_t kSpaceNameCharsMax = 40;
 constexpr int64_t kIntegerMax = int64_t{1} << 53;
 constexpr uint32_t kVersionsMax = 1'000'000;
+constexpr double kVirtualMsMax = 1e12;
+// Of the trials' table, besides parameters, objectives and costs.
+constexpr const char* kColumns[] = {"trial",      "rung", "same_as", "versions_max",
+                                    "virtual_ms", "best", "error"};
 constexpr double kDefaultExponent = -0.07;
 constexpr double kExponentMax = 10;
 constexpr double kDefaultSigma = 0.3;
@@ -129,8 +134,9 @@ absl::Status CheckParameter(const v1::SearchSpace& space, int index) {
       return Refuse(absl::StrCat(field, ".path"), absl::StrCat(path, " is there twice"));
     }
   }
-  if (space.has_successive_halving() && path == "stop.versions_max") {
-    return Refuse(absl::StrCat(field, ".path"), "successive_halving sets stop.versions_max itself");
+  if (IsRungEnd(space, path)) {
+    return Refuse(absl::StrCat(field, ".path"),
+                  absl::StrCat("successive_halving sets ", path, " itself"));
   }
   const std::string named = absl::StrCat(field, " (", path, ")");
   switch (parameter.kind_case()) {
@@ -194,6 +200,16 @@ absl::Status CheckObjectives(const v1::SearchSpace& space) {
                     absl::StrCat(space.objectives(i).name(), " is there twice"));
     }
   }
+  // Two columns of one name would be one to who reads trials.csv.
+  std::set<std::string> others(std::begin(kColumns), std::end(kColumns));
+  for (const v1::SearchParameter& parameter : space.parameters()) others.insert(parameter.path());
+  for (const std::string& name : names) others.insert(name + "_deviation");
+  for (int i = 0; i < space.objectives_size(); ++i) {
+    const std::string& name = space.objectives(i).name();
+    if (!others.contains(name)) continue;
+    return Refuse(absl::StrFormat("objectives[%d].name", i),
+                  absl::StrCat(name, " is another column of the trials' table: give another one"));
+  }
   return absl::OkStatus();
 }
 
@@ -236,17 +252,27 @@ absl::Status CheckEvolution(const v1::SearchSpace& space) {
   return CheckBounds(path + ".mutation", de.mutation(), {0, 2});
 }
 
+// From the lowest to the highest.
+absl::Status CheckRungs(const std::string& path, uint64_t min, uint64_t max, double most) {
+  const auto lowest = static_cast<double>(min);
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + "_min", lowest, {1, most}));
+  return CheckBounds(path + "_max", static_cast<double>(max), {lowest, most});
+}
+
 absl::Status CheckHalving(const v1::SearchSpace& space) {
   const v1::SuccessiveHalving& halving = space.successive_halving();
   const std::string path = "successive_halving";
   CONSILIUM_RETURN_IF_ERROR(CheckOneObjective(path, space));
   CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".trials", halving.trials(), {1, kTrialsMax}));
-  CONSILIUM_RETURN_IF_ERROR(
-      CheckBounds(path + ".versions_min", halving.versions_min(), {1, kVersionsMax}));
-  CONSILIUM_RETURN_IF_ERROR(
-      CheckBounds(path + ".versions_max", halving.versions_max(),
-                  {static_cast<double>(halving.versions_min()), kVersionsMax}));
-  return CheckBounds(path + ".reduction", halving.reduction(), {2, 100});
+  CONSILIUM_RETURN_IF_ERROR(CheckBounds(path + ".reduction", halving.reduction(), {2, 100}));
+  const bool timed = halving.virtual_ms_min() > 0 || halving.virtual_ms_max() > 0;
+  if (timed && (halving.versions_min() > 0 || halving.versions_max() > 0)) {
+    return Refuse(path, "its rungs are of versions or of virtual_ms, not of both");
+  }
+  return timed ? CheckRungs(path + ".virtual_ms", halving.virtual_ms_min(),
+                            halving.virtual_ms_max(), kVirtualMsMax)
+               : CheckRungs(path + ".versions", halving.versions_min(), halving.versions_max(),
+                            kVersionsMax);
 }
 
 absl::Status CheckCmaEs(const v1::SearchSpace& space) {

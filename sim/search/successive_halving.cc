@@ -8,11 +8,13 @@ namespace consilium {
 
 HalvingAlgorithm::HalvingAlgorithm(const v1::SearchSpace& space) : space_(space), draws_(space_) {
   const v1::SuccessiveHalving& settings = space_.successive_halving();
-  uint64_t versions = settings.versions_min();
+  const bool timed = settings.virtual_ms_max() > 0;
+  const uint64_t most = timed ? settings.virtual_ms_max() : settings.versions_max();
+  uint64_t end = RungEndAt(space_, 0)->value;
   do {
     rungs_.emplace_back();
-    versions *= settings.reduction();
-  } while (versions <= settings.versions_max());
+    end *= settings.reduction();
+  } while (end <= most);
 }
 
 uint64_t HalvingAlgorithm::trials_max() const {

@@ -95,8 +95,8 @@ std::vector<std::string> TrialRunner::CommandOf(const Trial& trial) const {
   }
   std::vector<std::string> assignments = AssignmentsFor(trial);
   if (options_.space.has_cell()) assignments.push_back(SpecFileAssignment(CellModelFile(trial)));
-  if (const auto versions = VersionsAt(options_.space, trial.proposal.rung)) {
-    assignments.push_back(absl::StrCat("stop.versions_max=", *versions));
+  if (const auto end = RungEndAt(options_.space, trial.proposal.rung)) {
+    assignments.push_back(absl::StrCat(end->path, "=", end->value));
   }
   for (std::string& assignment : assignments) {
     words.insert(words.end(), {"--set", std::move(assignment)});

@@ -25,8 +25,8 @@ using Json = nlohmann::json;
 
 constexpr size_t kLogBytesMax = size_t{1} << 30;
 constexpr char kFormat[] = "consilium-search-1";
-// Of successive halving: of at most a million versions, and each rung has twice as many at least.
-constexpr uint64_t kRungMax = 20;
+// Of successive halving: of at most 1e12 milliseconds, and each rung has twice as many at least.
+constexpr uint64_t kRungMax = 40;
 
 Json ToLine(const Trial& trial) {
   Json line = {{"trial", trial.number()},

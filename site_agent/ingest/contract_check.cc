@@ -169,28 +169,31 @@ absl::Status ContractCheck::Bind(const std::vector<absl::string_view>& names) {
   }
   file_columns_ = names.size();
   absl::flat_hash_map<absl::string_view, int> used;
-  const auto find = [&](const std::string& name, size_t& position) -> absl::Status {
+  // `field`: which of the contract names it.
+  const auto find = [&](absl::string_view field, const std::string& name,
+                        size_t& position) -> absl::Status {
+    const auto refuse = [&](absl::string_view what) {
+      return absl::InvalidArgumentError(absl::StrCat("the file has ", what, " \"", name,
+                                                     "\", which the contract's ", field, " names"));
+    };
     auto found = positions.find(name);
-    if (found == positions.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("the file has no column \"", name, "\""));
-    }
-    if (found->second == kTwice) {
-      return absl::InvalidArgumentError(absl::StrCat("the file has two columns \"", name, "\""));
-    }
+    if (found == positions.end()) return refuse("no column");
+    if (found->second == kTwice) return refuse("two columns");
     if (++used[name] > 1) return Wrong(absl::StrCat("column \"", name, "\""), "is named twice");
     position = found->second;
     return absl::OkStatus();
   };
   for (CheckedColumn& column : columns_) {
     if (column.spec.has_tensor()) continue;
-    CONSILIUM_RETURN_IF_ERROR(find(column.spec.name(), column.position));
+    CONSILIUM_RETURN_IF_ERROR(find("columns", column.spec.name(), column.position));
   }
-  CONSILIUM_RETURN_IF_ERROR(find(label_.column(), label_position_));
+  CONSILIUM_RETURN_IF_ERROR(find("label.column", label_.column(), label_position_));
   if (label_.has_survival()) {
-    CONSILIUM_RETURN_IF_ERROR(find(label_.survival().event_column(), event_position_));
+    CONSILIUM_RETURN_IF_ERROR(
+        find("label.survival.event_column", label_.survival().event_column(), event_position_));
   }
   if (patient_column_.empty()) return absl::OkStatus();
-  return find(patient_column_, patient_position_);
+  return find("patient_id_column", patient_column_, patient_position_);
 }
 
 bool ContractCheck::IsMissing(absl::string_view field) const {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/control_socket.h"
+#include "site_agent/runtime/new_file.h"
 #include "site_agent/runtime/passphrase.h"
 #include "site_agent/runtime/request_handler.h"
 
@@ -53,9 +55,10 @@ absl::StatusOr<std::string> KekFileOf(const StorePlace& place) {
   return std::string(absl::StripSuffix(*content, "\n"));
 }
 
-// Only an import takes as long as its file is.
+// An import takes as long as its file is, an export as long as its model.
 absl::Duration PatienceFor(const json& request) {
-  return request.at("command") == "import" ? absl::InfiniteDuration() : kControlPatience;
+  const bool is_long = request.at("command") == "import" || request.at("command") == "model_export";
+  return is_long ? absl::InfiniteDuration() : kControlPatience;
 }
 
 // The lock of a store is flock's, which has no deadline of its own: it is asked this often.
@@ -83,15 +86,18 @@ auto WhileStoreIsBusy(const StorePlace& place, Try once) -> decltype(once()) {
   return result;
 }
 
-absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request) {
-  if (!std::filesystem::is_directory(place.folder)) return std::nullopt;
-  return AskRunningAgent(place.folder, request, PatienceFor(request));
+absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request,
+                                             int file) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(place.folder, ignored)) return std::nullopt;
+  return AskRunningAgent(place.folder, request, PatienceFor(request), file);
 }
 
 // The answer of a running agent, or of the store itself. An agent that is starting has the store
-// and does not answer yet: it is asked again.
-absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request) {
-  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request));
+// and does not answer yet: it is asked again. `file`, open, is for what the request is to write.
+absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request,
+                                     int file = kNoFile) {
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request, file));
   if (answer.has_value()) return ResultOf(*answer);
   CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, KekOf(place));
   absl::StatusOr<std::unique_ptr<SiteStore>> store =
@@ -100,12 +106,12 @@ absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& reques
             SiteStore::Open(kek, Absolute(place.folder));
         if (opened.ok() || !absl::IsUnavailable(opened.status())) return opened;
         const absl::Status busy = opened.status();
-        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request));
+        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request, file));
         return answer.has_value() ? absl::StatusOr<std::unique_ptr<SiteStore>>(nullptr) : busy;
       });
   if (answer.has_value()) return ResultOf(*answer);
   CONSILIUM_RETURN_IF_ERROR(store.status());
-  return ResultOf(HandleRequest(**store, nullptr, request));
+  return ResultOf(HandleRequest(**store, nullptr, request, file));
 }
 
 }  // namespace
@@ -182,6 +188,20 @@ absl::StatusOr<json> ListRuns(const StorePlace& place) {
 
 absl::StatusOr<json> ShowRun(const StorePlace& place, const std::string& run) {
   return AskAgentOrStore(place, {{"command", "runs_show"}, {"run", run}});
+}
+
+absl::StatusOr<json> ExportModel(const StorePlace& place, const std::string& run,
+                                 const std::string& out) {
+  if (out.empty()) return absl::InvalidArgumentError("--out names no file");
+  const std::string path = Absolute(out);
+  CONSILIUM_ASSIGN_OR_RETURN(NewFile file, NewFile::Create(path));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      json written,
+      AskAgentOrStore(place, {{"command", "model_export"}, {"run", run}}, file.descriptor()));
+  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t bytes, file.Commit());
+  written["file"] = path;
+  written["bytes"] = bytes;
+  return written;
 }
 
 absl::StatusOr<json> SitePolicy(const StorePlace& place,

@@ -70,6 +70,12 @@ absl::Status Withdraw(const StorePlace& place, const std::string& run);
 absl::StatusOr<nlohmann::json> ListRuns(const StorePlace& place);
 absl::StatusOr<nlohmann::json> ShowRun(const StorePlace& place, const std::string& run);
 
+// Makes `out`, a safetensors file of the caller that nobody else may read, with this site's own
+// model of a run; {"run", "site", "file", "version", "kept_with", "bytes"}. ALREADY_EXISTS: nothing
+// is replaced. Errors as in personal_export.h and new_file.h.
+absl::StatusOr<nlohmann::json> ExportModel(const StorePlace& place, const std::string& run,
+                                           const std::string& out);
+
 // {"minimum_count", "all_runs_approved"}, after the change where one is given. It holds from the
 // agent's next start.
 absl::StatusOr<nlohmann::json> SitePolicy(const StorePlace& place,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,7 +14,9 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <exception>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -57,24 +60,68 @@ void LimitWaits(int connection, absl::Duration patience) {
   setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
-bool SendLine(int connection, std::string line) {
+// With the bytes goes an open file (SCM_RIGHTS), unless it is kNoFile.
+ssize_t SendSome(int connection, std::span<char> bytes, int file) {
+  iovec piece = {.iov_base = bytes.data(), .iov_len = bytes.size()};
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(file))] = {};
+  if (file != kNoFile) {
+    message.msg_control = room;
+    message.msg_controllen = sizeof(room);
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(file));
+    memcpy(CMSG_DATA(rights), &file, sizeof(file));
+  }
+  return sendmsg(connection, &message, MSG_NOSIGNAL);
+}
+
+bool SendLine(int connection, std::string line, int file = kNoFile) {
   line += '\n';
-  size_t sent = 0;
-  while (sent < line.size()) {
-    const ssize_t n = send(connection, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
+  std::span<char> rest(line);
+  while (!rest.empty()) {
+    const ssize_t n = SendSome(connection, rest, file);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
-    sent += static_cast<size_t>(n);
+    rest = rest.subspan(static_cast<size_t>(n));
+    file = kNoFile;
   }
   return true;
 }
 
+// An open file that comes with the bytes goes to `file`; where that is null, the system drops it.
+ssize_t ReceiveSome(int connection, std::span<char> bytes, FileDescriptor* file) {
+  iovec piece = {.iov_base = bytes.data(), .iov_len = bytes.size()};
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+  if (file != nullptr) {
+    message.msg_control = room;
+    message.msg_controllen = CMSG_LEN(sizeof(int));  // Room for one, without what aligns the next.
+  }
+  const ssize_t n = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
+  const cmsghdr* rights = n < 0 || file == nullptr ? nullptr : CMSG_FIRSTHDR(&message);
+  const bool has_file = rights != nullptr && rights->cmsg_level == SOL_SOCKET &&
+                        rights->cmsg_type == SCM_RIGHTS &&
+                        rights->cmsg_len == CMSG_LEN(sizeof(int));
+  if (has_file) {
+    int received = kNoFile;
+    memcpy(&received, CMSG_DATA(rights), sizeof(received));
+    *file = FileDescriptor(received);
+  }
+  return n;
+}
+
 // Nothing where the other side sends no whole line.
-std::optional<std::string> ReceiveLine(int connection) {
+std::optional<std::string> ReceiveLine(int connection, FileDescriptor* file = nullptr) {
   std::string line;
   char buffer[4096];
   while (line.size() <= kControlBytesMax) {
-    const ssize_t n = recv(connection, buffer, sizeof(buffer), 0);
+    const ssize_t n = ReceiveSome(connection, buffer, file);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return std::nullopt;
     line.append(buffer, static_cast<size_t>(n));
@@ -89,6 +136,17 @@ std::optional<std::string> ReceiveLine(int connection) {
 // Never throws: a string that is no UTF-8 (a file's name may be none) loses what is not.
 std::string OneLine(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+// Whatever a command meets, the agent goes on.
+std::string AnswerOf(const ControlServer::Handler& handler, const json& request, int file) {
+  try {
+    return OneLine(handler(request, file));
+  } catch (const std::exception& error) {
+    spdlog::error("a command failed: {}", error.what());
+    return OneLine(
+        {{"ok", false}, {"message", absl::StrCat("the agent failed at it: ", error.what())}});
+  }
 }
 
 bool IsSameUser(int connection) {
@@ -147,15 +205,16 @@ void ControlServer::Run() {
 
 void ControlServer::Answer(int connection) const {
   LimitWaits(connection, kControlPatience);
-  const std::optional<std::string> line = ReceiveLine(connection);
+  FileDescriptor file(kNoFile);
+  const std::optional<std::string> line = ReceiveLine(connection, &file);
   if (!line.has_value()) return;
   const json request = json::parse(*line, nullptr, false);
   if (!request.is_object()) return;
-  SendLine(connection, OneLine(handler_(request)));
+  SendLine(connection, AnswerOf(handler_, request, file.get()));
 }
 
 absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request,
-                                                    absl::Duration patience) {
+                                                    absl::Duration patience, int file) {
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor folder, OpenFolder(path));
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor connection, MakeSocket());
   const sockaddr_un address = AddressIn(folder);
@@ -164,7 +223,7 @@ absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, con
     return std::nullopt;
   }
   LimitWaits(connection.get(), patience);
-  if (SendLine(connection.get(), OneLine(request))) {
+  if (SendLine(connection.get(), OneLine(request), file)) {
     const std::optional<std::string> line = ReceiveLine(connection.get());
     if (line.has_value()) {
       json answer = json::parse(*line, nullptr, false);

@@ -1,5 +1,7 @@
 // How commands of the same user reach a running agent, which has its store to itself: a Unix socket
 // in the store's folder (0700), one JSON request and one JSON answer per connection, each a line.
+// An open file may come with the request: the person's own, for what the agent writes for them. The
+// agent may see other folders than the person does, and may write to fewer.
 //
 // Ownership: a server owns its socket. Threads: one of its own, on which the handler is called.
 
@@ -20,12 +22,15 @@
 namespace consilium::site {
 
 inline constexpr size_t kControlBytesMax = size_t{8} << 20;
+inline constexpr int kNoFile = -1;
 
 class ControlServer {
  public:
-  using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;
+  // `file` came with the request, or is kNoFile; it is closed after the call.
+  using Handler = std::function<nlohmann::json(const nlohmann::json& request, int file)>;
 
-  // Whoever is not this user is not answered. `folder` is the store's. The disk's errors.
+  // Whoever is not this user is not answered. `folder` is the store's. What the handler throws is
+  // answered as an error (request_handler.h). The disk's errors.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const std::string& folder,
                                                               Handler handler);
   ~ControlServer();
@@ -48,10 +53,10 @@ class ControlServer {
 inline constexpr absl::Duration kControlPatience = absl::Seconds(30);
 
 // The answer of the agent that runs on this store; nothing where none does. UNAVAILABLE where it
-// does not answer within `patience`.
+// does not answer within `patience`. `file`, open, goes with the request unless it is kNoFile.
 absl::StatusOr<std::optional<nlohmann::json>> AskRunningAgent(
     const std::string& folder, const nlohmann::json& request,
-    absl::Duration patience = kControlPatience);
+    absl::Duration patience = kControlPatience, int file = kNoFile);
 
 }  // namespace consilium::site
 

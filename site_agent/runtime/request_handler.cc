@@ -1,5 +1,8 @@
 #include "site_agent/runtime/request_handler.h"
 
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,6 +20,7 @@
 #include "site_agent/runtime/describe_plan.h"
 #include "site_agent/runtime/engine_loop.h"
 #include "site_agent/runtime/journal_codec.h"
+#include "site_agent/runtime/personal_export.h"
 
 namespace consilium::site {
 namespace {
@@ -176,7 +180,33 @@ absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request)
   return imported;
 }
 
-absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request) {
+absl::StatusOr<json> ExportModel(SiteStore& store, Agent* agent, const json& request, int file) {
+  struct stat info;
+  // A pipe would hold the agent's answers to everybody else.
+  if (Text(request, "run").empty() || fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError("model_export names a run and comes with an open file");
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(const SiteIdentity identity, store.Identity());
+  // What an agent keeps may be replaced between the look and the reading.
+  constexpr int kLooks = 3;
+  absl::StatusOr<json> written = absl::UnavailableError("");
+  for (int look = 0; look < kLooks; ++look) {
+    absl::StatusOr<PersonalParts> parts = absl::UnavailableError("");
+    CONSILIUM_RETURN_IF_ERROR(WithEngine(store, agent, [&](const SiteEngine& engine) {
+      parts = FindPersonalParts(engine, RunId(Text(request, "run")));
+    }));
+    CONSILIUM_RETURN_IF_ERROR(parts.status());
+    written = WritePersonalModel(store, *parts, identity.site, file);
+    if (!absl::IsNotFound(written.status())) break;
+  }
+  if (agent != nullptr && written.ok()) {
+    spdlog::info("this site's own model of the run {}, of version {}, was exported for a person",
+                 Text(request, "run"), written->at("version").get<uint64_t>());
+  }
+  return written;
+}
+
+absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request, int file) {
   const std::string name = Text(request, "command");
   if (name == "status") return agent != nullptr ? agent->Status() : StatusAtRest(store);
   if (name == "data_list") return DescribeDatasets(store);
@@ -188,14 +218,15 @@ absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request)
   if (name == "approve_all") return SetAllRuns(store, agent, AllRuns::kApproved);
   if (name == "approve_one_by_one") return SetAllRuns(store, agent, AllRuns::kOneByOne);
   if (name == "policy") return Policy(store, request);
+  if (name == "model_export") return ExportModel(store, agent, request, file);
   if (name == "import") return Import(store, agent, request);
   return absl::InvalidArgumentError("the agent knows no such command");
 }
 
 }  // namespace
 
-json HandleRequest(SiteStore& store, Agent* agent, const json& request) {
-  const absl::StatusOr<json> result = Handle(store, agent, request);
+json HandleRequest(SiteStore& store, Agent* agent, const json& request, int file) {
+  const absl::StatusOr<json> result = Handle(store, agent, request, file);
   if (result.ok()) return {{"ok", true}, {"result", *result}};
   return {{"ok", false},
           {"code", static_cast<int>(result.status().code())},

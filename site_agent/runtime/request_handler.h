@@ -4,6 +4,7 @@
 //   {"command": "runs_show" | "approve" | "withdraw", "run": id, "plan_sha256": 64 hex digits}
 //   {"command": "approve_all" | "approve_one_by_one"}
 //   {"command": "policy", "minimum_count": number, or absent: it stays}
+//   {"command": "model_export", "run": id}, with an open file that it is written to
 //   {"command": "import", "contract_file": path, "csv_file": path, "dataset": "",
 //    "report_file": "", "strict": bool}
 //
@@ -24,8 +25,10 @@
 
 namespace consilium::site {
 
-// `agent` is null where none runs on this store.
-nlohmann::json HandleRequest(SiteStore& store, Agent* agent, const nlohmann::json& request);
+// `agent` is null where none runs on this store; `file` is the open one that came with the request,
+// or kNoFile.
+nlohmann::json HandleRequest(SiteStore& store, Agent* agent, const nlohmann::json& request,
+                             int file);
 
 // The result of an answer, or its error.
 absl::StatusOr<nlohmann::json> ResultOf(const nlohmann::json& answer);

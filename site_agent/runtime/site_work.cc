@@ -23,6 +23,7 @@
 #include "site_agent/core/fetched_model.h"
 #include "site_agent/core/interval_patients.h"
 #include "site_agent/core/release_rules.h"
+#include "site_agent/runtime/stored_vector.h"
 
 namespace consilium::site {
 namespace {
@@ -193,25 +194,9 @@ void SiteWork::Compute(const ComputeStatistics& action, RunContext run) {
 
 // --- training -----------------------------------------------------------------------------------
 
-absl::StatusOr<std::vector<float>> SiteWork::ReadVector(const Digest& name) {
-  CONSILIUM_ASSIGN_OR_RETURN(SealedBlobReader reader, store_->blobs().Read(name));
-  if (reader.size() % sizeof(float) != 0 || reader.size() > limits::kPayloadBytesMax) {
-    return absl::DataLossError("a stored vector has an impossible size");
-  }
-  std::vector<float> weights(reader.size() / sizeof(float));
-  auto* out = reinterpret_cast<uint8_t*>(weights.data());
-  CONSILIUM_ASSIGN_OR_RETURN(std::optional<std::span<const uint8_t>> record, reader.Next());
-  while (record.has_value()) {
-    memcpy(out, record->data(), record->size());
-    out += record->size();
-    CONSILIUM_ASSIGN_OR_RETURN(record, reader.Next());
-  }
-  return weights;
-}
-
 absl::StatusOr<std::vector<float>> SiteWork::ReadKept(const std::optional<Digest>& update) {
   if (!update.has_value()) return std::vector<float>();
-  return ReadVector(KeptBlobOf(*update));
+  return ReadStoredVector(store_->blobs(), KeptBlobOf(*update));
 }
 
 absl::Status SiteWork::StoreVector(const Digest& name, std::span<const uint8_t> payload) {
@@ -225,7 +210,8 @@ absl::Status SiteWork::StoreVector(const Digest& name, std::span<const uint8_t> 
 
 absl::StatusOr<TrainDone> SiteWork::TrainNow(const Train& action, const RunContext& run) {
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload, ReadVector(action.base_model_id));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload,
+                             ReadStoredVector(store_->blobs(), action.base_model_id));
   CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel base, PartsOf(payload, graph.layout.elements()));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> kept, ReadKept(action.kept));
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,
@@ -298,7 +284,8 @@ void SiteWork::Cancel(const StopTraining& action) {
 absl::StatusOr<v1::MetricSums> SiteWork::EvaluateNow(const Evaluate& action, const Digest& model_id,
                                                      const RunContext& run) {
   CONSILIUM_ASSIGN_OR_RETURN(const ModelGraph graph, GraphOf(*run.plan));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload, ReadVector(model_id));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> payload,
+                             ReadStoredVector(store_->blobs(), model_id));
   CONSILIUM_ASSIGN_OR_RETURN(const FetchedModel model, PartsOf(payload, graph.layout.elements()));
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<float> kept, ReadKept(action.kept));
   CONSILIUM_ASSIGN_OR_RETURN(const SplitExamples* examples,

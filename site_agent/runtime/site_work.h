@@ -93,7 +93,6 @@ class SiteWork {
   absl::StatusOr<TrainDone> TrainNow(const Train& action, const RunContext& run);
   absl::StatusOr<v1::MetricSums> EvaluateNow(const Evaluate& action, const Digest& model_id,
                                              const RunContext& run);
-  absl::StatusOr<std::vector<float>> ReadVector(const Digest& name);
   // What was kept with `update`; empty where there is none.
   absl::StatusOr<std::vector<float>> ReadKept(const std::optional<Digest>& update);
   absl::Status StoreVector(const Digest& name, std::span<const uint8_t> payload);

@@ -16,6 +16,7 @@
 #include "protocol/wire/derived_seed.h"
 #include "protocol/wire/identity.h"
 #include "site_agent/core/interval_patients.h"
+#include "site_agent/core/not_finite.h"
 #include "site_agent/train/batch_order.h"
 #include "site_agent/train/control_variates.h"
 #include "site_agent/train/local_optimizer.h"
@@ -87,12 +88,6 @@ void AddProximal(const Pull& pull, TorchModel& model) {
   for (size_t i = 0; i < weights.size(); ++i) {
     gradient[i] += pull.mu * (weights[i] - pull.centre[i]);
   }
-}
-
-absl::Status NotFinite(absl::string_view what, uint32_t step) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("training left the finite numbers: the ", what, " of step ", step,
-                   " is not finite; a smaller learning rate, or standardised features, may help"));
 }
 
 // The steps of a task, from the weights that the model has.

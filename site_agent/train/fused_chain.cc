@@ -63,7 +63,8 @@ absl::Status FusedChain::AppendConv(const ModelGraph& graph, const GraphLayer& l
   const Grid out = GridOfValues(layer.output_shape);
   const size_t kernel = static_cast<size_t>(layer.kernel);
   const size_t patch = kernel * (layer.input_shapes[0].size() == 3 ? kernel : 1) * in.channels;
-  if (layer.groups != 1 || patch > kPatchFloatsMax / out.positions()) return NotAChain(layer);
+  const bool is_small = RoundUpToLanes(patch) <= kPatchFloatsMax / out.positions();
+  if (layer.groups != 1 || !is_small) return NotAChain(layer);
   layers_.push_back({FusedConv(in, out, layer, MatrixFor(graph, layer)), out});
   return absl::OkStatus();
 }

@@ -156,8 +156,9 @@ void FusedConv::ForEachRun(const Visit& visit) const {
       for (size_t right = 0; right < kernel_width_; ++right) {
         // The first x whose cell is within the input's left edge, and the first beyond its right.
         const size_t first = right < padding_width_ ? Steps(padding_width_ - right, stride_) : 0;
+        const size_t beyond = in_.width + padding_width_;
         const size_t last =
-            std::min(out_.width, Steps(in_.width + padding_width_ - right, stride_));
+            right < beyond ? std::min(out_.width, Steps(beyond - right, stride_)) : 0;
         if (first >= last) continue;
         const size_t position =
             (line - padding_height_) * in_.width + first * stride_ + right - padding_width_;

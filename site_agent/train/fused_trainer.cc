@@ -13,6 +13,7 @@
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
 #include "protocol/wire/identity.h"
+#include "site_agent/core/not_finite.h"
 #include "site_agent/train/batch_order.h"
 #include "site_agent/train/local_optimizer.h"
 
@@ -52,12 +53,6 @@ absl::Status CheckTask(const TrainInput& input, const FusedChain& model) {
     return absl::InvalidArgumentError("a task has at least one step of at least one example");
   }
   return absl::OkStatus();
-}
-
-absl::Status NotFinite(absl::string_view what, uint32_t step) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("training left the finite numbers: the ", what, " of step ", step,
-                   " is not finite; a smaller learning rate, or standardised features, may help"));
 }
 
 // The examples of a step, copied together, and whose rows have been seen.

@@ -157,15 +157,33 @@ class Files(unittest.TestCase):
         out = world.folder / "compared"
         said = world.call("compare", few, many / "summary.json", "--out", out)
         self.assertIn("has the lower test loss", said)
+        self.assertIn("Decided by the test loss; --metric takes another.", said)
+        self.assertRegex(world.call("compare", few, many, "--metric", "AUROC"),
+                         "(few|many)-steps has the higher test AUROC|have the same test AUROC")
         compared = json.loads((out / "compare.json").read_text())
         expected = [b["federated"]["log_loss"] - a["federated"]["log_loss"] for a, b in zip(
             world.summary("few-steps")["seeds"], world.summary("many-steps")["seeds"])]
         loss = compared["differences"][0]["loss"]
         self.assertAlmostEqual(loss["mean"], sum(expected) / len(expected), places=12)
         self.assertEqual(loss["pairs"], len(SEEDS))
+        self.assertEqual((compared["decided_by"], compared["warnings"]), ("loss", []))
         self.assertEqual(json.loads(world.call("compare", few, many, "--json"))["differences"][0]
                          ["loss"], loss)
         self.assertIn("few-steps", (out / "compare.html").read_text())
+
+    def test_runs_tell_their_data_and_scenario(self):
+        """The same for each seed under any run config, and another for another seed or split."""
+        few, many = (world.summary(name)["seeds"] for name in world.experiments)
+        for key in ("data_sha256", "scenario_sha256"):
+            self.assertEqual([run[key] for run in few], [run[key] for run in many])
+            self.assertNotEqual(few[0][key], few[1][key])
+        world.simulate("another-split", "--set", "training.local_steps=1", "--set",
+                       "data.split.test=0.3")
+        told = json.loads(world.call("compare", world.experiments["few-steps"],
+                                     world.folder / "another-split", "--json"))
+        self.assertEqual(len(told["warnings"]), 1)
+        self.assertIn("differ in their data", told["warnings"][0])
+        self.assertNotIn("scenario", told["warnings"][0])
 
     def test_what_can_not_be_compared(self):
         few = world.experiments["few-steps"]

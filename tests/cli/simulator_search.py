@@ -180,8 +180,10 @@ class Search(unittest.TestCase):
         # However many at once.
         world.search(SPACE + "random { trials: 5 }\n", "random1", "--workers", 1)
         self.assertEqual(world.trials("random1"), world.trials("random"))
-        rows = list(csv.DictReader(
-            (world.folder / "random/trials.csv").read_text().splitlines()))
+        table = (world.folder / "random/trials.csv").read_text().splitlines()
+        titles = table[0].split(",")
+        self.assertEqual(len(set(titles)), len(titles))
+        rows = list(csv.DictReader(table))
         self.assertEqual([r["training.local_steps"] for r in rows],
                          [p["training.local_steps"] for _, p, _, _ in world.trials("random")])
         self.assertEqual([int(r["trial"]) for r in rows if r["best"] == "1"], [best])
@@ -228,6 +230,51 @@ class Search(unittest.TestCase):
         self.assertEqual(set(versions), {2, 6})
         self.assertLessEqual(set(trials["best"]), set(versions[6]))
 
+    def test_halving_by_virtual_time(self):
+        space = SPACE + """successive_halving {
+            trials: 6 virtual_ms_min: 4000 virtual_ms_max: 12000 }\n"""
+        world.search(space, "timed", "--workers", 2, "--set", "stop.versions_max=100")
+        found = json.loads((world.folder / "timed/trials.json").read_text())
+        times = {}
+        for trial in found["trials"]:
+            summary = json.loads(
+                (world.folder / f"timed/trials/{trial['trial']:06d}.json").read_text())
+            # What was on its way is waited for; nothing takes a second.
+            self.assertLess(summary["seconds"], trial["virtual_ms"] / 1000 + 1)
+            times.setdefault(trial["virtual_ms"], []).append(summary["seconds"])
+        self.assertEqual(len(times[4000]), 6)
+        self.assertGreaterEqual(len(times[12000]), 2)
+        self.assertEqual(set(times), {4000, 12000})
+        self.assertGreater(min(times[12000]), max(times[4000]))
+        self.assertIn("successive_halving: its rungs", world.search(
+            space.replace("virtual_ms_min", "versions_min: 1 virtual_ms_min"), "both",
+            code=2).stderr)
+
+    def test_a_preset_with_blocks_of_another_is_warned_of(self):
+        done = world.search(SPACE + "random { trials: 1 }\n", "kept")
+        [warning] = [line for line in done.stderr.splitlines() if "warning" in line]
+        self.assertIn("run.textproto keeps its aggregation.trigger in trials of other presets",
+                      warning)
+        clean = world.search(SPACE + "random { trials: 1 }\n", "unkept", "--set",
+                             "aggregation.trigger={ buffer { updates: 3 } }")
+        self.assertNotIn("keeps its", clean.stderr)
+        for override in ("aggregation={ preset: FEDBUFF }", "aggregation.preset=FEDBUFF"):
+            ran = subprocess.run(
+                [*map(str, [world.bin / "consilium-sim", "run", world.scenario / "run.textproto",
+                            world.scenario / "scenario.textproto", "--data", world.folder,
+                            "--no-baselines", "--set", "stop.versions_max=1", "--set", override])],
+                capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertEqual(ran.returncode, 0, ran.stderr)
+            self.assertIn("keeps its aggregation.trigger", ran.stderr)
+
+    def with_images_of_our_own(self, scenario):
+        """The scenario without the data set's name, whose images ours are not."""
+        text = scenario.read_text()
+        self.assertIn('  name: "fashion-mnist"\n', text)
+        ours = world.folder / "own-images.textproto"
+        ours.write_text(text.replace('  name: "fashion-mnist"\n', ""))
+        return ours
+
     def test_cells_are_searched_and_stacked(self):
         write_images(world.folder, 300)
         folder = world.source / "sim/scenarios/search-cnn-evolution"
@@ -237,6 +284,7 @@ class Search(unittest.TestCase):
                  "training.local_steps=2"]
         space = world.folder / "cells.textproto"
         space.write_text(CELLS)
+        scenario = self.with_images_of_our_own(folder / "scenario.textproto")
 
         def sim(*words, code=0):
             done = subprocess.run([*map(str, [world.bin / "consilium-sim", *words])],
@@ -244,7 +292,7 @@ class Search(unittest.TestCase):
             self.assertEqual(done.returncode, code, done.stderr)
             return done
 
-        done = sim("search", space, folder / "run.textproto", folder / "scenario.textproto", *small,
+        done = sim("search", space, folder / "run.textproto", scenario, *small,
                    "--out", world.folder / "cells")
         found = json.loads((world.folder / "cells/trials.json").read_text())
         self.assertEqual(len(found["trials"]), 6)
@@ -257,12 +305,26 @@ class Search(unittest.TestCase):
             self.assertIn(f'channels: "{channels}"', spec)
             sizes.add(trial["costs"]["multiply_adds"])
         self.assertGreater(len(sizes), 2)
-        [best] = found["best"]
+        # Where several are equal in score, the first of them is shown and stacked.
+        best = found["best"][0]
         # Its command says the same again, from another folder than the run config's.
         command = shlex.split(done.stdout.splitlines()[-1])
         ran = json.loads(sim(*command[1:], "--json").stdout)
         [score] = [t["objectives"]["best_score"] for t in found["trials"] if t["trial"] == best]
         self.assertEqual(ran["best_score"], score)
+        # With a cell of its own between stages.
+        halved = world.folder / "halved.textproto"
+        halved.write_text(CELLS.replace("nodes: 2", "nodes: 1 reduction: true")
+                          .replace("trials: 6", "trials: 4"))
+        sim("search", halved, folder / "run.textproto", scenario, *small,
+            "--out", world.folder / "halved")
+        reduced = json.loads((world.folder / "halved/trials.json").read_text())
+        self.assertIn("cell.reduction.node1.right_op", reduced["parameters"])
+        self.assertEqual([t.get("error") for t in reduced["trials"]], [None] * 4)
+        deep = sim("stack", halved, folder / "run.textproto", world.folder / "halved", "--set",
+                   "cell.stages=3", "--set", "cell.pooling=2").stdout
+        self.assertIn('name: "reduction2_node1"', deep)
+        self.assertNotIn('name: "stage1"', deep)
         # Deeper, for another run.
         stack = ["stack", space, folder / "run.textproto", world.folder / "cells"]
         as_it_was = sim(*stack).stdout
@@ -273,7 +335,7 @@ class Search(unittest.TestCase):
         sim(*stack, "--set", "cell.cells=3", "--set", "cell.channels=2", "--out", deep)
         self.assertIn('name: "cell6_node2"', deep.read_text())
         self.assertNotIn('name: "cell7_node2"', deep.read_text())
-        sim("run", folder / "run.textproto", folder / "scenario.textproto", *small, "--set",
+        sim("run", folder / "run.textproto", scenario, *small, "--set",
             f'model.spec_file="{deep}"', "--no-baselines", "--json")
         for words, code, *arguments in [
                 ("exists", 1, "--out", deep), ("cell.nodes", 2, "--set", "cell.nodes=3"),
@@ -343,11 +405,57 @@ class Search(unittest.TestCase):
         # Two hidden layers of four units over thirty features.
         self.assertEqual([t["objectives"]["parameters"] for t in trials], [31 * 4 + 5 * 4 + 5] * 2)
 
+    def test_the_worked_cells_begin(self):
+        write_images(world.folder, 300)
+        cells = world.source / "sim/scenarios/search-cells"
+        images = world.source / "sim/scenarios/search-cnn-evolution"
+        scenario = self.with_images_of_our_own(images / "scenario.textproto")
+        for name, parameters in (("space", 12), ("reduction", 24)):
+            space = world.folder / f"cells-{name}.textproto"
+            space.write_text((cells / f"{name}.textproto").read_text() + "trials_max: 1\n")
+            done = subprocess.run(
+                [*map(str, [world.bin / "consilium-sim", "search", space, images / "run.textproto",
+                            scenario, "--data", world.folder, "--set",
+                            "data.split.validation=0.3", "--set", "stop.versions_max=1", "--set",
+                            "training.local_steps=2", "--out", world.folder / f"cells-{name}",
+                            "--json"])],
+                check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+            [trial] = json.loads(done.stdout)["trials"]
+            self.assertEqual(len(trial["parameters"]), parameters)
+
+    def test_the_worked_grid_of_the_diabetes_table_begins(self):
+        datasets = os.environ.get("CONSILIUM_DATASETS")
+        if not datasets or not (pathlib.Path(datasets) / "diabetes-130us").is_dir():
+            print("SKIPPED: needs diabetes-130us in $CONSILIUM_DATASETS")
+            return
+        tables = world.folder / "datasets"
+        subprocess.run([world.bin / "consilium-sim", "data", "fetch", "diabetes-130us", "--from",
+                        pathlib.Path(datasets) / "diabetes-130us", "--into", tables], check=True,
+                       capture_output=True, timeout=DEADLINE_S)
+        folder = world.source / "sim/scenarios/search-care-grid"
+        space = world.folder / "care-grid.textproto"
+        space.write_text((folder / "space.textproto").read_text() + "trials_max: 1\n")
+        done = subprocess.run(
+            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
+                        folder / "scenario.textproto", "--data", tables, "--set",
+                        "stop.versions_max=1", "--out", world.folder / "care-grid", "--json"])],
+            check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+        [trial] = json.loads(done.stdout)["trials"]
+        self.assertEqual(trial["parameters"]["training"], "{ batch_examples: 96 local_steps: 32 }")
+        self.assertEqual(trial["parameters"]["scenario.dataset.partitioned.sites"], "4")
+        # Two hidden layers of eight units.
+        features = (trial["objectives"]["parameters"] - 8 - 9 * 8 - 9) / 8
+        self.assertEqual(trial["objectives"]["multiply_adds"], 8 * features + 8 * 8 + 8)
+
     def test_what_is_refused(self):
         def refused(space, *arguments, out="refused", code=2):
             return world.search(space, out, *arguments, code=code).stderr
 
         self.assertIn("refused.textproto:2:6", refused("name: 'a'\nnames: 'b'\n"))
+        self.assertIn("It can be STALENESS_WEIGHTED_TABLE, FEDAVG,", refused(
+            SPACE.replace("FEDAVG", "FEDAVRG") + "random { trials: 1 }"))
+        self.assertIn("It can be MINIMISE, MAXIMISE.", refused(
+            SPACE.replace("MINIMISE", "DOWN") + "random { trials: 1 }"))
         self.assertIn("(training.lokal_steps)", refused(
             SPACE.replace("local_steps", "lokal_steps") + "random { trials: 1 }"))
         self.assertIn("seeds:", refused(SPACE + "seeds: '5..1' random { trials: 1 }"))

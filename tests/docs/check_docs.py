@@ -54,6 +54,22 @@ def failpoints():
             findings.append(f"failpoint {name} is passed nowhere")
 
 
+def presets():
+    """Each has a row in the guide, by its name or by the family before an ellipsis."""
+    proto = (root / "protocol/proto/consilium/v1/run_config.proto").read_text()
+    enum = re.search(r"enum Preset \{(.*?)\n  \}", proto, re.DOTALL)[1]
+    names = re.findall(r"^    ([A-Z0-9_]+) = [1-9]", enum, re.MULTILINE)
+    guide = (root / "docs/aggregation.md").read_text().split("## The presets")[1]
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| ")]
+    told = [word for row in rows for word in re.findall(r"[A-Z0-9_]+…?", row)]
+    if len(names) < 30:
+        findings.append("run_config.proto: fewer than 30 presets are found there")
+    for name in names:
+        if not any(name == word or word.endswith("…") and name.startswith(word[:-1])
+                   for word in told):
+            findings.append(f"docs/aggregation.md: its table of presets lacks {name}")
+
+
 def generated():
     check = subprocess.run([sys.executable, root / "scripts/generate_docs", "--check"],
                            capture_output=True, text=True)
@@ -65,6 +81,7 @@ life_of_an_update()
 links()
 paths()
 failpoints()
+presets()
 generated()
 print("\n".join(findings) or "documents are up to date")
 sys.exit(1 if findings else 0)

@@ -2,12 +2,14 @@
 
 #include "sim/report/comparison.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "protocol/core/files.h"
 #include "sim/commands/compare_command.h"
 #include "tests/fakes/status_matchers.h"
@@ -92,6 +94,88 @@ TEST(Comparison, OneSeedSaysNothingOfNoise) {
   EXPECT_NE(Sentences({*a, *b})[0].find("nothing can be said about noise"), std::string::npos);
 }
 
+// A run of each seed with this AUROC and loss, which was selected by `metric`.
+Experiment Selected(const std::string& name, double auroc, double loss, const char* metric) {
+  Json summary = SummaryWith({loss, loss + 0.01});
+  for (Json& seed : summary["seeds"]) {
+    seed["federated"]["auroc"] = auroc + seed["federated"]["log_loss"].get<double>() / 100;
+    seed["federated"]["errors_per_100"] = 25;
+    seed["metric"] = metric;
+  }
+  auto experiment = ExperimentOf(name, summary);
+  EXPECT_THAT(experiment, IsOk());
+  return *experiment;
+}
+
+TEST(Comparison, DecidesByWhatAllRunsWereSelectedBy) {
+  const std::vector<Experiment> runs = {Selected("a", 0.7, 0.3, "AUROC"),
+                                        Selected("b", 0.8, 0.5, "AUROC")};
+  const auto decided_by = DecideBy(runs, "");
+  ASSERT_THAT(decided_by, IsOk());
+  EXPECT_EQ(*decided_by, v1::AUROC);
+  EXPECT_THAT(Sentences(runs, *decided_by)[0],
+              testing::HasSubstr("b has the higher test AUROC, by 0.1020 against a"));
+  const Json json = ComparisonJson(runs, *decided_by);
+  EXPECT_EQ(json["decided_by"], "AUROC");
+  EXPECT_NEAR(json["differences"][0]["score"]["mean"].get<double>(), 0.102, 1e-9);
+  EXPECT_NEAR(json["differences"][0]["loss"]["mean"].get<double>(), 0.2, 1e-9);
+  EXPECT_NE(ComparisonHtml(runs, *decided_by).find("\"decided_by\":\"AUROC\""), std::string::npos);
+}
+
+TEST(Comparison, DecidesByTheLossWhereRunsDoNotAgreeOnAnother) {
+  const Experiment a = Selected("a", 0.7, 0.3, "AUROC");
+  for (const char* metric : {"LOG_LOSS", "AUPRC", "", "no metric"}) {
+    const auto decided_by = DecideBy({a, Selected("b", 0.8, 0.5, metric)}, "");
+    ASSERT_THAT(decided_by, IsOk());
+    EXPECT_EQ(*decided_by, std::nullopt) << metric;
+  }
+  // Agreed on, and withheld on test patients.
+  const auto withheld =
+      DecideBy({Selected("a", 0.7, 0.3, "AUPRC"), Selected("b", 0.7, 0.3, "AUPRC")}, "");
+  ASSERT_THAT(withheld, IsOk());
+  EXPECT_EQ(*withheld, std::nullopt);
+}
+
+TEST(Comparison, DecidesByTheMetricThatIsNamed) {
+  const std::vector<Experiment> runs = {Selected("a", 0.7, 0.3, "AUROC"),
+                                        Selected("b", 0.8, 0.5, "AUROC")};
+  const auto log_loss = DecideBy(runs, "LOG_LOSS");
+  ASSERT_THAT(log_loss, IsOk());
+  EXPECT_THAT(Sentences(runs, *log_loss)[0],
+              testing::HasSubstr("a has the lower test LOG_LOSS, by 0.2000 against b"));
+  const auto accuracy = DecideBy(runs, "ACCURACY");
+  ASSERT_THAT(accuracy, IsOk());
+  EXPECT_EQ(ComparisonJson(runs, *accuracy)["experiments"][0]["seeds"][0]["score"], 0.75);
+  EXPECT_EQ(Sentences(runs, *accuracy)[0], "b and a have the same test ACCURACY.");
+  EXPECT_THAT(DecideBy(runs, "C_INDEX"),
+              IsError(absl::StatusCode::kInvalidArgument, "a has no C_INDEX"));
+  EXPECT_THAT(DecideBy(runs, "auroc"),
+              IsError(absl::StatusCode::kInvalidArgument, "LOG_LOSS, ACCURACY"));
+}
+
+TEST(Comparison, WarnsWhereMoreThanTheRunConfigDiffers) {
+  const auto of = [](const std::string& name, const std::vector<double>& losses, const char* data,
+                     const char* scenario) {
+    Json summary = SummaryWith(losses);
+    for (Json& seed : summary["seeds"]) {
+      seed["data_sha256"] = absl::StrCat(data, seed["seed"].get<int>());
+      seed["scenario_sha256"] = absl::StrCat(scenario, seed["seed"].get<int>());
+    }
+    return *ExperimentOf(name, summary);
+  };
+  const Experiment a = of("a", {1, 2}, "d", "s");
+  EXPECT_TRUE(WarningsOf({a, of("b", {3, 4}, "d", "s")}).empty());
+  EXPECT_TRUE(WarningsOf({a, Of("of an earlier program", {3, 4})}).empty());
+  EXPECT_THAT(WarningsOf({a, of("b", {3, 4}, "e", "s"), of("c", {3, 4}, "d", "t"),
+                          of("d", {3, 4, 5}, "d", "s"), of("e", {3}, "e", "t")}),
+              testing::ElementsAre(
+                  testing::HasSubstr("b and a differ in their data (rows, hospitals or split): "),
+                  testing::HasSubstr("c and a differ in their scenario: "),
+                  testing::HasSubstr("d and a differ in their number of seeds (3 and 2): "),
+                  testing::HasSubstr("differ in their data (rows, hospitals or split), their "
+                                     "scenario, their number of seeds (1 and 2): ")));
+}
+
 TEST(Comparison, RefusesWhatIsNoSummary) {
   for (const char* text : {"[]", "3", "{}", R"({"seeds": []})", R"({"seeds": [1]})",
                            R"({"federated": {"log_loss": "low"}})",
@@ -126,6 +210,39 @@ TEST(Comparison, AFoldersNameMayBeAnything) {
   const auto written = ReadFile(folder.File("out/compare.json"), 1 << 20);
   ASSERT_THAT(written, IsOk());
   EXPECT_EQ(Json::parse(*written).at("experiments")[0].at("name"), "M\xef\xbf\xbdnchen");
+}
+
+TEST(Comparison, NoTwoRunsHaveOneName) {
+  const TempFolder folder;
+  CompareCommand command;
+  command.out = folder.File("out");
+  for (const char* name : {"x/run", "y/run", "z"}) {
+    const std::string run = folder.File(name);
+    ASSERT_THAT(MakeFolders(run, 0700), IsOk());
+    ASSERT_THAT(WriteFileDurably(run + "/summary.json", SummaryWith({0.5, 0.6}).dump()), IsOk());
+    command.runs.push_back(run);
+  }
+  command.runs.push_back(folder.File("z/"));
+  command.runs.push_back(folder.File("x/run/summary.json"));
+  ASSERT_THAT(Execute(command), IsOk());
+  const auto written = ReadFile(folder.File("out/compare.json"), 1 << 20);
+  ASSERT_THAT(written, IsOk());
+  std::vector<std::string> names;
+  const Json compared = Json::parse(*written);
+  for (const Json& experiment : compared.at("experiments")) {
+    names.push_back(experiment.at("name").get<std::string>());
+  }
+  EXPECT_THAT(names,
+              testing::ElementsAre(folder.File("x/run"), folder.File("y/run"), folder.File("z"),
+                                   folder.File("z") + " (2)", folder.File("x/run") + " (2)"));
+  command.runs.resize(2);
+  command.runs[1] += "/summary.json";
+  command.runs[0] = folder.File("z");
+  ASSERT_THAT(Execute(command), IsOk());
+  const auto alone = ReadFile(folder.File("out/compare.json"), 1 << 20);
+  ASSERT_THAT(alone, IsOk());
+  EXPECT_EQ(Json::parse(*alone).at("differences")[0].at("of"), "run");
+  EXPECT_EQ(Json::parse(*alone).at("differences")[0].at("against"), "z");
 }
 
 }  // namespace

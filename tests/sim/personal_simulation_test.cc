@@ -55,8 +55,10 @@ TEST(PersonalSimulation, DittoLeavesTheSharedModelAlone) {
   for (size_t i = 0; i < 9; ++i) {
     EXPECT_EQ(ditto->run().versions[i].payload_root, fedavg->run().versions[i].payload_root);
   }
-  EXPECT_EQ(ditto->KeptBySite().size(), world.data.size());
-  EXPECT_TRUE(fedavg->KeptBySite().empty());
+  for (const auto& entry : world.data) {
+    EXPECT_NE(*ditto->KeptOf(entry.first), nullptr);
+    EXPECT_EQ(*fedavg->KeptOf(entry.first), nullptr);
+  }
 }
 
 // No update has anything in their places, and no version anything but what was drawn.
@@ -83,9 +85,10 @@ TEST(PersonalSimulation, PersonalTensorsAreInNoUpdateAndNoVersion) {
       for (size_t i = range.begin; i < range.end; ++i) EXPECT_EQ((**last)[i], (**first)[i]);
     }
     // Each site has its own.
-    const auto kept = simulation->KeptBySite();
-    ASSERT_EQ(kept.size(), world.data.size());
-    EXPECT_NE(*kept.begin()->second, *kept.rbegin()->second);
+    const auto first_kept = simulation->KeptOf(world.data.begin()->first);
+    const auto last_kept = simulation->KeptOf(world.data.rbegin()->first);
+    ASSERT_TRUE(first_kept.ok() && last_kept.ok());
+    EXPECT_NE(**first_kept, **last_kept);
   }
 }
 
@@ -131,8 +134,9 @@ TEST(PersonalSimulation, ServesSitesThatDisagree) {
   const federation::RunState& run = fedper->run();
   const auto weights = fedper->ModelOf(*run.result);
   ASSERT_TRUE(weights.ok()) << weights.status();
-  const auto personal =
-      ScorePersonal(own.plan, own.data, **weights, fedper->KeptBySite(), own.trainer);
+  const auto personal = ScorePersonal(
+      own.plan, own.data, **weights, [&](const SiteId& site) { return fedper->KeptOf(site); },
+      own.trainer);
   const auto open = ScoreInTheOpen(own.plan, own.data, **weights, own.trainer);
   ASSERT_TRUE(personal.ok() && open.ok());
   int compared = 0;

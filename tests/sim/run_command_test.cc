@@ -20,6 +20,7 @@
 #include "protocol/wire/text_format.h"
 #include "sim/commands/replay_command.h"
 #include "sim/commands/simulate.h"
+#include "sim/engine/checkpoint.h"
 #include "sim/engine/replay.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -28,7 +29,6 @@ namespace consilium {
 namespace {
 
 using absl::StatusCode;
-using Strings = std::vector<std::string>;
 
 const char kScenarioFolder[] = CONSILIUM_SOURCE_DIR "/sim/scenarios/wdbc-four-hospitals";
 
@@ -67,6 +67,59 @@ TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
     versions[run.at("title")] = run.at("versions");
   }
   EXPECT_EQ(versions, (std::map<std::string, int>{{"FEDAVG", 10}, {"FEDBUFF", 4}}));
+}
+
+// Without --out it lies where $TMPDIR says.
+TEST(RunCommand, WhatIdleSitesHoldLiesInAFileWhereMemoryHasNoRoomForIt) {
+  const TempFolder folder;
+  const std::string table =
+      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
+  ASSERT_EQ(system(table.c_str()), 0);
+  RunCommand command = WdbcCommand(folder);
+  ASSERT_THAT(Execute(command), IsOk());
+  const auto expected = SummaryIn(folder);
+  setenv("TMPDIR", folder.File("is-not-there").c_str(), 1);
+  command.idle_mib = 0;
+  command.begin = SavedRunsOptions::Begin::kRestart;
+  ASSERT_THAT(Execute(command), IsOk());
+  EXPECT_EQ(SummaryIn(folder).at("model_sha256"), expected.at("model_sha256"));
+  command.overrides.emplace_back("training.task_duration_min_ms=0");
+  command.clock = RunCommand::Clock::kWall;
+  EXPECT_THAT(Execute(command), IsOk());
+  command.clock = RunCommand::Clock::kVirtual;
+  command.out.clear();
+  command.begin = SavedRunsOptions::Begin::kEither;
+  const absl::Status refused = Execute(command);
+  unsetenv("TMPDIR");
+  EXPECT_THAT(refused, IsError(StatusCode::kFailedPrecondition, "is-not-there"));
+  command.idle_mib = uint64_t{1} << 21;
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "--idle-mib"));
+}
+
+// Builds before its arithmetic changed had the same name for it.
+TEST(RunCommand, GoesOnWithTheSameArithmeticAloneWhateverItsNameIs) {
+  const TempFolder folder;
+  const std::string table =
+      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
+  ASSERT_EQ(system(table.c_str()), 0);
+  RunCommand command = WdbcCommand(folder);
+  command.trainers.kind = TrainerKind::kFused;
+  ASSERT_THAT(Execute(command), IsOk());
+  EXPECT_EQ(SummaryIn(folder).at("trainer"), "fused");
+  int heads = 0;
+  for (const char* name : {"out/checkpoint/run.0", "out/checkpoint/run.1"}) {
+    const auto head = ReadCheckpointHead(folder.File(name));
+    if (!head.ok()) continue;
+    ++heads;
+    EXPECT_EQ(head->identity.at("trainer"), "fused-2");
+  }
+  EXPECT_EQ(heads, 1);
+  EXPECT_THAT(Execute(command), IsOk());
+  const std::string path = folder.File("out/checkpoint/experiment.json");
+  auto experiment = nlohmann::json::parse(*ReadFile(path, limits::kTextFileBytesMax));
+  EXPECT_EQ(std::exchange(experiment["trainer"], "fused"), "fused-2");
+  ASSERT_THAT(WriteFileDurably(path, experiment.dump()), IsOk());
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kFailedPrecondition, "another trainer"));
 }
 
 TEST(RunCommand, OnAWallClockThreadsAreTheWorkersAndTheJournalTellsAll) {
@@ -146,22 +199,6 @@ TEST(RunCommand, NamesTheRulesThereAre) {
   for (const char* name : {"FEDSGD", "", "PRESET_UNSPECIFIED"}) {
     EXPECT_THAT(ParsePresets({name}), IsError(StatusCode::kInvalidArgument, "FEDBUFF")) << name;
   }
-}
-
-TEST(StagesKeptFrom, NamesWhatAnotherPresetWouldNotHave) {
-  v1::RunConfig file;
-  ASSERT_TRUE(ParseTextFormat("aggregation { preset: STALENESS_WEIGHTED_TABLE "
-                              "trigger { buffer { updates: 2 } } server { sgd {} } limits {} }",
-                              "config", file)
-                  .ok());
-  EXPECT_EQ(StagesKeptFrom(file, {}), Strings());
-  EXPECT_EQ(StagesKeptFrom(file, {"aggregation.trigger.buffer.updates=3"}), Strings());
-  EXPECT_EQ(StagesKeptFrom(file, {"aggregation.preset=STALENESS_WEIGHTED_TABLE"}), Strings());
-  EXPECT_EQ(StagesKeptFrom(file, {"aggregation.preset=FEDBUFF"}),
-            Strings({"aggregation.trigger", "aggregation.server"}));
-  EXPECT_EQ(
-      StagesKeptFrom(file, {"aggregation.trigger.buffer.updates=10", "aggregation.preset=FEDBUFF"}),
-      Strings({"aggregation.server"}));
 }
 
 }  // namespace

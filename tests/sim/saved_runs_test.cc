@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/core/files.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/sim/small_world.h"
@@ -66,6 +67,48 @@ TEST(SavedRunsTest, AFolderThatWasOpenToOthersIsClosed) {
   }
   SimulateInto(folder.path());
   ExpectNobodyElseEnters(folder.path());
+}
+
+void Write(const std::string& path) {
+  ASSERT_THAT(MakeFolders(fs::path(path).parent_path().string()), IsOk());
+  ASSERT_THAT(WriteFileDurably(path, "-"), IsOk());
+}
+
+// Else a hospital's model of another experiment would lie among those of this one.
+TEST(SavedRunsTest, ARestartTakesTheModelsOfHospitalsAway) {
+  const TempFolder folder;
+  SimulateInto(folder.path());
+  for (const char* file : {"run/s0.safetensors", "run-seed-3/s9.safetensors", "run/notes.txt"}) {
+    Write(folder.File(absl::StrCat("personal/", file)));
+  }
+  SmallWorld world({.config = "seed: 4"});
+  SavedRunsOptions options;
+  options.out = folder.path();
+  ASSERT_THAT(SavedRuns::Open(options, {world.plan, world.scenario, "libtorch", {}}),
+              IsError(absl::StatusCode::kFailedPrecondition, "another seed"));
+  EXPECT_TRUE(fs::exists(folder.File("personal/run/s0.safetensors")));
+  options.begin = SavedRunsOptions::Begin::kRestart;
+  ASSERT_THAT(SavedRuns::Open(options, {world.plan, world.scenario, "libtorch", {}}), IsOk());
+  EXPECT_FALSE(fs::exists(folder.File("personal/run/s0.safetensors")));
+  EXPECT_FALSE(fs::exists(folder.File("personal/run-seed-3")));
+  EXPECT_TRUE(fs::exists(folder.File("personal/run/notes.txt")));
+}
+
+TEST(SavedRunsTest, ThereAreModelsOfTheRunsOwnHospitalsAlone) {
+  const TempFolder folder;
+  SmallWorld world({.config = "aggregation { preset: DITTO trigger { barrier {} } }"});
+  SavedRunsOptions options;
+  options.out = folder.path();
+  const auto runs = SavedRuns::Open(options, {world.plan, world.scenario, "libtorch", {}});
+  ASSERT_THAT(runs, IsOk());
+  const auto simulation = world.Run();
+  ASSERT_NE(simulation, nullptr);
+  const auto result = simulation->ModelOf(*simulation->run().result);
+  ASSERT_THAT(result, IsOk());
+  Write(folder.File("personal/run/elsewhere.safetensors"));
+  ASSERT_THAT((*runs)->WritePersonalModels("run", world.plan, **result, *simulation), IsOk());
+  EXPECT_FALSE(fs::exists(folder.File("personal/run/elsewhere.safetensors")));
+  EXPECT_TRUE(fs::exists(folder.File("personal/run/s0.safetensors")));
 }
 
 }  // namespace

@@ -3,17 +3,22 @@
 
 #include "sim/engine/saved_simulation.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
 #include "sim/engine/checkpoint.h"
@@ -75,7 +80,9 @@ class SavedWorld {
     SimulationInput input = Input();
     input.trainings = trainings.get();
     if (trainings != nullptr) input.trainer = &trainings->own();
+    input.idle.bytes_max = idle_bytes_max;
     saved->Attach(input);
+    if (!idle_folder.empty()) input.idle.folder = idle_folder;
     input.between = [&, between = input.between](Simulation& simulation) {
       CONSILIUM_RETURN_IF_ERROR(between(simulation));
       return simulation.steps() == dies_at ? absl::CancelledError("kill -9") : absl::OkStatus();
@@ -113,6 +120,8 @@ class SavedWorld {
   CountingTrainer trainer;
   absl::Duration interval = absl::ZeroDuration();
   uint64_t updates_bytes_max = 1 << 20;
+  uint64_t idle_bytes_max = kIdleVectorsBytesMax;
+  std::string idle_folder;                  // Empty: as the saved simulation says.
   std::unique_ptr<TrainingPool> trainings;  // Null: the one trainer.
   std::unique_ptr<Simulation> simulation;
   Recording journal;
@@ -162,6 +171,8 @@ TEST_P(ResumeTest, TheModelsAreThoseOfTheUndisturbedRunWhereverItsProcessEnds) {
     SavedWorld world(options);
     // Nor does it matter how many train beside each other.
     if (repeat == 1) world.UseThreads(3);
+    // Nor where vectors lie that a site holds between its tasks: a few of them in memory, or none.
+    world.idle_bytes_max = repeat == 0 ? 100 : 0;
     // Some lie between checkpoints, so that a part is lost; some outcomes come twice a step.
     world.interval = repeat % 2 == 0 ? absl::ZeroDuration() : absl::Milliseconds(3);
     uint64_t dies_at = 0;
@@ -175,6 +186,7 @@ TEST_P(ResumeTest, TheModelsAreThoseOfTheUndisturbedRunWhereverItsProcessEnds) {
       ++deaths;
     }
     EXPECT_GT(deaths, 0);
+    EXPECT_TRUE(repeat == 0 || world.simulation->idle().file_bytes() > 0);
     EXPECT_EQ(ModelIds(*world.simulation), expected);
     EXPECT_EQ(world.simulation->StateDigest(), undisturbed->StateDigest());
     // Every input and every update is in the journal, once, and gives the same again.
@@ -213,7 +225,9 @@ TEST_P(ResumeTest, TheModelsAreTheSameWithAnyNumberOfThreads) {
   for (const size_t threads : {1, 2, 4}) {
     SavedWorld world(options);
     world.UseThreads(threads);
+    world.idle_bytes_max = threads == 2 ? 0 : kIdleVectorsBytesMax;
     ASSERT_THAT(world.RunToTheEnd(), IsOk());
+    EXPECT_EQ(world.simulation->idle().file_bytes() > 0, threads == 2);
     EXPECT_EQ(ModelIds(*world.simulation), ModelIds(*expected)) << threads;
     EXPECT_EQ(world.simulation->StateDigest(), expected->StateDigest()) << threads;
   }
@@ -241,6 +255,21 @@ TEST(SavedSimulation, DoesNotComputeAgainWhatItsCheckpointHas) {
   const auto expected = undisturbed.simulation->ModelOf(*run.result);
   ASSERT_TRUE(result.ok() && expected.ok());
   EXPECT_EQ(**result, **expected);
+}
+
+// It ends with the name of what it could not write, and goes on where there is room.
+TEST(SavedSimulation, WithoutRoomForWhatIdleSitesHoldItEndsAndGoesOnLater) {
+  const SmallWorldOptions options = {
+      .config = "aggregation { preset: SCAFFOLD trigger { barrier {} } }", .scenario = kBadWeek};
+  const auto undisturbed = SavedWorld(options).Undisturbed();
+  ASSERT_NE(undisturbed, nullptr);
+  SavedWorld world(options);
+  world.idle_folder = world.folder.File("is-not-there");
+  world.idle_bytes_max = 60;
+  EXPECT_THAT(world.RunToTheEnd(), IsError(StatusCode::kFailedPrecondition, "is-not-there"));
+  world.idle_folder.clear();
+  ASSERT_THAT(world.RunToTheEnd(), IsOk());
+  EXPECT_EQ(ModelIds(*world.simulation), ModelIds(*undisturbed));
 }
 
 TEST(SavedSimulation, TakesTheCheckpointBeforeADamagedOne) {
@@ -277,9 +306,79 @@ TEST(SavedSimulation, ACheckpointWhosePlacesHaveNoVectorIsRefused) {
     ASSERT_THAT(file->Add(kind, kind == 'P' ? R"({"at":"model","version":1})" : "s0"), IsOk());
     ASSERT_THAT(file->Add('Z', ""), IsOk());
     ASSERT_THAT(file->Sync(), IsOk());
-    EXPECT_THAT(ReadCheckpointVectors(path),
+    EXPECT_THAT(ReadCheckpointVectors(path, *IdleVectors::Create({})),
                 IsError(StatusCode::kDataLoss, "a place has no vector"));
   }
+}
+
+// A pipe in place of the file: its writer waits in the midst of the aggregator's vectors until it
+// is read on.
+class SlowFile {
+ public:
+  explicit SlowFile(const std::string& path) {
+    EXPECT_EQ(mkfifo(path.c_str(), 0600), 0);
+    file_ = open(path.c_str(), O_RDWR | O_CLOEXEC);  // So that neither side waits for the other.
+    EXPECT_GE(file_, 0);
+  }
+  ~SlowFile() { close(file_); }
+  std::string Read(size_t bytes) const {
+    std::string out(bytes, '\0');
+    for (size_t done = 0; done < bytes;) {
+      const ssize_t count = read(file_, out.data() + done, bytes - done);
+      if (count <= 0) return out.substr(0, done);
+      done += static_cast<size_t>(count);
+    }
+    return out;
+  }
+  std::string ReadWhatIsThere() const {
+    EXPECT_EQ(fcntl(file_, F_SETFL, O_NONBLOCK), 0);
+    return Read(size_t{1} << 20);
+  }
+
+ private:
+  int file_ = -1;
+};
+
+// Sites at work take a model into memory that lay in the file when the checkpoint was begun.
+TEST(SavedSimulation, AModelThatIsReadWhileItsCheckpointIsWrittenIsInIt) {
+  const TempFolder folder;
+  const auto made = [](float value, size_t elements) {
+    return std::make_shared<const std::vector<float>>(elements, value);
+  };
+  const auto idle = IdleVectors::Create({.bytes_max = 40, .folder = folder.path()});
+  const IdleVectors::Values model = made(1, 10);
+  SimulationVectors vectors;
+  const auto held = idle->Keep(model);
+  const auto other = idle->Keep(made(2, 10));
+  ASSERT_TRUE(held.ok() && other.ok());
+  ASSERT_EQ((*held)->InMemory(), nullptr);
+  vectors.models = {{Version(3), *held}, {Version(4), *other}};
+  VectorName name;
+  vectors.store.vectors[name] = model;
+  // More than a pipe and two blocks of the file hold.
+  constexpr size_t kLarge = size_t{1} << 20;
+  for (name.number = 1; name.number <= 3; ++name.number) {
+    vectors.store.vectors[name] = made(static_cast<float>(name.number), kLarge / sizeof(float));
+  }
+  const std::string path = folder.File("run.0");
+  const SlowFile file(absl::StrCat(path, ".new"));
+  std::thread writer([&] {
+    // A pipe can not be synced.
+    EXPECT_FALSE(WriteCheckpoint(path, CheckpointHead(), vectors).ok());
+  });
+  std::string bytes = file.Read(kLarge);
+  EXPECT_THAT((*held)->Read(), IsOk());
+  EXPECT_EQ((*held)->InMemory(), model);
+  bytes += file.Read(2 * kLarge);
+  writer.join();
+  bytes += file.ReadWhatIsThere();
+  const std::string whole = folder.File("whole");
+  ASSERT_THAT(WriteFileDurably(whole, bytes), IsOk());
+  const auto back = ReadCheckpointVectors(whole, *IdleVectors::Create({}));
+  ASSERT_THAT(back, IsOk());
+  ASSERT_EQ(back->models.size(), 2u);
+  EXPECT_EQ(**back->models.at(Version(3))->Read(), *model);
+  EXPECT_EQ(back->store.vectors.size(), 4u);
 }
 
 TEST(SavedSimulation, ACheckpointWhoseVectorsHaveAnotherLengthIsRefused) {
@@ -289,7 +388,7 @@ TEST(SavedSimulation, ACheckpointWhoseVectorsHaveAnotherLengthIsRefused) {
     for (const char* name : {"run.0", "run.1"}) {
       const std::string path = world.folder.File(name);
       const auto head = ReadCheckpointHead(path);
-      auto vectors = ReadCheckpointVectors(path);
+      auto vectors = ReadCheckpointVectors(path, *IdleVectors::Create({}));
       ASSERT_TRUE(head.ok() && vectors.ok());
       for (auto& [vector, values] : vectors->store.vectors) {
         values = std::make_shared<const std::vector<float>>(elements, 1.0F);

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/files.h"
 #include "protocol/wire/derived_seed.h"
@@ -93,8 +94,7 @@ class SurvivalSimulation : public testing::Test {
     return LoadScenarioData(*scenario, *plan, folder_.path());
   }
 
-  nlohmann::json Run() {
-    RunCommand command;
+  nlohmann::json Run(RunCommand command = {}) {
     command.run_file = folder_.File("run.textproto");
     command.scenario_file = folder_.File("scenario.textproto");
     command.out = folder_.File("out");
@@ -105,6 +105,44 @@ class SurvivalSimulation : public testing::Test {
 
   TempFolder folder_;
 };
+
+// Who has the event has it at once or after the last interval: of those at once, each hospital has
+// `early` of its sixty patients.
+void WriteHazardTable(const std::string& path, int early) {
+  std::string csv = "id,hospital,x,y,kind,days,died\n";
+  for (int i = 0; i < 180; ++i) {
+    const int patient = i / 3;
+    const bool dies = patient % 2 == 0;
+    const char* const days = !dies ? "900" : patient / 2 < early ? "5" : "800";
+    absl::StrAppend(&csv, "p", i, ",",
+                    i % 3 == 0   ? "north"
+                    : i % 3 == 1 ? "south"
+                                 : "west",
+                    ",", i % 7, ",", i % 5, ",a,", days, ",", dies ? 1 : 0, "\n");
+  }
+  std::ofstream(path) << csv;
+}
+
+// Few of the events that a hospital tells of are within the intervals: as a life through all of
+// them is all that the loss knows of the others, its scores would be those few patients'.
+TEST_F(SurvivalSimulation, ToldScoresHideFewEventsWithinTheIntervals) {
+  Write("contract.textproto", absl::StrReplaceAll(kContract, {{"time_max: 1000",
+                                                               "time_max: 1000 interval_ends: 10 "
+                                                               "interval_ends: 20"}}));
+  Write("run.textproto", absl::StrReplaceAll(kRun, {{"SPEC", CONSILIUM_SOURCE_DIR
+                                                     "/models/zoo/discrete_hazard.textproto"},
+                                                    {"versions_max: 12", "versions_max: 2"}}));
+  for (const auto& [early, is_told] : {std::pair(28, true), std::pair(4, false)}) {
+    WriteHazardTable(folder_.File("table.csv"), early);
+    RunCommand command;
+    command.begin = SavedRunsOptions::Begin::kRestart;
+    const nlohmann::json summary = Run(command);
+    ASSERT_EQ(summary.at("sites").size(), 3u);
+    EXPECT_EQ(!summary.at("federated").at("log_loss").is_null(), is_told) << early;
+    // Nothing else hides them.
+    EXPECT_FALSE(summary.at("simulation_only").at("federated").at("LOG_LOSS").is_null());
+  }
+}
 
 TEST_F(SurvivalSimulation, LearnsWhoDiesFirst) {
   const nlohmann::json summary = Run();

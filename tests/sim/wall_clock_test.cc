@@ -289,13 +289,14 @@ TEST(WallClock, SitesTakeNoVirtualTime) {
 
 TEST(WallClock, RefusesWhatNeedsVirtualTimeByName) {
   const std::pair<std::string, std::string> cases[] = {
-      {"faults { crash_rate: 0.1 }", "sites.faults"},
-      {"faults { upload_loss_rate: 0.1 }", "sites.faults"},
-      {"availability { period_ms: 1000 open_share: 0.5 }", "sites.availability"},
-      {"trace { site_id: 's0' time_s: 1 slowdown: 2 }", "sites.trace"}};
-  for (const auto& [sites, field] : cases) {
+      {"sites { faults { crash_rate: 0.1 } }", "sites.faults"},
+      {"sites { faults { upload_loss_rate: 0.1 } }", "sites.faults"},
+      {"sites { availability { period_ms: 1000 open_share: 0.5 } }", "sites.availability"},
+      {"sites { trace { site_id: 's0' time_s: 1 slowdown: 2 } }", "sites.trace"},
+      {"stopped_after_ms: 1000", "stopped_after_ms"}};
+  for (const auto& [scenario, field] : cases) {
     SmallWorldOptions options = Options(kFedBuff);
-    options.scenario = "sites { " + sites + " }";
+    options.scenario = scenario;
     SmallWorld world(options);
     WallWorkers workers(Workers(1));
     EXPECT_THAT(Simulation::Create(InputOf(world, workers)),

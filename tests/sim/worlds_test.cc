@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "tests/fakes/status_matchers.h"
@@ -185,6 +187,30 @@ TEST(VirtualTimeTest, WhoseStreamBreaksAtTheEndHearsOfItThoughItsWindowHasClosed
   ExpectSound(*closed);
 }
 
+// As `consilium run stop`: the versions until then are those of the undisturbed run.
+TEST(VirtualTimeTest, AnOperatorStopsTheRunAtAGivenTime) {
+  const auto run_of = [](const std::string& scenario) {
+    SmallWorld world({.config = kRules[0], .scenario = scenario + " sites { latency_ms: 20 }"});
+    return world.Run();
+  };
+  const auto whole = run_of("");
+  const auto stopped = run_of("stopped_after_ms: 2500");
+  const std::vector<Digest> models = ModelIds(*whole);
+  const std::vector<Digest> first = ModelIds(*stopped);
+  ASSERT_GT(first.size(), 1U);
+  ASSERT_LT(first.size(), models.size());
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), models.begin()));
+  EXPECT_TRUE(stopped->run().result.has_value());
+  EXPECT_EQ(stopped->run().why_ended, "stopped by the scenario's stopped_after_ms");
+  EXPECT_GE(SecondsOf(*stopped), 2.5);
+  EXPECT_LT(SecondsOf(*stopped), 2.8);
+  ExpectSound(*stopped);
+  // Who is done before that hears nothing of it.
+  const auto late = run_of("stopped_after_ms: 1000000000000");
+  EXPECT_EQ(ModelIds(*late), models);
+  EXPECT_EQ(SecondsOf(*late), SecondsOf(*whole));
+}
+
 // Everybody's clock is wrong by a minute and more, and nobody's training is another one.
 TEST(VirtualTimeTest, ClocksChangeNoModel) {
   EXPECT_EQ(ModelIds(*RunOf("faults { clock_ahead_max_ms: 90000 }", kRules[2])),
@@ -203,6 +229,18 @@ TEST(ManySitesTest, TenThousandSitesOfASmallModelEnd) {
   ASSERT_NE(simulation, nullptr);
   EXPECT_EQ(simulation->run().current(), Version(10));
   ExpectSound(*simulation);
+}
+
+TEST(VirtualTimeTest, SaysSoWhereTrainingDiverges) {
+  SmallWorld world({.config =
+                        "training { optimizer { sgd { learning_rate: 100 weight_decay: 100 } } "
+                        "local_steps: 1000 }"});
+  auto simulation = world.Create();
+  ASSERT_TRUE(simulation.ok());
+  const absl::Status ran = (*simulation)->Run();
+  EXPECT_THAT(ran, IsError(absl::StatusCode::kFailedPrecondition, "NOT_FINITE: training diverges"));
+  EXPECT_THAT(ran, IsError(absl::StatusCode::kFailedPrecondition, "of step"));
+  EXPECT_THAT(ran, IsError(absl::StatusCode::kFailedPrecondition, "Lower the learning rate"));
 }
 
 TEST(VirtualTimeTest, SaysSoWhereEverybodyIsKeptAway) {

@@ -17,7 +17,7 @@ class JournalExportTest : public testing::Test {
     recipient_.emplace(*GenerateRecipientKey());
   }
 
-  std::string Export(size_t update_bytes) {
+  std::string Export(size_t update_bytes, uint8_t updates = 1) {
     v1::ExportHeader header;
     header.set_run_id("wdbc-1");
     header.set_aggregator_signing_key(
@@ -35,7 +35,10 @@ class JournalExportTest : public testing::Test {
       entry.mutable_site_removed()->set_site_id("a-site-to-look-for");
       EXPECT_TRUE((*writer)->AddEntry(entry).ok());
     }
-    EXPECT_TRUE((*writer)->AddUpdate(Digest{7}, std::string(update_bytes, 'u')).ok());
+    for (uint8_t i = 0; i < updates; ++i) {
+      const Digest id = {static_cast<uint8_t>(7 + i)};
+      EXPECT_TRUE((*writer)->AddUpdate(id, std::string(update_bytes, 'u')).ok());
+    }
     EXPECT_TRUE((*writer)->Finish().ok());
     return file;
   }
@@ -108,6 +111,17 @@ TEST_F(JournalExportTest, MoreEntriesThanAllowedAreNotRead) {
   EXPECT_TRUE(Read(Export(10), options).ok());
   options.entries_max = 2;
   EXPECT_EQ(Read(Export(10), options).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(JournalExportTest, MoreUpdatesThanAllowedAreNotRead) {
+  ReadExportOptions options;
+  options.entries_max = 3;  // More than there are entries would hide it.
+  const auto as_many = Read(Export(10, 3), options);
+  ASSERT_TRUE(as_many.ok()) << as_many.status();
+  EXPECT_EQ(as_many->updates.size(), 3u);
+  const absl::Status more = Read(Export(10, 4), options).status();
+  EXPECT_EQ(more.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(more.message().find("more than 3 updates"), std::string::npos) << more;
 }
 
 TEST_F(JournalExportTest, RecipientKeyFile) {

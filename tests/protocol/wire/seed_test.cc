@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <set>
+#include <string>
+#include <thread>
 
 #include "protocol/wire/derived_seed.h"
 #include "protocol/wire/hash.h"
@@ -25,6 +27,17 @@ TEST(DerivedSeedTest, EveryPartOfThePathCounts) {
   seeds.insert(DeriveSeed({7, "shuffle", "north", 4}));
   seeds.insert(DeriveSeed({7, "shuffl", "enorth", 3}));
   EXPECT_EQ(seeds.size(), 6u);
+}
+
+// One thread derives them all by one context.
+TEST(DerivedSeedTest, NothingIsLeftOfTheOneBefore) {
+  const std::string longer(100, 'x');
+  const Digest before = DeriveSeed({9, longer, "north", 3});
+  EXPECT_EQ(ToHex(DeriveSeed({7, "shuffle", "north", 3})),
+            "e48bb3636e3a343a037b69f7711427111fb0549dd611361de99acd381b129eeb");
+  Digest elsewhere = {};
+  std::thread([&] { elsewhere = DeriveSeed({9, longer, "north", 3}); }).join();
+  EXPECT_EQ(elsewhere, before);
 }
 
 // Python: xoshiro256** 1.0 written from its paper, state = bytes 0…31 as four little-endian words.

@@ -30,6 +30,13 @@
 
 namespace consilium {
 
+// Its models, and the state of all its engines: what sites said of each model is in it.
+inline std::vector<Digest> EndOf(const Simulation& simulation) {
+  std::vector<Digest> end = ModelIds(simulation);
+  end.push_back(simulation.StateDigest());
+  return end;
+}
+
 class RankWorld {
  public:
   explicit RankWorld(const std::string& config, const std::string& sites = "") {
@@ -72,7 +79,7 @@ class RankWorld {
     auto simulation = Simulation::Create(Input());
     EXPECT_TRUE(simulation.ok()) << simulation.status();
     EXPECT_TRUE((*simulation)->Run().ok());
-    return ModelIds(**simulation);
+    return EndOf(**simulation);
   }
 
   TempFolder folder;
@@ -88,8 +95,9 @@ inline RankIdentity SomeIdentity() { return {{"program", "p"}, {"run config", "r
 class OtherTrainer final : public Trainer {
  public:
   using Seen = std::function<void(const SiteId& site)>;
-  OtherTrainer(std::atomic<int>& trained, float added, Seen seen = nullptr)
-      : trained_(trained), added_(added), seen_(std::move(seen)) {}
+  OtherTrainer(std::atomic<int>& trained, std::atomic<int>& evaluated, float added,
+               Seen seen = nullptr)
+      : trained_(trained), evaluated_(evaluated), added_(added), seen_(std::move(seen)) {}
   absl::StatusOr<TrainOutput> Train(const TrainInput& input) override {
     ++trained_;
     if (seen_) seen_(input.site);
@@ -98,12 +106,14 @@ class OtherTrainer final : public Trainer {
     return output;
   }
   absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) override {
+    ++evaluated_;
     return trainer_.Evaluate(input);
   }
 
  private:
   CpuTrainer trainer_;
   std::atomic<int>& trained_;
+  std::atomic<int>& evaluated_;
   const float added_;
   const Seen seen_;
 };
@@ -124,7 +134,8 @@ class WorkersAtWork {
       threads_.emplace_back([this, rank, options] {
         const auto trainer = [this, rank, options] {
           return std::make_unique<OtherTrainer>(
-              trained, options.added, [this, rank](const SiteId& site) { See(rank, site); });
+              trained, evaluated, options.added,
+              [this, rank](const SiteId& site) { See(rank, site); });
         };
         RankWorker worker(ranks.at(rank),
                           {options.identity, options.folder, options.threads, trainer});
@@ -152,6 +163,7 @@ class WorkersAtWork {
 
   MemoryRanks ranks;
   std::atomic<int> trained = 0;
+  std::atomic<int> evaluated = 0;
   std::vector<absl::Status> ends;  // Of each rank.
 
  private:

@@ -23,6 +23,9 @@ using absl::StatusCode;
 constexpr char kFedAvg[] =
     "aggregation { preset: FEDAVG trigger { barrier { deadline_ms: 4000 } } }";
 constexpr char kFedBuff[] = "aggregation { preset: FEDBUFF }";
+// What a site keeps is read by its evaluations, too.
+constexpr char kDitto[] = R"(
+    aggregation { preset: DITTO trigger { barrier { deadline_ms: 4000 } } })";
 constexpr char kScaffold[] =
     "aggregation { preset: SCAFFOLD trigger { barrier { deadline_ms: 4000 } } }";
 constexpr char kFaults[] =
@@ -43,7 +46,7 @@ absl::StatusOr<std::vector<Digest>> Simulated(RankWorld& world, RankLeader& lead
   CONSILIUM_RETURN_IF_ERROR(leader.Prepare(input.plan, input.scenario, *input.data));
   CONSILIUM_ASSIGN_OR_RETURN(const auto simulation, Simulation::Create(std::move(input)));
   CONSILIUM_RETURN_IF_ERROR(simulation->Run());
-  return ModelIds(*simulation);
+  return EndOf(*simulation);
 }
 
 struct Federation {
@@ -56,9 +59,10 @@ class SameModels : public testing::TestWithParam<Federation> {};
 TEST_P(SameModels, WhateverTheRanksAndTheirThreads) {
   RankWorld world(GetParam().config, GetParam().sites);
   const std::vector<Digest> alone = world.OfOneProcess();
-  ASSERT_EQ(alone.size(), 7u);
+  ASSERT_EQ(alone.size(), 8u);
   int trained = 0;
   int probed = 0;
+  int evaluated = 0;
   for (const auto& [size, threads] : {std::pair{2, 1}, {3, 2}, {5, 3}}) {
     WorkersAtWork workers(
         {.size = size, .threads = static_cast<size_t>(threads), .folder = world.folder.path()});
@@ -72,15 +76,18 @@ TEST_P(SameModels, WhateverTheRanksAndTheirThreads) {
     workers.Dismiss();
     for (const absl::Status& end : workers.ends) EXPECT_THAT(end, IsOk());
     trained += workers.trained;
+    evaluated += workers.evaluated;
     probed += 2 * (size - 1);
   }
   EXPECT_GT(trained, probed);  // More than what Prepare has them train.
+  EXPECT_GT(evaluated, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rules, SameModels,
                          testing::Values(Federation{kFedAvg, ""}, Federation{kFedBuff, ""},
                                          Federation{kScaffold, ""}, Federation{kFedBuff, kFaults},
-                                         Federation{kScaffold, kFaults},
+                                         Federation{kScaffold, kFaults}, Federation{kDitto, ""},
+                                         Federation{kDitto, kFaults},
                                          Federation{kFedBuff, kAttacks}));
 
 // --- Who is refused
@@ -340,8 +347,10 @@ absl::Status ServedUntil(const RankWorld& world, const std::vector<v1::RankMessa
                      {std::make_shared<const std::vector<float>>(count)});
   }
   std::atomic<int> trained = 0;
-  RankWorker worker(ranks.at(1), {SomeIdentity(), world.folder.path(), 1,
-                                  [&] { return std::make_unique<OtherTrainer>(trained, 0.0F); }});
+  std::atomic<int> evaluated = 0;
+  RankWorker worker(ranks.at(1), {SomeIdentity(), world.folder.path(), 1, [&] {
+                                    return std::make_unique<OtherTrainer>(trained, evaluated, 0.0F);
+                                  }});
   return worker.Serve();
 }
 
@@ -481,7 +490,7 @@ absl::StatusOr<std::vector<Digest>> SavedRun(RankWorld& world, const std::string
   CONSILIUM_ASSIGN_OR_RETURN(const auto simulation, Simulation::Create(std::move(input)));
   CONSILIUM_RETURN_IF_ERROR(simulation->Run());
   CONSILIUM_RETURN_IF_ERROR(saved->Finish(*simulation, [](RunLog&) { return absl::OkStatus(); }));
-  return ModelIds(*simulation);
+  return EndOf(*simulation);
 }
 
 TEST(RankLeader, ALostRankLeavesACheckpointToGoOnFrom) {

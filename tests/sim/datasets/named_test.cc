@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "consilium/v1/scenario.pb.h"
 #include "protocol/wire/text_format.h"
 #include "sim/datasets/locate.h"
 #include "sim/datasets/manifests.h"
@@ -99,6 +100,24 @@ TEST(LocateDatasetTest, TakesTheFirstFolderThatHasAllAndChecksIt) {
   Write(folder.File("data/small/table.csv"), "short");
   EXPECT_THAT(LocateDataset(manifest, files, folder.File("data")),
               IsError(StatusCode::kDataLoss, "5 bytes"));
+}
+
+// So that `data fetch` and `run` are enough, without --data.
+TEST(CompleteFromManifestTest, TheScenariosHereNameTheirData) {
+  size_t named = 0;
+  const std::filesystem::path folder = CONSILIUM_SOURCE_DIR "/sim/scenarios";
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    const std::string path = entry.path().string();
+    v1::Scenario scenario;
+    // Run configs, models and spaces lie beside them. Growth's table is drawn by its study.
+    const bool is_scenario = entry.path().extension() == ".textproto" &&
+                             ReadTextFormatFile(path, scenario).ok() && scenario.has_dataset();
+    if (!is_scenario || entry.path().parent_path().filename() == "growth") continue;
+    EXPECT_FALSE(scenario.dataset().name().empty()) << path;
+    EXPECT_THAT(CompleteFromManifest(*scenario.mutable_dataset()), IsOk()) << path;
+    ++named;
+  }
+  EXPECT_GE(named, 14u);
 }
 
 }  // namespace

@@ -140,14 +140,86 @@ TEST(CellModel, PutsWhatIsNotReadSideBySide) {
 }
 
 TEST(CellModel, AllOfTheSpaceBuilds) {
-  const v1::SearchSpace space = Cells("stages: 2 cells: 2 channels: 3");
-  for (uint64_t seed = 0; seed < 200; ++seed) {
-    RandomStream random(SeedPath{seed, "cells", ""});
-    Point point;
-    for (int i = 0; i < space.parameters_size(); ++i) point.push_back(random.NextUnit());
-    const auto design = CellDesignOf(space.cell(), ValuesOf(space, TextsAt(space, point)));
-    ASSERT_THAT(design, IsOk());
-    EXPECT_THAT(GraphOfDesign(BaseSpec(), *design), IsOk()) << seed;
+  for (const char* const cell :
+       {"stages: 2 cells: 2 channels: 3", "stages: 3 cells: 2 channels: 3 reduction: true"}) {
+    const v1::SearchSpace space = Cells(cell);
+    for (uint64_t seed = 0; seed < 200; ++seed) {
+      RandomStream random(SeedPath{seed, "cells", ""});
+      Point point;
+      for (int i = 0; i < space.parameters_size(); ++i) point.push_back(random.NextUnit());
+      const auto design = CellDesignOf(space.cell(), ValuesOf(space, TextsAt(space, point)));
+      ASSERT_THAT(design, IsOk());
+      EXPECT_THAT(GraphOfDesign(BaseSpec(), *design), IsOk()) << cell << seed;
+    }
+  }
+}
+
+std::map<std::string, std::string> WithReduction(const std::string& left_op,
+                                                 const std::string& right_op,
+                                                 const std::string& right = "prior") {
+  std::map<std::string, std::string> values = OneNode("identity", "identity");
+  for (const auto& [path, value] : OneNode(left_op, right_op, right)) {
+    values["cell.reduction" + path.substr(4)] = value;
+  }
+  return values;
+}
+
+// Multiply-adds by hand: channels 4 and 12 × 12 positions, then 8 and 6 × 6.
+TEST(CellModel, AReductionCellHalvesPositionsInItsOperations) {
+  const auto graph = GraphOfDesign(BaseSpec(), DesignOf("nodes: 1 stages: 2 channels: 4 reduction: "
+                                                        "true",
+                                                        WithReduction("conv_3x3", "identity")));
+  ASSERT_THAT(graph, IsOk());
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const GraphLayer& layer : graph->layers) shapes[layer.name] = layer.output_shape;
+  EXPECT_EQ(shapes["reduction1_previous"], (std::vector<int64_t>{8, 12, 12}));
+  EXPECT_EQ(shapes["reduction1_node1"], (std::vector<int64_t>{8, 6, 6}));
+  // The cell before the reduction, in the positions of the reduction.
+  EXPECT_EQ(shapes["cell2_prior"], (std::vector<int64_t>{8, 6, 6}));
+  EXPECT_EQ(shapes["cell2_node1"], (std::vector<int64_t>{8, 6, 6}));
+  EXPECT_FALSE(shapes.contains("stage1"));
+  // Stem and the first cell's squeezes; the reduction's squeezes; its 3 × 3 and its identity's 1 ×
+  // 1; the second cell's squeezes; the head.
+  EXPECT_EQ(graph->multiply_adds(),
+            144U * (108 + 2 * 16) + 144 * 2 * 32 + 36 * (8 * 8 * 9 + 64) + 36 * (32 + 64) + 80);
+}
+
+// Nine positions become five whatever the operation; an input that no node reads does, too.
+TEST(CellModel, EveryReductionHalvesAlike) {
+  v1::ModelSpec base = BaseSpec();
+  base.set_input_shape(1, "9");
+  base.set_input_shape(2, "7");
+  for (const char* const operation :
+       {"identity", "conv_1x1", "conv_3x3", "conv_5x5", "separable_3x3", "separable_5x5",
+        "max_pool_3x3", "average_pool_3x3"}) {
+    const auto graph =
+        GraphOfDesign(base, DesignOf("nodes: 1 stages: 3 channels: 2 reduction: true",
+                                     WithReduction(operation, "identity", "previous")));
+    ASSERT_THAT(graph, IsOk()) << operation;
+    std::map<std::string, const GraphLayer*> layers;
+    for (const GraphLayer& layer : graph->layers) layers[layer.name] = &layer;
+    ASSERT_TRUE(layers.contains("reduction1") && layers.contains("reduction2")) << operation;
+    EXPECT_EQ(layers["reduction1"]->output_shape, (std::vector<int64_t>{8, 5, 4})) << operation;
+    EXPECT_EQ(layers["reduction2"]->output_shape, (std::vector<int64_t>{16, 3, 2})) << operation;
+    EXPECT_EQ(layers["reduction1"]->inputs.size(), 2U) << operation;
+  }
+}
+
+TEST(CellModel, ANodeOfAReductionReadsAnotherInItsOwnPositions) {
+  std::map<std::string, std::string> values = WithReduction("conv_1x1", "conv_1x1");
+  for (const auto& [path, value] : OneNode("identity", "identity")) {
+    values["cell.node2" + path.substr(10)] = value;
+    values["cell.reduction.node2" + path.substr(10)] = value;
+  }
+  values["cell.reduction.node2.left"] = "node1";
+  values["cell.reduction.node2.left_op"] = "max_pool_3x3";
+  const auto graph =
+      GraphOfDesign(BaseSpec(), DesignOf("nodes: 2 stages: 2 channels: 4 reduction: true", values));
+  ASSERT_THAT(graph, IsOk());
+  for (const GraphLayer& layer : graph->layers) {
+    if (layer.name == "reduction1_node2") {
+      EXPECT_EQ(layer.output_shape, (std::vector<int64_t>{8, 6, 6}));
+    }
   }
 }
 

@@ -59,6 +59,38 @@ TEST(CellSpace, IsFourChoicesANode) {
   EXPECT_EQ(given.parameters(0).choice().values_size(), 1);
 }
 
+TEST(CellSpace, AReductionCellIsSearchedToo) {
+  const v1::SearchSpace space = Cells("cell { nodes: 2 reduction: true }");
+  ASSERT_EQ(space.parameters_size(), 16);
+  EXPECT_EQ(space.parameters(8).path(), "cell.reduction.node1.left");
+  EXPECT_EQ(space.parameters(15).path(), "cell.reduction.node2.right_op");
+  EXPECT_EQ(space.parameters(14).choice().values_size(), 3);
+  EXPECT_THAT(Resolved("cell {} parameters { path: 'cell.reduction.node1.left' "
+                       "choice { values: ['prior'] } }"),
+              IsError(StatusCode::kInvalidArgument, "cell.reduction.node1.left: is neither"));
+
+  Values values;
+  for (const v1::SearchParameter& parameter : space.parameters()) {
+    values[parameter.path()] = parameter.choice().values(0);
+  }
+  EXPECT_TRUE(CellDesignOf(Cells("cell { nodes: 1 }").cell(), {{"cell.node1.left", "prior"},
+                                                               {"cell.node1.left_op", "identity"},
+                                                               {"cell.node1.right", "prior"},
+                                                               {"cell.node1.right_op", "identity"}})
+                  ->reduction.empty());
+  values["cell.reduction.node2.right"] = "node1";
+  values["cell.reduction.node2.right_op"] = "conv_5x5";
+  const auto design = CellDesignOf(space.cell(), values);
+  ASSERT_THAT(design, IsOk());
+  ASSERT_EQ(design->reduction.size(), 2U);
+  EXPECT_EQ(design->reduction[1].right.from, 2U);
+  EXPECT_EQ(design->reduction[1].right.operation, v1::CellSpace::CONV_5X5);
+  EXPECT_EQ(design->nodes[1].right.from, 0U);
+  values.erase("cell.reduction.node2.left");
+  EXPECT_THAT(CellDesignOf(space.cell(), values),
+              IsError(StatusCode::kInvalidArgument, "cell.reduction.node2.left: has no value"));
+}
+
 TEST(CellSpace, NamesWhatIsWrong) {
   const std::map<std::string, std::string> cases = {
       {"cell { nodes: 9 }", "cell: nodes: is 9"},

@@ -82,6 +82,15 @@ TEST_F(FilesTest, AnOverrideMustNotSetWhatIsSearched) {
                                                    "versions_max: 9 }"),
                   options),
               IsError(StatusCode::kInvalidArgument, "--set stop.versions_max=4"));
+  // Rungs of time leave versions to who searches.
+  const std::string timed =
+      "name: 'timed' parameters { path: 'training.local_steps' integer { min: 1 max: 9 } } "
+      "objectives { quantity: BEST_SCORE direction: MINIMISE } "
+      "successive_halving { trials: 9 virtual_ms_min: 1 virtual_ms_max: 9 }";
+  EXPECT_THAT(CheckSearchFiles(SpaceOf(timed), options), IsOk());
+  options.overrides = {"scenario.stopped_after_ms=4"};
+  EXPECT_THAT(CheckSearchFiles(SpaceOf(timed), options),
+              IsError(StatusCode::kInvalidArgument, "--set scenario.stopped_after_ms=4"));
 }
 
 TEST_F(FilesTest, WhereTheSpecIsSearchedItsPathsAreLeftToTheTrials) {

@@ -63,7 +63,8 @@ TEST(SearchCsv, IsALineATrialThatNoSpreadsheetRuns) {
   ASSERT_EQ(lines.size(), 6U);
   EXPECT_EQ(lines[0],
             "trial,rung,same_as,p,best_score,best_score_deviation,parameters,parameters_deviation,"
-            "model_parameters,multiply_adds,virtual_seconds,upload_bytes,wall_seconds,best,error");
+            "cost.parameters,cost.multiply_adds,cost.virtual_seconds,cost.upload_bytes,"
+            "cost.wall_seconds,best,error");
   EXPECT_EQ(lines[1], "0,0,,</script>,0.5,0.01,100,0,100,90,12.5,4000000,0.25,0,");
   EXPECT_EQ(lines[2], "1,0,,'=1+1,,,,,,,,,,0,\"no <b>, \"\"really\"\"\"");
   EXPECT_THAT(lines[3], HasSubstr(",\"a,\"\"b\"\"\",0.7,"));

@@ -33,10 +33,34 @@ std::map<uint32_t, std::vector<double>> AtBottomByRung(const std::vector<Tried>&
 
 TEST(HalvingAlgorithm, RungsAreOfVersions) {
   const v1::SearchSpace space = HalvingSpace(27);
-  EXPECT_EQ(VersionsAt(space, 0), 2U);
-  EXPECT_EQ(VersionsAt(space, 3), 54U);
+  EXPECT_EQ(RungEndAt(space, 0)->path, "stop.versions_max");
+  EXPECT_EQ(RungEndAt(space, 0)->value, 2U);
+  EXPECT_EQ(RungEndAt(space, 3)->value, 54U);
   HalvingAlgorithm halving(space);
   EXPECT_EQ(halving.trials_max(), 27U + 9 + 3 + 1);
+}
+
+TEST(HalvingAlgorithm, RungsAreOfVirtualTime) {
+  const v1::SearchSpace space =
+      SpaceOf(absl::StrCat(kTwoReals,
+                           "successive_halving { trials: 16 virtual_ms_min: 1500 "
+                           "virtual_ms_max: 24000 reduction: 4 }"));
+  EXPECT_EQ(RungEndAt(space, 0)->path, "scenario.stopped_after_ms");
+  EXPECT_EQ(RungEndAt(space, 0)->value, 1500U);
+  EXPECT_EQ(RungEndAt(space, 2)->value, 24'000U);
+  // A log may name rungs that there are not.
+  EXPECT_EQ(RungEndAt(space, 40)->value, 24'000U);
+  HalvingAlgorithm halving(space);
+  EXPECT_EQ(halving.trials_max(), 16U + 4 + 1);
+}
+
+TEST(HalvingAlgorithm, ALongTimeHasManyRungs) {
+  const v1::SearchSpace space =
+      SpaceOf(absl::StrCat(kTwoReals,
+                           "successive_halving { trials: 1 virtual_ms_min: 1 "
+                           "virtual_ms_max: 1000000000000 reduction: 2 }"));
+  EXPECT_EQ(RungEndAt(space, 39)->value, uint64_t{1} << 39);
+  EXPECT_EQ(HalvingAlgorithm(space).trials_max(), 1U);
 }
 
 TEST(HalvingAlgorithm, KeepsTheBestWhateverTheOrder) {

@@ -128,6 +128,25 @@ TEST_F(LogTest, ADamagedLineIsNamed) {
   }
 }
 
+// The highest that a space can have, from 1 ms to 1e12 in twos, and one more.
+TEST_F(LogTest, ALongTimesRungsAreThere) {
+  const v1::SearchSpace timed =
+      SpaceOf(absl::StrCat(kTwoReals,
+                           "successive_halving { trials: 2 virtual_ms_min: 1 "
+                           "virtual_ms_max: 1000000000000 reduction: 2 }"));
+  const auto open = [&] { return TrialsLog::Open(path, timed, identity); };
+  for (const uint32_t rung : {39U, 41U}) {
+    auto log = open();
+    ASSERT_THAT(log, IsOk());
+    Trial trial = TrialOf(rung);
+    trial.proposal.point = {0.5, 0.5};
+    trial.texts = TextsAt(timed, trial.proposal.point);
+    trial.proposal.rung = rung;
+    ASSERT_THAT((*log)->Append(trial), IsOk());
+  }
+  EXPECT_THAT(open(), IsError(StatusCode::kDataLoss, "line 3 is damaged"));
+}
+
 TEST_F(LogTest, AnotherSearchsLogIsRefusedNamingWhy) {
   Write({0});
   const std::string whole = Text();

@@ -144,6 +144,25 @@ const Case kCases[] = {
      .classes = 3,
      .input_shape = "'2', '21'",
      .features = 42},
+    // Kernels of which some columns, or rows, never meet the input.
+    {.name = "wider_than_the_map",
+     .layers =
+         "layers { name: 'a' conv { channels: '3' kernel: '5' padding: '2' } } layers { name: "
+         "'r' activation { function: TANH } } layers { name: 'b' conv { channels: '2' kernel: "
+         "'7' padding: '3' stride: '2' } } layers { name: 'f' flatten {} } layers { name: 'c' "
+         "linear { units: '1' } }",
+     .loss = "BCE_WITH_LOGITS",
+     .input_shape = "'2', '2', '1'",
+     .features = 4},
+    {.name = "longer_than_the_line",
+     .layers =
+         "layers { name: 'a' conv { channels: '3' kernel: '9' padding: '4' } } layers { name: "
+         "'r' activation { function: TANH } } layers { name: 'b' conv { channels: '2' kernel: "
+         "'7' padding: '6' } } layers { name: 'f' flatten {} } layers { name: 'c' linear { "
+         "units: '1' } }",
+     .loss = "BCE_WITH_LOGITS",
+     .input_shape = "'1', '3'",
+     .features = 3},
     {.name = "images_to_a_perceptron",
      .layers =
          "layers { name: 'f' flatten {} } layers { name: 'a' linear { units: '7' } } layers { "

@@ -1,0 +1,221 @@
+"""What `consilium-sim run` says to a person: targets, means over seeds, what was written, how to go
+on, and which word was out of place.
+
+usage: simulator_run.py --bin DIR --source DIR [UNITTEST_NAME]...
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+DEADLINE_S = 120
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+world = None  # The programs, and a folder with the table.
+
+
+class World:
+    def __init__(self, arguments, folder):
+        self.bin, self.source, self.folder = arguments.bin, arguments.source, folder
+        table = subprocess.run([self.source / "scripts/wdbc_table"], check=True,
+                               capture_output=True).stdout
+        (folder / "wdbc.csv").write_bytes(table)
+        files = self.source / "sim/scenarios/wdbc-four-hospitals"
+        self.files = [files / "run.textproto", files / "scenario.textproto"]
+
+    def command(self, *arguments):
+        return [str(part) for part in (self.bin / "consilium-sim", *arguments)]
+
+    def run(self, *arguments):
+        return self.command("run", *self.files, "--data", self.folder, "--no-baselines", "--set",
+                            "stop.versions_max=3", *arguments)
+
+
+class Case(unittest.TestCase):
+    def expect(self, code, command, *words):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, code, f"{command}\n{done.stdout}{done.stderr}")
+        for word in words:
+            self.assertIn(word, done.stdout if code == DONE else done.stderr)
+        return done.stdout if code == DONE else done.stderr
+
+
+class Said(Case):
+    def test_targets_means_and_what_was_written(self):
+        out = world.folder / "said"
+        said = self.expect(DONE, world.run("--simulate", "FEDAVG", "--seeds", "1..2", "--target",
+                                           "LOG_LOSS=0.2", "--out", out))
+        runs = json.loads((out / "summary.json").read_text())["seeds"]
+        told = re.findall(r"^(\w+), seed (\d): target LOG_LOSS=0.2 (reached|not reached)", said,
+                          re.MULTILINE)
+        expected = [(run["title"], str(seed["seed"]),
+                     "reached" if run["target"]["reached"] else "not reached")
+                    for seed in runs for run in [seed, *seed["simulated"]]]
+        self.assertEqual(told, expected)
+        self.assertEqual(len(told), 4)
+        reached = [run["target"] for run in runs if run["target"]["reached"]]
+        for target in reached:
+            self.assertIn(f"reached at version {target['version']}, after {target['updates']} "
+                          "updates", said)
+        # A line a rule, of both seeds.
+        means = said.split("mean ± deviation, 2 seeds")[1]
+        rules = {"STALENESS_WEIGHTED_TABLE": runs,
+                 "FEDAVG": [seed["simulated"][0] for seed in runs]}
+        for rule, of_rule in rules.items():
+            first, second = (run["federated"]["log_loss"] for run in of_rule)
+            count = sum(run["target"]["reached"] for run in of_rule)
+            deviation = abs(first - second) / 2 ** 0.5
+            self.assertRegex(means, rf"{rule} +{(first + second) / 2:.4f} ± {deviation:.4f} .* "
+                                    rf"{count} of 2\n")
+        self.assertTrue(said.endswith(
+            f"wrote {out}: report.html, summary.json, events, tables, journal\n"))
+        for name in ("report.html", "summary.json", "events", "tables", "journal"):
+            self.assertTrue((out / name).exists(), name)
+
+    def test_one_run_has_neither_mean_nor_target(self):
+        said = self.expect(DONE, world.run())
+        for word in ("mean", "target", "wrote"):
+            self.assertNotIn(word, said)
+
+    def test_json_is_json_alone(self):
+        said = self.expect(DONE, world.run("--json", "--seeds", "1..2", "--target", "LOG_LOSS=0.2",
+                                           "--out", world.folder / "json"))
+        self.assertEqual(len(json.loads(said)["seeds"]), 2)
+
+    def test_divergence_is_named(self):
+        self.expect(FAILED, world.run("--set", "training.optimizer.sgd.learning_rate=1e30"),
+                    "NOT_FINITE", "training diverges", "training.optimizer", "aggregation.server")
+
+    def test_an_interruption_says_how_to_go_on(self):
+        out = world.folder / "interrupted"
+        for arguments, words in (
+                (["--out", out], f"the same command goes on from the newest checkpoint in {out}"),
+                (["--out", out, "--restart"],
+                 f"the same command without --restart goes on from the newest checkpoint in {out}"),
+                ([], "without --out nothing of it is kept")):
+            with self.subTest(words):
+                process = subprocess.Popen(world.run("--seeds", "1..1000", *arguments),
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                           text=True)
+                process.stdout.readline()  # It is about its work.
+                process.send_signal(signal.SIGINT)
+                process.stdout.close()
+                said = process.stderr.read()
+                process.stderr.close()
+                self.assertEqual(process.wait(DEADLINE_S), -signal.SIGINT)
+                self.assertIn(f"interrupted; {words}", said)
+
+
+class Trained(Case):
+    def trained(self, *arguments):
+        return json.loads(self.expect(DONE, world.run("--json", *arguments)))
+
+    def test_any_number_of_threads_gives_the_same_model(self):
+        one, three = self.trained("--threads", "1"), self.trained("--threads", "3")
+        self.assertEqual(one["model_sha256"], three["model_sha256"])
+        self.assertEqual(one["trainer"], "libtorch")
+        self.expect(WRONG_USAGE, world.run("--threads", "1000000"), "--threads")
+
+    def test_the_trainer_is_the_one_that_was_asked_for(self):
+        """Both learn the same up to rounding, and say which they were."""
+        by_name = {name: self.trained("--trainer", name) for name in ("libtorch", "fused")}
+        for name, told in by_name.items():
+            self.assertEqual(told["trainer"], name)
+        losses = [told["federated"]["log_loss"] for told in by_name.values()]
+        self.assertAlmostEqual(*losses, places=3)
+        self.assertNotEqual(*(told["model_sha256"] for told in by_name.values()))
+        self.expect(WRONG_USAGE, world.run("--trainer", "bogus"), "--trainer", "fused")
+
+
+class OutOfPlace(Case):
+    def test_files_the_wrong_way_round(self):
+        for command in (["run"], ["data", "split", "--preview"]):
+            self.expect(WRONG_USAGE, world.command(*command, *reversed(world.files)),
+                        f"{world.files[1]} is a scenario and {world.files[0]} a run config",
+                        "RUN SCENARIO")
+
+    def test_commands_that_there_are_not(self):
+        for line, words in (("runn", ["no command runn; did you mean run?", "replay, assess"]),
+                            ("bogus", ["no command bogus. Commands: run, replay"]),
+                            ("data lits", ["no command lits; did you mean list?",
+                                           "Commands: list, fetch, split"])):
+            with self.subTest(line):
+                self.expect(WRONG_USAGE, world.command(*line.split()), *words, "--help")
+
+    def test_exit_codes_are_told(self):
+        self.expect(DONE, world.command("--help"),
+                    "ends with 0 where it is done, 1 where it failed")
+
+    def test_a_column_that_is_missing(self):
+        """Its file and the field of the contract that names it."""
+        contract = world.folder / "contract.textproto"
+        text = (world.source / "models/zoo/contracts/wdbc.contract.textproto").read_text()
+        contract.write_text(f'{text}\npatient_id_column: "patient"\n')
+        config = world.folder / "patients.textproto"
+        text = world.files[0].read_text().replace("../../../models", str(world.source / "models"))
+        zoo = f"{world.source}/models/zoo/contracts/wdbc.contract.textproto"
+        self.assertIn(zoo, text)
+        config.write_text(text.replace(zoo, str(contract)))
+        self.expect(WRONG_USAGE, world.command("run", config, world.files[1], "--data",
+                                               world.folder),
+                    "wdbc.csv: the file has no column \"patient\", which the contract's "
+                    "patient_id_column names")
+
+    def test_rows_that_the_contract_refuses_are_warned_of(self):
+        lines = (world.folder / "wdbc.csv").read_text().splitlines()
+        broken = ["not-a-number," + line.split(",", 1)[1] for line in lines[3:5]]
+        table = world.folder / "own/broken.csv"
+        table.parent.mkdir()
+        table.write_text("\n".join([*lines[:3], *broken, *lines[5:]]) + "\n")
+        scenario = world.folder / "broken.textproto"
+        scenario.write_text('dataset { partitioned { file: "broken.csv" sites: 2 } }\n')
+        command = world.command("run", world.files[0], scenario, "--data", table.parent, "--set",
+                                "stop.versions_max=2", "--no-baselines", "--seeds", "1..2")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        # Once, although every seed reads the table; and not among the results.
+        [warning] = [line for line in done.stderr.splitlines() if "are left out" in line]
+        column = lines[0].split(",")[0]
+        self.assertIn(f"{table}: 2 of {len(lines) - 1} rows are left out, since the contract "
+                      f'refuses them; the first: line 4, column "{column}"', warning)
+        self.assertNotIn("left out", done.stdout)
+        self.assertNotIn("left out", self.warnings_of(world.run()))
+
+    def warnings_of(self, command):
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S).stderr
+
+    def test_retraining_needs_tables(self):
+        out = world.folder / "journal"
+        self.expect(DONE, world.run("--out", out))
+        journal = [out / "journal/run.export", "--key", out / "journal/recipient.key"]
+        for command in (["replay", *journal, "--retrain"], ["assess", *journal]):
+            self.expect(FAILED, world.command(*command), "--data eastern=FILE")
+
+    def test_licences_are_whole(self):
+        listed = json.loads(self.expect(DONE, world.command("data", "list", "--json")))["datasets"]
+        said = self.expect(DONE, world.command("data", "list"))
+        self.assertGreater(max(len(data["licence"]) for data in listed), 28)
+        for data in listed:
+            self.assertIn(data["licence"], said)
+
+
+def main():
+    global world
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    arguments, names = parser.parse_known_args()
+    os.environ.pop("CONSILIUM_DATASETS", None)
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(arguments, pathlib.Path(folder))
+        unittest.main(argv=[sys.argv[0], *names], verbosity=2)
+
+
+main()

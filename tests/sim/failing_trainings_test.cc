@@ -1,0 +1,128 @@
+// Trainings that fail end a simulation where nobody else makes a version, and only there.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "sim/engine/simulation.h"
+#include "site_agent/core/not_finite.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/sim/small_world.h"
+
+namespace consilium {
+namespace {
+
+using absl::StatusCode;
+
+// Always fails for some sites.
+class FailingTrainer final : public Trainer {
+ public:
+  FailingTrainer(std::set<SiteId> sites, absl::Status failure)
+      : sites_(std::move(sites)), failure_(std::move(failure)) {}
+
+  absl::StatusOr<TrainOutput> Train(const TrainInput& input) override {
+    if (!sites_.contains(input.site)) return trainer_.Train(input);
+    ++failed;
+    return failure_;
+  }
+  absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) override {
+    return trainer_.Evaluate(input);
+  }
+
+  int failed = 0;
+
+ private:
+  std::set<SiteId> sites_;
+  absl::Status failure_;
+  CpuTrainer trainer_;
+};
+
+absl::Status Simulate(const SmallWorldOptions& options, Trainer& trainer) {
+  SmallWorld world(options);
+  SimulationInput input;
+  input.plan = world.plan;
+  input.scenario = world.scenario;
+  input.data = &world.data;
+  input.trainer = &trainer;
+  const auto simulation = Simulation::Create(std::move(input));
+  return simulation.ok() ? (*simulation)->Run() : simulation.status();
+}
+
+constexpr char kThreeVersions[] = "training { task_duration_min_ms: 1 } stop { versions_max: 3 } ";
+// s0 takes a second, the others two hours.
+constexpr char kSlowOthers[] =
+    "sites { task_ms: 1000 overrides { site_id: 's1' slowdown: 7200 } "
+    "overrides { site_id: 's2' slowdown: 7200 } overrides { site_id: 's3' slowdown: 7200 } "
+    "overrides { site_id: 's4' slowdown: 7200 } }";
+
+TEST(FailingTrainings, OneSiteEndsNoRunThatOthersGoOnWithHoweverSlowTheyAre) {
+  for (const char* trigger : {"buffer { updates: 1 }", "buffer { updates: 3 }"}) {
+    FailingTrainer trainer({SiteId("s0")}, NotFinite("loss", 1));
+    const SmallWorldOptions options = {
+        .sites = 5,
+        .config = absl::StrCat(kThreeVersions, "aggregation { preset: FEDBUFF trigger { ", trigger,
+                               " } }"),
+        .scenario = kSlowOthers};
+    EXPECT_THAT(Simulate(options, trainer), IsOk()) << trigger;
+    // As many as would have ended it if they were all that counts.
+    EXPECT_GT(trainer.failed, 100) << trigger;
+  }
+}
+
+// They come back in the morning.
+TEST(FailingTrainings, NorOneThatOthersAreAwayFrom) {
+  FailingTrainer trainer({SiteId("s0")}, NotFinite("loss", 1));
+  std::string trace;
+  for (const char* site : {"s1", "s2"}) {
+    absl::StrAppend(&trace, "trace { site_id: '", site, "' time_s: 1 presence: AWAY } ",
+                    "trace { site_id: '", site, "' time_s: 30000 presence: PRESENT } ");
+  }
+  const SmallWorldOptions options = {
+      .sites = 3,
+      .config = absl::StrCat(kThreeVersions,
+                             "aggregation { preset: FEDBUFF trigger { buffer { updates: 1 "
+                             "} } }"),
+      .scenario = absl::StrCat("sites { task_ms: 20000 ", trace, "}")};
+  EXPECT_THAT(Simulate(options, trainer), IsOk());
+  EXPECT_GT(trainer.failed, 60);
+}
+
+TEST(FailingTrainings, ARoundThatWaitsForThemAloneEnds) {
+  for (const char* scenario :
+       {"sites { task_ms: 1000 }",
+        "seed: 3 sites { task_ms: 1000 availability { period_ms: 50000 open_share: 0.7 } }"}) {
+    FailingTrainer trainer({SiteId("s0")}, NotFinite("loss", 1));
+    const SmallWorldOptions options = {
+        .sites = 5,
+        .config =
+            absl::StrCat(kThreeVersions, "aggregation { preset: FEDAVG trigger { barrier {} } }"),
+        .scenario = scenario};
+    EXPECT_THAT(Simulate(options, trainer), IsError(StatusCode::kFailedPrecondition, "NOT_FINITE"));
+    EXPECT_LT(trainer.failed, 100) << scenario;
+  }
+}
+
+TEST(FailingTrainings, WhereAllDivergeItEndsSoon) {
+  FailingTrainer trainer({SiteId("s0"), SiteId("s1"), SiteId("s2")}, NotFinite("gradient", 2));
+  EXPECT_THAT(Simulate({.sites = 3}, trainer),
+              IsError(StatusCode::kFailedPrecondition, "the gradient of step 2"));
+  EXPECT_LT(trainer.failed, 100);
+}
+
+// What else may fail is told in its own words.
+TEST(FailingTrainings, OnlyNumbersThatAreNotFiniteAreCalledSo) {
+  FailingTrainer trainer({SiteId("s0"), SiteId("s1")},
+                         absl::FailedPreconditionError("the folder is not there"));
+  const absl::Status ended =
+      Simulate({.sites = 2, .config = "aggregation { preset: FEDAVG }"}, trainer);
+  EXPECT_THAT(ended, IsError(StatusCode::kFailedPrecondition, "the folder is not there"));
+  EXPECT_THAT(ended, IsError(StatusCode::kFailedPrecondition, "training fails"));
+  EXPECT_EQ(ended.message().find("NOT_FINITE"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace consilium
