@@ -176,7 +176,7 @@ def row(rule, found, reference):
             f"{median_or_never([s['updates'] for s in seeds], 0)} | "
             f"{with_paired(loss_text, found, reference, 'loss', 4)} | "
             f"{with_paired(format(worst['mean'], '.3f'), found, reference, 'worst', 3)} | "
-            f"{off['mean']:.2f} | "
+            f"{off['mean']:.2f} | {statistics.median([s['merged'] for s in seeds]):.0f} | "
             f"{statistics.median([s['virtual_seconds'] for s in seeds]):.0f} |")
 
 
@@ -220,8 +220,8 @@ def text(result):
         what, seeds = found["what"], found["seeds"]
         lines += [f"**{what[0].upper()}{what[1:]}**; seeds {seeds[0]} to {seeds[-1]}", "",
                   "| rule | seconds to target | faster | updates to target | test loss at the end "
-                  "| worst hospital | furthest from its share | virtual seconds run |",
-                  "|---|---|---|---|---|---|---|---|"]
+                  "| worst hospital | furthest from its share | updates run | "
+                  "virtual seconds run |", "|---|---|---|---|---|---|---|---|---|"]
         lines += [row(rule, of, found["rows"]["FedAvg"]) for rule, of in found["rows"].items()]
         lines += ["", goals(scenario, found["rows"]), ""]
     first = result["commands"][0]["command"]

@@ -1,7 +1,8 @@
 """FedBuff's claim (arXiv:2106.06639): how many client trips, that is updates sent and merged, it
 takes to a target against synchronous FedAvg and FedAsync, on images at a hundred sites whose labels
 are Dirichlet(.1) (sim/scenarios/fashion-mnist-hundred-sites). Each rule once with its defaults and
-once tuned: of the server's steps below, the one with the fewest trips on the first seed. Needs Debian's package dataset-fashion-mnist."""
+once tuned: of the server's steps below, the one with the fewest trips on the first seed. Needs
+Debian's package dataset-fashion-mnist."""
 
 import json
 import pathlib
