@@ -23,7 +23,7 @@ constexpr uint32_t kLocalSteps = 20;
 constexpr int kExamplesPerSite = 64;
 
 struct Options {
-  int sites = 500;
+  int sites = 100;
   int repetitions = kRepetitions;
   std::string json;
 };
