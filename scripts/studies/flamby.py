@@ -182,7 +182,3 @@ def text(result):
                + "; ".join(f"{way.replace('_', ' ')} {show(independent[rule][way])}"
                            for way in WAYS) + ".")
         yield ""
-    yield "| command | wall time, s |"
-    yield "| --- | --- |"
-    for command in result["commands"]:
-        yield f"| `{command['command']}` | {command['wall_s']:.1f} |"
