@@ -23,20 +23,29 @@
 namespace consilium {
 namespace {
 
-std::unique_ptr<Simulation> Simulate(const SmallWorld& world, size_t threads) {
-  TrainingPool trainings({.threads = threads, .trainer_name = "fake"},
-                         [] { return std::make_unique<FakeTrainer>(); });
+// A simulation that has run, and what trained for it.
+struct Simulated {
+  std::unique_ptr<TrainingPool> trainings;
+  std::unique_ptr<Simulation> simulation;
+};
+
+Simulated Simulate(const SmallWorld& world, size_t threads) {
+  Simulated out;
+  out.trainings = std::make_unique<TrainingPool>(
+      TrainingPool::Options{.threads = threads, .trainer_name = "fake"},
+      [] { return std::make_unique<FakeTrainer>(); });
   SimulationInput input;
   input.plan = world.plan;
   input.scenario = world.scenario;
   input.data = &world.data;
-  input.trainer = &trainings.own();
-  input.trainings = &trainings;
+  input.trainer = &out.trainings->own();
+  input.trainings = out.trainings.get();
   auto simulation = Simulation::Create(std::move(input));
   EXPECT_THAT(simulation, IsOk());
-  if (!simulation.ok()) return nullptr;
+  if (!simulation.ok()) return out;
   EXPECT_THAT((*simulation)->Run(), IsOk());
-  return *std::move(simulation);
+  out.simulation = *std::move(simulation);
+  return out;
 }
 
 // The most sites that computed a training at one moment.
@@ -73,9 +82,10 @@ TEST(ConcurrencySimulation, FiftyOfFiveHundredTrainAtOnceAndEachHasItsTurn) {
                             }
                             data { split { validation: 0 test: 0 } }
                             stop { versions_max: 100 })",
-                          .scenario = "seed: 3 sites { task_ms: 1000 latency_ms: 20 "
+                          .scenario = "seed: 3 sites { task_ms: 1000 "
                                       "task_speed { log_normal_sigma: 0.5 } }"});
-  const auto one = Simulate(world, 1);
+  const Simulated alone = Simulate(world, 1);
+  const Simulation* const one = alone.simulation.get();
   ASSERT_NE(one, nullptr);
   ASSERT_EQ(one->run().versions.size(), 101u);
   ASSERT_LT(one->activity().activities().size(), kActivitiesMax);  // All are there.
@@ -96,7 +106,8 @@ TEST(ConcurrencySimulation, FiftyOfFiveHundredTrainAtOnceAndEachHasItsTurn) {
   EXPECT_LT(chi_square, 499 + 4 * 31.6);
   EXPECT_GT(chi_square, 250);
 
-  const auto four = Simulate(world, 4);
+  const Simulated beside = Simulate(world, 4);
+  const Simulation* const four = beside.simulation.get();
   ASSERT_NE(four, nullptr);
   EXPECT_EQ(ModelIds(*four), ModelIds(*one));
   EXPECT_EQ(four->StateDigest(), one->StateDigest());
@@ -117,7 +128,8 @@ TEST(ConcurrencySimulation, GoesOnWithoutThoseWhoFallSilent) {
          data { split { validation: 0 test: 0 } }
          stop { versions_max: 200 })",
        .scenario = absl::StrCat("seed: 2 sites { task_ms: 3000 latency_ms: 20", trace, " }")});
-  const auto simulation = Simulate(world, 1);
+  const Simulated simulated = Simulate(world, 1);
+  const Simulation* const simulation = simulated.simulation.get();
   ASSERT_NE(simulation, nullptr);
   EXPECT_EQ(simulation->run().current(), Version(200));
   EXPECT_LE(MostAtOnce(*simulation), 4);
