@@ -157,13 +157,9 @@ void AnnounceToAll(StepContext& step, RunState& run, Version version, v1::Split 
     }
     return;
   }
-  std::shared_ptr<const std::vector<SiteId>>& members = run.members_memo.list;
-  if (members == nullptr) {
-    members = std::make_shared<const std::vector<SiteId>>(run.members.begin(), run.members.end());
-  }
   AnnounceModel model = AnnouncementOf(run, version);
   model.evaluate = HasPart(run, evaluate) ? evaluate : v1::SPLIT_UNSPECIFIED;
-  step.Emit(AnnounceToMembers{members, std::move(model)});
+  step.Emit(AnnounceToMembers{ListOfMembers(run), std::move(model)});
 }
 
 void AnnounceMissed(StepContext& step, const RunState& run, const SiteId& site) {

@@ -126,6 +126,7 @@ struct Timer {
     kInterval = 4,         // `number` is the version that it began with.
     kRest = 5,             // `number`: the how manieth of the run (fair_shares.h).
     kGroupLatest = 6,      // `number` is the group's (arrival_groups.h).
+    kSlot = 7,             // `number` is the slot's (training_slots.h).
   };
   RunId run;
   Kind kind = Kind::kStartDeadline;

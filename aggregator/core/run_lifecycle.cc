@@ -11,6 +11,7 @@
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
+#include "aggregator/core/training_slots.h"
 #include "aggregator/core/update_intake.h"
 #include "aggregator/core/validator.h"
 #include "aggregator/core/version_folding.h"
@@ -363,6 +364,10 @@ void OnTimerFired(StepContext& step, const TimerFired& event) {
         GrantTasks(step, *run, site);
       }
       break;
+    case Timer::Kind::kSlot:
+      EndLateSlots(step, *run, event.timer.number);
+      GrantToAll(step, *run);
+      break;
     case Timer::Kind::kClosingDeadline:
       AdvanceClosing(step, *run);
       break;
@@ -447,7 +452,10 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
   DropBuffered(step, run, site);
   run.awaited.erase(site);
   if (run.phase == RunPhase::kRunning && StopIfTooFew(step, run)) return;
-  if (run.stages.trigger == TriggerStage::kBounded) GrantToAll(step, run);
+  // Others may have waited for this one, or for its slot.
+  if (run.stages.trigger == TriggerStage::kBounded || run.stages.concurrency.has_value()) {
+    GrantToAll(step, run);
+  }
   RefillRound(step, run);
   TryFold(step, run);
   AfterMembersChanged(step, run);
@@ -457,6 +465,14 @@ void BeginRunning(StepContext& step, RunState& run) {
   if (StopIfTooFew(step, run)) return;
   run.phase = RunPhase::kRunning;
   BeginRound(step, run);
+  if (run.stages.concurrency.has_value()) {
+    // Whoever is drawn must have heard of the start.
+    for (const SiteId& site : run.members) {
+      if (step.IsAttached(site)) TellStarted(step, run, site);
+    }
+    GrantToAll(step, run);
+    return;
+  }
   for (const SiteId& site : run.members) BeginTraining(step, run, site);
 }
 

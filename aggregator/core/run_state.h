@@ -136,6 +136,7 @@ struct Participant {
   // that waits for its open task.
   std::optional<double> seconds_per_step;
   std::optional<uint64_t> group;
+  std::optional<uint64_t> slot;  // Of RunState::slots.
 };
 
 // One update's part in a version.
@@ -242,6 +243,10 @@ struct RunState {
   // Who rests, by the number of the timer; rests begun so far.
   std::map<uint64_t, SiteId> resting;
   uint64_t rests = 0;
+  // Who holds a training slot (training_slots.h), by its number, so the oldest first; slots given
+  // so far.
+  std::map<uint64_t, SiteId> slots;
+  uint64_t slots_given = 0;
   uint64_t optimizer_steps = 0;
   std::optional<Version> best;    // Of those with a validation_score; the earliest of equals.
   std::optional<Version> scored;  // The newest with a validation_score.
@@ -251,6 +256,15 @@ struct RunState {
 
   Version current() const { return Version(versions.empty() ? 0 : versions.size() - 1); }
 };
+
+// The members in their order: one list for all who ask, until they change.
+inline const std::shared_ptr<const std::vector<SiteId>>& ListOfMembers(RunState& run) {
+  std::shared_ptr<const std::vector<SiteId>>& list = run.members_memo.list;
+  if (list == nullptr) {
+    list = std::make_shared<const std::vector<SiteId>>(run.members.begin(), run.members.end());
+  }
+  return list;
+}
 
 }  // namespace consilium::federation
 

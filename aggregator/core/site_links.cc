@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/run_lifecycle.h"
+#include "aggregator/core/task_grants.h"
 #include "aggregator/core/update_intake.h"
 #include "protocol/wire/limits.h"
 
@@ -152,7 +153,11 @@ void OnSiteAttached(StepContext& step, const SiteAttached& event) {
   if (unknown.count > 0) {
     step.Emit(Alarm{unknown.first, event.site, unknown.run, SentenceFor(unknown)});
   }
-  for (auto& [id, run] : step.federation.runs) TellRun(step, run, event.site);
+  for (auto& [id, run] : step.federation.runs) {
+    TellRun(step, run, event.site);
+    // Free slots wait for who attaches.
+    if (run.stages.concurrency.has_value()) GrantTasks(step, run, event.site);
+  }
 }
 
 void OnSiteLost(StepContext& step, const SiteLost& event) {

@@ -182,6 +182,13 @@ void Add(FieldHasher& hash, const RunState& run) {
   for (const auto& [number, site] : run.resting) {
     hash.Add(number).Add(absl::string_view(site.value()));
   }
+  // A run without concurrency has the digest that it had before there was any.
+  if (run.slots_given > 0) {
+    hash.Add(run.slots_given).Add(uint64_t{run.slots.size()});
+    for (const auto& [number, site] : run.slots) {
+      hash.Add(number).Add(absl::string_view(site.value()));
+    }
+  }
   hash.Add(run.optimizer_steps);
   Add(hash, run.best);
   Add(hash, run.scored);

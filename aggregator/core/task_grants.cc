@@ -12,6 +12,7 @@
 #include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/strategies/robust_combine.h"
+#include "aggregator/core/training_slots.h"
 #include "aggregator/core/validator.h"
 #include "models/spec/preset_traits.h"
 #include "protocol/wire/derived_seed.h"
@@ -168,6 +169,22 @@ void GrantUpTo(StepContext& step, RunState& run, const SiteId& site, uint64_t sl
   }
 }
 
+// Where slots are few, in place of a grant to each member that may have one.
+void GrantFreeSlots(StepContext& step, RunState& run) {
+  if (run.phase != RunPhase::kRunning || FreeSlots(run) == 0) return;
+  const uint64_t slowest = SlowestOf(run);
+  const auto may_train = [&](const SiteId& site) {
+    return step.IsAttached(site) &&
+           MayHaveMore(run, site, run.participants.find(site)->second, slowest);
+  };
+  while (FreeSlots(run) > 0) {
+    const std::optional<SiteId> next = DrawForSlot(step, run, may_train);
+    if (!next.has_value()) return;
+    TakeSlot(step, run, *next);
+    GrantUpTo(step, run, *next, slowest);
+  }
+}
+
 }  // namespace
 
 size_t WaitingOf(const RunState& run, const SiteId& site) {
@@ -183,6 +200,7 @@ size_t RoundUpdatesMin(const RunState& run) {
 size_t OpenTasksMax(const RunState& run) {
   if (run.stages.trigger == TriggerStage::kBarrier) return 1;
   if (run.stages.trigger == TriggerStage::kGroups) return 1;
+  if (run.stages.concurrency.has_value()) return 1;
   return std::clamp<uint32_t>(run.plan->config().training().tasks_in_flight_max(), 1,
                               limits::kTasksInFlightMax);
 }
@@ -194,10 +212,12 @@ std::optional<size_t> WaitingMax(const RunState& run) {
 }
 
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site) {
+  if (run.stages.concurrency.has_value()) return GrantFreeSlots(step, run);
   GrantUpTo(step, run, site, SlowestOf(run));
 }
 
 void GrantToAll(StepContext& step, RunState& run) {
+  if (run.stages.concurrency.has_value()) return GrantFreeSlots(step, run);
   const uint64_t slowest = SlowestOf(run);
   for (const SiteId& site : run.members) GrantUpTo(step, run, site, slowest);
 }
@@ -227,6 +247,7 @@ void WithdrawTasks(StepContext& step, RunState& run, const SiteId& site, v1::Rea
     state.ended = step.sequence();
   }
   participant.open.clear();
+  LeaveSlot(run, site);
 }
 
 void BeginRound(StepContext& step, RunState& run) {

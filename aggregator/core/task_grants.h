@@ -7,8 +7,9 @@
 // that is gone holds up the others until it is removed. Who is gone hears of its open grants when
 // it attaches. A fairness contract makes tasks shorter and has sites rest (fair_shares.h); with
 // arrival groups a member has one, of as many steps as its group leaves it, and the next when its
-// update is in a version (arrival_groups.h). What a validator's task hangs on, and the others' on
-// it: validator.h.
+// update is in a version (arrival_groups.h). With concurrency a grant needs one of a few slots,
+// which are drawn for, among those who are attached (training_slots.h). What a validator's task
+// hangs on, and the others' on it: validator.h.
 //
 // Threads: the engine's.
 
@@ -32,7 +33,8 @@ size_t WaitingOf(const RunState& run, const SiteId& site);
 // the others are away.
 std::optional<size_t> WaitingMax(const RunState& run);
 
-// What a member may have and has not; nothing unless the run runs.
+// What a member may have and has not; nothing unless the run runs. With concurrency: what is drawn
+// for the free slots, whoever that is of all members.
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site);
 void GrantToAll(StepContext& step, RunState& run);
 // After `site`'s update was accepted or refused: to the site, and with kBounded, or if it is the

@@ -8,6 +8,7 @@
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/task_grants.h"
+#include "aggregator/core/training_slots.h"
 #include "aggregator/core/validator.h"
 #include "aggregator/core/version_folding.h"
 
@@ -70,6 +71,7 @@ void Decide(StepContext& step, RunState& run, Participant& participant, TaskStat
             const UpdateStaged& update) {
   participant.open.erase(std::find(participant.open.begin(), participant.open.end(), update.task));
   run.awaited.erase(update.site);
+  LeaveSlot(run, update.site);
   ++participant.answered;
   const v1::Reason reason = ReasonAgainst(run, task, update);
   Record(step, run, update, task);

@@ -104,6 +104,26 @@ void CheckTrigger(const Config& config, const PresetTraits& traits, Complaints& 
   }
 }
 
+void CheckConcurrency(const Config& config, Complaints& complaints) {
+  if (!config.has_concurrency()) return;
+  const std::string path = "aggregation.concurrency";
+  const uint32_t sites_max = config.concurrency().sites_max();
+  complaints.Require(sites_max >= 1 && sites_max <= limits::kSitesMax, path + ".sites_max",
+                     "must be given, from 1 to 10,000; without the block all train at once");
+  complaints.Require(config.concurrency().deadline_ms() > 0, path + ".deadline_ms",
+                     "must be given: who has not answered for so long gives its slot to another");
+  complaints.Require(!config.trigger().has_barrier(), path,
+                     "has no place with a barrier; how many train in a round is "
+                     "trigger.barrier.sites_per_round");
+  complaints.Require(!config.trigger().has_groups(), path,
+                     "has no place with FEDCOMPASS, which has all sites train so that groups of "
+                     "them arrive together");
+  complaints.Require(!config.has_fairness(), path,
+                     "has no place with a fairness contract, which says itself who trains");
+  complaints.Require(!config.transform().has_zeno(), path,
+                     "has no place with ZENO, whose validator trains whenever updates wait for it");
+}
+
 void CheckStaleness(const Config& config, const PresetTraits& traits, Complaints& complaints) {
   const std::string path = "aggregation.staleness";
   const v1::Staleness& staleness = config.staleness();
@@ -272,6 +292,7 @@ void CheckAggregation(const Config& config, Complaints& complaints) {
     return;
   }
   CheckTrigger(config, *traits, complaints);
+  CheckConcurrency(config, complaints);
   CheckStaleness(config, *traits, complaints);
   CheckServer(config, *traits, complaints);
   CheckRateCorrection(config, *traits, complaints);

@@ -127,6 +127,11 @@ void CheckTraining(const v1::RunConfig& config, Complaints& complaints) {
       training.tasks_in_flight_max() == 1 || !config.aggregation().trigger().has_groups(),
       "training.tasks_in_flight_max",
       "must be 1 with FEDCOMPASS, which learns a site's speed from one task at a time");
+  complaints.Require(
+      training.tasks_in_flight_max() == 1 || !config.aggregation().has_concurrency(),
+      "training.tasks_in_flight_max",
+      "must be 1 with aggregation.concurrency: a slot is for one task, and the next goes to "
+      "another site");
   complaints.Require(IsNotNegative(training.proximal_mu()), "training.proximal_mu",
                      "must be 0 or more");
 }

@@ -182,7 +182,8 @@ void FillTraining(const Config& aggregation, v1::TrainingConfig& training) {
   if (training.local_steps() == 0) training.set_local_steps(20);
   if (training.tasks_in_flight_max() == 0) {
     const v1::Trigger& trigger = aggregation.trigger();
-    training.set_tasks_in_flight_max(trigger.has_barrier() || trigger.has_groups() ? 1 : 2);
+    const bool one = trigger.has_barrier() || trigger.has_groups() || aggregation.has_concurrency();
+    training.set_tasks_in_flight_max(one ? 1 : 2);
   }
   if (!training.optimizer().has_adam()) return;
   v1::LocalAdam& adam = *training.mutable_optimizer()->mutable_adam();

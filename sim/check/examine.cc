@@ -75,7 +75,7 @@ class Examination {
   // Ends the simulation where an invariant is broken.
   absl::Status Between(const Simulation& simulation) {
     if (!simulation.has_run()) return absl::OkStatus();
-    on_the_way_ = CheckLimits(simulation.run());
+    on_the_way_ = CheckLimits(simulation.aggregator_engine(), simulation.run(), simulation.now());
     // What a site holds now must be in the journal now: nothing is told before it is durable.
     if (!on_the_way_.has_value() && IsPowerOfTwo(simulation.steps())) {
       on_the_way_ = CheckSoFar(simulation);

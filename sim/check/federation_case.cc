@@ -113,6 +113,12 @@ constexpr const char* kRules[] = {
     "fairness { epsilon: 0.1 window_versions: 2 local_steps_share_min: 0.5 }",
     "preset: STALENESS_WEIGHTED_TABLE fairness { epsilon: 0.1 window_versions: 3 }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 4000 } } fairness { window_versions: 2 }",
+    "preset: FEDBUFF trigger { buffer { updates: 3 } } "
+    "concurrency { sites_max: 2 deadline_ms: 9000 }",
+    "preset: FEDASYNC concurrency { sites_max: 3 deadline_ms: 2500 }",
+    "preset: FADAS trigger { interval { interval_ms: 2500 } } "
+    "concurrency { sites_max: 2 deadline_ms: 4000 }",
+    "preset: STALE_SYNCHRONOUS concurrency { sites_max: 2 deadline_ms: 5000 }",
 };
 // NOLINTEND(bugprone-suspicious-missing-comma)
 

@@ -98,9 +98,32 @@ bool WaitsForScores(const fed::RunState& run, const SiteId& site) {
   return waits && (fed::IsValidator(run, site) || !fed::HasReference(run));
 }
 
+bool IsAttached(const fed::FederationEngine& aggregator, const SiteId& site) {
+  const auto found = aggregator.sites().find(site);
+  return found != aggregator.sites().end() && found->second.link == fed::SiteState::Link::kAttached;
+}
+
+// With concurrency: members that were given a task and have neither answered nor passed its
+// deadline.
+size_t TrainingNow(const fed::RunState& run, absl::Time now) {
+  return static_cast<size_t>(
+      std::count_if(run.participants.begin(), run.participants.end(), [&](const auto& entry) {
+        return !entry.second.open.empty() &&
+               now < entry.second.granted_at + run.stages.concurrency->deadline;
+      }));
+}
+
 // Whether a member that has no task will be given one without having done anything: when its rest
-// is over, or when the others have delivered.
-bool MayWait(const fed::RunState& run, const SiteId& site, const fed::Participant& participant) {
+// is over, when the others have delivered, or when it is drawn.
+bool MayWait(const fed::FederationEngine& aggregator, const fed::RunState& run, absl::Time now,
+             const SiteId& site, const fed::Participant& participant) {
+  if (run.stages.concurrency.has_value()) {
+    // A deadline that is over at this moment is an event that comes next.
+    if (TrainingNow(run, now - absl::Nanoseconds(1)) >= run.stages.concurrency->sites_max) {
+      return true;
+    }
+    if (!IsAttached(aggregator, site)) return true;
+  }
   if (participant.fair.rest.has_value()) {
     return run.timers.contains(
         {.run = run.run, .kind = fed::Timer::Kind::kRest, .number = *participant.fair.rest});
@@ -149,7 +172,8 @@ Broken CheckOpenTasks(const fed::RunState& run, const SiteId& site,
 
 }  // namespace
 
-Broken CheckLimits(const fed::RunState& run) {
+Broken CheckLimits(const fed::FederationEngine& aggregator, const fed::RunState& run,
+                   absl::Time now) {
   if (run.current().value() > run.plan->config().stop().versions_max()) {
     return "budget: more versions than stop.versions_max";
   }
@@ -157,9 +181,13 @@ Broken CheckLimits(const fed::RunState& run) {
     if (Broken broken = CheckOpenTasks(run, site, participant)) return broken;
   }
   if (run.phase != fed::RunPhase::kRunning) return std::nullopt;
+  if (run.stages.concurrency.has_value() &&
+      TrainingNow(run, now) > run.stages.concurrency->sites_max) {
+    return "budget: more sites train at once than aggregation.concurrency allows";
+  }
   for (const SiteId& site : run.members) {
     const fed::Participant& participant = run.participants.at(site);
-    if (participant.open.empty() && !MayWait(run, site, participant)) {
+    if (participant.open.empty() && !MayWait(aggregator, run, now, site, participant)) {
       return absl::StrCat("no starvation: ", site.value(),
                           " has no task, and waits for nothing that would bring it one");
     }

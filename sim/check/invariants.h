@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "absl/time/time.h"
+#include "aggregator/core/engine.h"
 #include "aggregator/core/run_state.h"
 #include "sim/engine/recording.h"
 #include "sim/engine/replay.h"
@@ -23,9 +25,11 @@ using Broken = std::optional<std::string>;
 
 // ---- Between two events
 
-// "budget": no more versions, open tasks or local steps than the plan allows. "no starvation": a
-// member without a task waits for something that comes.
-Broken CheckLimits(const federation::RunState& run);
+// "budget": no more versions, open tasks, local steps or sites that train at once than the plan
+// allows. "no starvation": a member without a task waits for something that comes. The run is one
+// of `aggregator`.
+Broken CheckLimits(const federation::FederationEngine& aggregator, const federation::RunState& run,
+                   absl::Time now);
 
 // ---- Of an ended run
 

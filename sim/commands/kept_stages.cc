@@ -16,7 +16,7 @@ namespace {
 
 constexpr absl::string_view kAggregation = "aggregation";
 
-using Stages = std::array<std::pair<const char*, bool>, 7>;
+using Stages = std::array<std::pair<const char*, bool>, 8>;
 
 // Which of them the config has.
 Stages StagesOf(const v1::AggregationConfig& aggregation) {
@@ -25,6 +25,7 @@ Stages StagesOf(const v1::AggregationConfig& aggregation) {
       {"aggregation.staleness", aggregation.has_staleness()},
       {"aggregation.server", aggregation.has_server()},
       {"aggregation.rate_correction", aggregation.has_rate_correction()},
+      {"aggregation.concurrency", aggregation.has_concurrency()},
       {"aggregation.mixing_alpha", aggregation.mixing_alpha() != 0},
       {"aggregation.transform", aggregation.has_transform()},
       {"aggregation.entry_age_versions_max", aggregation.entry_age_versions_max() != 0},

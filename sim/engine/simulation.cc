@@ -176,9 +176,12 @@ bool Simulation::IsBeyondHope(size_t site) const {
 void Simulation::WatchFailures() {
   if (world_.failures == failures_seen_) return;
   failures_seen_ = world_.failures;
-  const bool once = input_.plan.config().aggregation().trigger().has_barrier();
+  const v1::AggregationConfig& aggregation = input_.plan.config().aggregation();
+  const auto grants = aggregation.trigger().has_barrier() ? VirtualSite::Grants::kOnce
+                      : aggregation.has_concurrency()     ? VirtualSite::Grants::kDrawn
+                                                          : VirtualSite::Grants::kAlways;
   for (size_t i = 0; i < sites_.size(); ++i) {
-    if (IsBeyondHope(i) || !sites_[i]->MayContribute(run_id_, once)) continue;
+    if (IsBeyondHope(i) || !sites_[i]->MayContribute(run_id_, grants)) continue;
     failures_in_vain_ = 0;
     return;
   }

@@ -196,7 +196,7 @@ bool VirtualSite::IsSilent() const {
          (training_.has_value() && training_->due == absl::InfiniteFuture());
 }
 
-bool VirtualSite::MayContribute(const RunId& run, bool once) const {
+bool VirtualSite::MayContribute(const RunId& run, Grants grants) const {
   if (has_left_ || IsSilent()) return false;
   const bool is_away = link_state_ != LinkState::kUp;
   const auto found = engine_.runs().find(run);
@@ -204,7 +204,8 @@ bool VirtualSite::MayContribute(const RunId& run, bool once) const {
   const site::RunState& state = found->second;
   if (!state.open.empty()) return true;
   if (state.decision != nullptr && !state.approved()) return false;
-  return is_away && !(once && !state.held.empty());
+  if (grants == Grants::kDrawn) return true;
+  return is_away && !(grants == Grants::kOnce && !state.held.empty());
 }
 
 void VirtualSite::Take(const SiteTurn& turn) {

@@ -11,6 +11,7 @@
 #ifndef CONSILIUM_SIM_ENGINE_VIRTUAL_SITE_H_
 #define CONSILIUM_SIM_ENGINE_VIRTUAL_SITE_H_
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -67,10 +68,14 @@ class VirtualSite {
   bool has_fallen_silent() const { return has_fallen_silent_; }
   // It owes what its record does not tell of, and nothing will come of it.
   bool IsSilent() const;
-  // Whether an update of it may come without another version before: it has a task, or is away and
-  // may be given one when it is back; not where an update of it waits already and each gives
-  // `once`.
-  bool MayContribute(const RunId& run, bool once) const;
+  // Whether an update of it may come without another version before: it has a task, or may be given
+  // one, when it is back or when it is drawn. `grants` says how the run's rule gives them.
+  enum class Grants : uint8_t {
+    kAlways,  // Who is there has one.
+    kOnce,    // For each version; who is there has one, or has sent its update.
+    kDrawn,   // Also who is there may wait for one.
+  };
+  bool MayContribute(const RunId& run, Grants grants) const;
   // For good, and at once.
   void LeaveSilently() { Leave(); }
 

@@ -59,6 +59,8 @@ constexpr const char* kRobust[] = {"",
                                    "transform { clip_norm: 1 } ",
                                    "transform { zeno { validator: 'a' } } ",
                                    "fairness {} ",
+                                   "concurrency { sites_max: 3 deadline_ms: 9 } ",
+                                   "fairness {} concurrency { sites_max: 3 deadline_ms: 9 } ",
                                    "fairness { epsilon: 0.1 } transform { clip_norm: 1 } "};
 
 template <typename Body>

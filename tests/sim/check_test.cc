@@ -32,11 +32,12 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-// What a draw is of: its preset, and whether it has a fairness contract.
+// What a draw is of: its preset, and whether it has a fairness contract or concurrency.
 std::string KindOf(const FederationCase& drawn) {
   const v1::AggregationConfig& config = drawn.plan.config().aggregation();
   return v1::AggregationConfig::Preset_Name(config.preset()) +
-         (config.has_fairness() ? " with a contract" : "");
+         (config.has_fairness() ? " with a contract" : "") +
+         (config.has_concurrency() ? " with slots" : "");
 }
 
 TEST(CheckCommand, RandomFederationsHold) {
@@ -63,7 +64,8 @@ TEST(CheckCommand, RandomFederationsHold) {
   EXPECT_GT(versions, 900u);
   EXPECT_GT(updates, 3000u);
   for (const char* kind : {"SCAFFOLD", "FEDCOMPASS", "FEDBUFF with a contract",
-                           "STALENESS_WEIGHTED_TABLE with a contract", "FEDAVG with a contract"}) {
+                           "STALENESS_WEIGHTED_TABLE with a contract", "FEDAVG with a contract",
+                           "FEDBUFF with slots", "FEDASYNC with slots"}) {
     EXPECT_TRUE(kinds.contains(kind)) << kind;
   }
 }
@@ -220,11 +222,14 @@ class InvariantTest : public testing::Test {
     ASSERT_NE(simulation_, nullptr);
     run_ = simulation_->run();
     ASSERT_FALSE(CheckEnd(run_).has_value());
-    ASSERT_FALSE(CheckLimits(run_).has_value());
+    ASSERT_FALSE(Limits().has_value());
   }
   fed::Contribution& First() { return run_.versions.at(1).contributions.at(0); }
   fed::TaskState& TaskOf(const fed::Contribution& part) {
     return run_.participants[part.site].tasks.at(part.task);
+  }
+  Broken Limits() const {
+    return CheckLimits(simulation_->aggregator_engine(), run_, simulation_->now());
   }
   static std::string Invariant(const Broken& broken) {
     return broken.has_value() ? broken->substr(0, broken->find(':')) : "none";
@@ -256,7 +261,7 @@ TEST_F(InvariantTest, WeightThatComesFromNowhere) {
 TEST_F(InvariantTest, ATaskTooMany) {
   fed::Participant& participant = run_.participants.begin()->second;
   participant.open.assign(20, participant.newest_task);
-  EXPECT_EQ(Invariant(CheckLimits(run_)), "budget");
+  EXPECT_EQ(Invariant(Limits()), "budget");
 }
 
 TEST_F(InvariantTest, ATaskOfMoreStepsThanThePlanHas) {
@@ -264,27 +269,27 @@ TEST_F(InvariantTest, ATaskOfMoreStepsThanThePlanHas) {
   participant.newest_task = participant.newest_task.next();
   participant.tasks[participant.newest_task].local_steps = 5;
   participant.open = {participant.newest_task};
-  EXPECT_FALSE(CheckLimits(run_).has_value());
+  EXPECT_FALSE(Limits().has_value());
   participant.tasks[participant.newest_task].local_steps = 6;
-  EXPECT_EQ(Invariant(CheckLimits(run_)), "budget");
+  EXPECT_EQ(Invariant(Limits()), "budget");
 }
 
 TEST_F(InvariantTest, AMemberThatIsForgotten) {
   run_.phase = fed::RunPhase::kRunning;
-  EXPECT_EQ(Invariant(CheckLimits(run_)), "no starvation");
+  EXPECT_EQ(Invariant(Limits()), "no starvation");
   for (auto& [site, participant] : run_.participants) {
     participant.newest_task = participant.newest_task.next();
     participant.tasks[participant.newest_task].local_steps = 5;
     participant.open = {participant.newest_task};
   }
-  EXPECT_FALSE(CheckLimits(run_).has_value());
+  EXPECT_FALSE(Limits().has_value());
   // A rest that nothing ends.
   fed::Participant& resting = run_.participants.begin()->second;
   resting.open.clear();
   resting.fair.rest = 1;
-  EXPECT_EQ(Invariant(CheckLimits(run_)), "no starvation");
+  EXPECT_EQ(Invariant(Limits()), "no starvation");
   run_.timers[{.run = run_.run, .kind = fed::Timer::Kind::kRest, .number = 1}] = absl::Now();
-  EXPECT_FALSE(CheckLimits(run_).has_value());
+  EXPECT_FALSE(Limits().has_value());
 }
 
 TEST_F(InvariantTest, AReceiptOfWhatWasNotGiven) {

@@ -113,6 +113,20 @@ TEST(FailingTrainings, WhereAllDivergeItEndsSoon) {
   EXPECT_LT(trainer.failed, 100);
 }
 
+// They hold all slots; at the deadline others are drawn.
+TEST(FailingTrainings, NorOneInWhichOthersWaitToBeDrawn) {
+  FailingTrainer trainer({SiteId("s0"), SiteId("s1")}, NotFinite("loss", 1));
+  const SmallWorldOptions options = {
+      .sites = 6,
+      .config =
+          "training { task_duration_min_ms: 1 } stop { versions_max: 40 } aggregation { "
+          "preset: FEDASYNC trigger { buffer { updates: 1 } } concurrency { sites_max: 2 "
+          "deadline_ms: 86400000 } }",
+      .scenario = "sites { task_ms: 1000 }"};
+  EXPECT_THAT(Simulate(options, trainer), IsOk());
+  EXPECT_GT(trainer.failed, 100);
+}
+
 // What else may fail is told in its own words.
 TEST(FailingTrainings, OnlyNumbersThatAreNotFiniteAreCalledSo) {
   FailingTrainer trainer({SiteId("s0"), SiteId("s1")},

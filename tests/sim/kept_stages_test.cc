@@ -48,6 +48,13 @@ TEST(StagesKeptFrom, NamesWhatAnotherPresetWouldNotHave) {
             Strings());
   EXPECT_EQ(StagesKeptFrom(file, {"aggregation={ preset: STALENESS_WEIGHTED_TABLE }"}), Strings());
   EXPECT_EQ(StagesKeptFrom(file, {"aggregation.preset=NO_SUCH_RULE", "seed=1"}), Strings());
+  v1::RunConfig drawn;
+  drawn.mutable_aggregation()->mutable_concurrency()->set_sites_max(2);
+  EXPECT_EQ(StagesKeptFrom(drawn, {"aggregation.preset=FEDAVG"}),
+            Strings({"aggregation.concurrency"}));
+  EXPECT_EQ(
+      StagesKeptFrom(drawn, {"aggregation.preset=ACE", "aggregation.concurrency.sites_max=3"}),
+      Strings());
 }
 
 TEST(StagesKeptWhereSearched, OfAnyPresetThatIsTried) {

@@ -211,7 +211,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "combine { krum { hostile_max: 1 } } } "
                     "stop { patience_versions: 3 }",
                     "aggregation { preset: FEDASYNC trigger { buffer { updates: 1 } } } "
-                    "retention: UNTIL_DURABLE"),
+                    "retention: UNTIL_DURABLE",
+                    "aggregation { concurrency { sites_max: 3 deadline_ms: 2500 } }"),
     [](const auto& info) { return absl::StrCat("Rule", info.index); });
 
 TEST_P(ResumeTest, TheModelsAreTheSameWithAnyNumberOfThreads) {

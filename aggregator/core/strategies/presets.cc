@@ -189,6 +189,23 @@ absl::Status OverrideGroups(const v1::AggregationConfig& config, Stages& stages)
   return absl::OkStatus();
 }
 
+// After the trigger, on which it depends.
+absl::Status OverrideConcurrency(const v1::AggregationConfig& config, Stages& stages) {
+  if (!config.has_concurrency()) return absl::OkStatus();
+  const v1::Concurrency& concurrency = config.concurrency();
+  if (concurrency.sites_max() == 0 || concurrency.deadline_ms() == 0) {
+    return absl::InvalidArgumentError(
+        "aggregation.concurrency: sites_max and deadline_ms must be given");
+  }
+  if (stages.trigger == TriggerStage::kBarrier || stages.trigger == TriggerStage::kGroups ||
+      config.has_fairness() || config.transform().has_zeno()) {
+    return absl::InvalidArgumentError("aggregation.concurrency: this rule says itself who trains");
+  }
+  stages.concurrency = ConcurrencyRule{.sites_max = concurrency.sites_max(),
+                                       .deadline = absl::Milliseconds(concurrency.deadline_ms())};
+  return absl::OkStatus();
+}
+
 absl::Status OverrideStaleness(const v1::AggregationConfig& config, Stages& stages) {
   stages.staleness = StalenessFunctionOf(config.staleness());
   if (stages.staleness_of == StalenessStage::kNone &&
@@ -358,6 +375,7 @@ absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
   stages.normalisation = row->normalisation;
   CONSILIUM_RETURN_IF_ERROR(OverrideTrigger(config.trigger(), stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideGroups(config, stages));
+  CONSILIUM_RETURN_IF_ERROR(OverrideConcurrency(config, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideStaleness(config, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideFunctional(config, stages));
   CONSILIUM_RETURN_IF_ERROR(OverrideCombine(config, stages));

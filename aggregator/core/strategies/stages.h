@@ -86,6 +86,12 @@ struct GroupRule {
   double speed_decay = 0.1;
 };
 
+// How many members train at once (training_slots.h).
+struct ConcurrencyRule {
+  uint32_t sites_max = 1;
+  absl::Duration deadline;  // Of a slot, above 0.
+};
+
 struct Stages {
   TriggerStage trigger = TriggerStage::kBuffer;
   uint32_t buffer_updates = 1;                           // K
@@ -95,6 +101,7 @@ struct Stages {
   uint32_t updates_ahead_max = 4;                  // Of kBounded.
   absl::Duration interval = absl::ZeroDuration();  // Of kInterval.
   std::optional<GroupRule> groups;                 // Of kGroups, always.
+  std::optional<ConcurrencyRule> concurrency;      // Neither of kBarrier nor of kGroups.
   DirectionStage direction = DirectionStage::kOwnBase;
   CombineStage combine = CombineStage::kBuffer;
   SizeStage size = SizeStage::kNone;

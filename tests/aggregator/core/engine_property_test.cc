@@ -87,6 +87,16 @@ std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
       "server { sgd { momentum: 0.5 } delay_adaptive { of: MEAN } }",
       "preset: FEDBUFF trigger { buffer { updates: 3 } } combine { krum {} } "
       "server { adam {} }",
+      "preset: FEDBUFF trigger { buffer { updates: 3 } } "
+      "concurrency { sites_max: 2 deadline_ms: 40 }",
+      "preset: FEDASYNC concurrency { sites_max: 1 deadline_ms: 25 }",
+      "preset: FEDYOGI trigger { interval { interval_ms: 40 } } "
+      "concurrency { sites_max: 2 deadline_ms: 90 }",
+      "preset: STALE_SYNCHRONOUS trigger { bounded { updates_ahead_max: 1 } } "
+      "concurrency { sites_max: 2 deadline_ms: 40 }",
+      "preset: BASGD combine { buckets { buckets: 3 } } "
+      "concurrency { sites_max: 3 deadline_ms: 60 }",
+      "preset: CA2FL concurrency { sites_max: 9 deadline_ms: 40 }",
   };
   const char* const configs[] = {
       "",

@@ -97,6 +97,7 @@ class RandomFederation {
   void FairRound();
   // What must hold after every step, and at the end.
   void CheckOpenGrants();
+  void CheckSlots();
   void CheckEnd();
   void CheckVersion(const VersionState& version);
   void CheckShares(const VersionState& version);

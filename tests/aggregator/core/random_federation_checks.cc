@@ -79,13 +79,44 @@ bool HasItsGrants(const RunState& run, const SiteId& site) {
 
 }  // namespace
 
+// With concurrency, counted by the grants and not by the slots.
+void RandomFederation::CheckSlots() {
+  const RunState& state = run();
+  const ConcurrencyRule& rule = *state.stages.concurrency;
+  const absl::Time now = absl::FromUnixNanos(absl::ToUnixNanos(now_));  // As the engine has it.
+  size_t training = 0;
+  for (const auto& [site, participant] : state.participants) {
+    const bool in_time = now < participant.granted_at + rule.deadline;
+    if (!participant.open.empty() && in_time) ++training;
+  }
+  if (training > rule.sites_max) Complain("more members train at once than may");
+  for (const auto& [number, site] : state.slots) {
+    const Participant& holder = state.participants.at(site);
+    if (holder.slot != number) Complain("a slot and its holder differ");
+    if (holder.open.empty()) Complain("a slot is held for nothing");
+  }
+  if (state.slots.size() > rule.sites_max) Complain("there are too many slots");
+  if (state.phase != RunPhase::kRunning) {
+    if (!state.slots.empty()) Complain("a slot is held in a run that does not run");
+    return;
+  }
+  if (state.slots.size() == rule.sites_max) return;
+  for (const SiteId& site : state.members) {
+    const bool attached = engine_.sites().find(site)->second.link == SiteState::Link::kAttached;
+    if (attached && !HasItsGrants(state, site)) Complain("a slot is free, and a member waits");
+  }
+}
+
 void RandomFederation::CheckOpenGrants() {
   const auto found = engine_.runs().find(run_id_);
   if (found == engine_.runs().end()) return;
+  if (found->second.stages.concurrency.has_value()) CheckSlots();
   for (const auto& [site, participant] : found->second.participants) {
     if (participant.open.size() > OpenTasksMax(found->second)) Complain("too many open grants");
     if (found->second.members.contains(site) && found->second.phase == RunPhase::kRunning) {
-      if (!HasItsGrants(found->second, site)) Complain("a member lacks a grant, or has too many");
+      const bool drawn = found->second.stages.concurrency.has_value();
+      if (!drawn && !HasItsGrants(found->second, site))
+        Complain("a member lacks a grant, or has too many");
     }
     for (const TaskId task : participant.open) {
       if (participant.tasks.at(task).phase != TaskPhase::kGranted) Complain("an open task ended");
