@@ -308,6 +308,9 @@ absl::Status Simulation::Restore(const SimulationVectors& vectors) {
     if (found == vectors.updates.end()) {
       return absl::DataLossError("the checkpoint lacks an update that waits in an outbox");
     }
+    if (found->second->size() != update.delta->size()) {
+      return absl::DataLossError("the checkpoint holds an update of another length than the model");
+    }
     update.delta = found->second;
   }
   world_.fetched.clear();
