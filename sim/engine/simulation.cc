@@ -121,8 +121,6 @@ void Simulation::Watch() {
   versions_seen_ = run.versions.size();
   turns_since_version_ = 0;
   world_.failures_by_site.clear();
-  world_.failures = 0;
-  failures_seen_ = 0;
   failures_in_vain_ = 0;
   if (input_.on_version) input_.on_version(run, now());
 }
