@@ -2,8 +2,10 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
+#include <google/protobuf/text_format.h>
 
 #include <array>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -52,7 +54,34 @@ class Assignment {
   absl::Status Merge(Steps steps, Message& message) const {
     const std::string text =
         absl::StrCat(absl::StrJoin(steps, " { "), ": ", value_, std::string(steps.size() - 1, '}'));
+    CONSILIUM_RETURN_IF_ERROR(CheckAlone(text, steps[0], message));
     return MergeTextFormat(text, whole_, message);
+  }
+
+  // A value may have braces and names of fields in it, and so end before its time and go on with
+  // other fields than its own ("FEDAVG transform { … }"). `text` is what would be merged into a
+  // message like this one.
+  absl::Status CheckAlone(const std::string& text, const std::string& own,
+                          const Message& message) const {
+    const std::unique_ptr<Message> alone(message.New());
+    CONSILIUM_RETURN_IF_ERROR(ParseTextFormat(text, whole_, *alone));
+    google::protobuf::TextFormat::ParseInfoTree places;
+    google::protobuf::TextFormat::Parser parser;
+    parser.WriteLocationsTo(&places);
+    parser.ParseFromString(text, alone.get());
+    const google::protobuf::Descriptor& type = *message.GetDescriptor();
+    for (int i = 0; i < type.field_count(); ++i) {
+      const FieldDescriptor& field = *type.field(i);
+      const bool is_own = field.name() == own;
+      // Of a list, it may add several elements.
+      if (is_own && !field.is_map()) continue;
+      const int first_other = is_own ? 1 : field.is_repeated() ? 0 : -1;
+      if (places.GetLocation(&field, first_other).line < 0) continue;
+      return Refuse(absl::StrFormat(
+          "sets more than the path names, of %s: write each as path=value of its own",
+          field.name()));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status SetEntry(const FieldDescriptor& field, Steps steps, Message& message) const {
@@ -60,10 +89,11 @@ class Assignment {
     // A key may have dots in it.
     const std::string name = absl::StrJoin(steps.subspan(1), ".");
     const bool text = key->type() == FieldDescriptor::TYPE_STRING;
-    return MergeTextFormat(
+    const std::string merged =
         absl::StrFormat("%s { key: %s value: %s }", steps[0],
-                        text ? absl::StrCat("\"", absl::CEscape(name), "\"") : name, value_),
-        whole_, message);
+                        text ? absl::StrCat("\"", absl::CEscape(name), "\"") : name, value_);
+    CONSILIUM_RETURN_IF_ERROR(CheckAlone(merged, steps[0], message));
+    return MergeTextFormat(merged, whole_, message);
   }
 
   absl::Status SetElements(const FieldDescriptor& field, Steps steps, Message& message) const {

@@ -21,9 +21,9 @@ class Message;
 
 namespace consilium {
 
-// Sets what `assignment`, "path=value", names; a repeated field at the end of the path gets one
-// more entry. INVALID_ARGUMENT begins with the assignment, or with its path where an element that
-// it names is not there.
+// Sets what `assignment`, "path=value", names, and nothing beside it; a repeated field at the end
+// of the path gets one more entry, or those of a list. INVALID_ARGUMENT begins with the assignment,
+// or with its path where an element that it names is not there.
 absl::Status SetByPath(const std::string& assignment, google::protobuf::Message& message);
 
 }  // namespace consilium

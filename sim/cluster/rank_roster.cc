@@ -42,9 +42,10 @@ absl::Status RankRoster::Take(const RankFrame& frame, const RankIdentity& own) {
   const RankIdentity theirs(hello.identity().begin(), hello.identity().end());
   const std::vector<std::string> parts = DifferingParts(own, theirs);
   if (parts.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(NameOf(frame.rank), " has another ", absl::StrJoin(parts, " and another "),
-                   " than rank 0: all ranks run the same program with the same arguments"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      NameOf(frame.rank), " has another ", absl::StrJoin(parts, " and another "),
+      " than rank 0: all ranks run the same program with the same arguments and files, "
+      "on processors that compute alike"));
 }
 
 absl::StatusOr<RankRoster> RankRoster::Gather(Ranks& ranks, const RankIdentity& own) {

@@ -10,13 +10,11 @@
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "sim/report/comparison.h"
+#include "sim/report/json_file.h"
 #include "spdlog/spdlog.h"
 
 namespace consilium {
 namespace {
-
-// A thousand seeds of long curves.
-constexpr uint64_t kSummaryBytesMax = uint64_t{1} << 30;
 
 namespace fs = std::filesystem;
 
@@ -52,11 +50,8 @@ std::vector<std::string> NamesOf(const std::vector<std::string>& arguments) {
 absl::StatusOr<Experiment> ReadExperiment(const std::string& argument, const std::string& name) {
   fs::path path = argument;
   if (fs::is_directory(path)) path /= kSummary;
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path.string(), kSummaryBytesMax));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) {
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": is not JSON"));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(const nlohmann::json json,
+                             ReadJsonFile(path.string(), "compare runs of fewer --seeds"));
   return ExperimentOf(name, json);
 }
 

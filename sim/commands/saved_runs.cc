@@ -102,7 +102,8 @@ std::string BaselinesIdentity(const SimulationInput& input) {
 
 absl::StatusOr<std::optional<Baselines>> ReadBaselines(const std::string& path,
                                                        const std::string& identity) {
-  CONSILIUM_ASSIGN_OR_RETURN(FrameReader file, FrameReader::Open(path, std::nullopt));
+  CONSILIUM_ASSIGN_OR_RETURN(FrameReader file,
+                             FrameReader::Open(path, std::nullopt, kOutcomeBytesMax));
   Baselines baselines;
   while (true) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::optional<Frame> frame, file.Next());

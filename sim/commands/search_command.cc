@@ -15,13 +15,16 @@
 #include "models/spec/run_plan.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "protocol/wire/hash.h"
 #include "protocol/wire/text_format.h"
+#include "sim/cluster/rank_identity.h"
 #include "sim/cluster/rank_roster.h"
 #include "sim/cluster/trial_ranks.h"
 #include "sim/commands/kept_stages.h"
 #include "sim/commands/progress.h"
 #include "sim/commands/run_command.h"
 #include "sim/commands/trainers.h"
+#include "sim/engine/saved_simulation.h"
 #include "sim/engine/scenario_checks.h"
 #include "sim/engine/site_data.h"
 #include "sim/search/hparams_events.h"
@@ -146,22 +149,48 @@ absl::Status CheckOptions(const SearchCommand& command, const v1::SearchSpace& s
 struct Files {
   v1::SearchSpace space;
   TrialsLog::Identity identity;
+  // What a trial meets beyond these, as far as it is known before one: rows, and arithmetic.
+  RankIdentity surroundings;
   TrialRunnerOptions trials;
 };
 
-// A file of data that is missing would fail every trial. Whatever else is wrong with the files as
-// they are, a trial's values may mend.
-absl::Status CheckData(const SearchCommand& command) {
-  const Overrides overrides = OverridesByFile(command.overrides);
+// Rows, and what training comes to on them; nothing where the files can not be read as they are.
+// NOT_FOUND where the data is not there.
+absl::StatusOr<RankIdentity> LookAtData(const SearchCommand& command,
+                                        const std::vector<std::string>& assignments) {
+  const Overrides overrides = OverridesByFile(assignments);
   const std::string folder =
       command.data_folder.empty()
           ? std::filesystem::path(command.scenario_file).parent_path().string()
           : command.data_folder;
   const auto plan = LoadRunPlan(command.run_file, overrides.plan);
   const auto scenario = LoadScenario(command.scenario_file, folder, overrides.scenario);
-  if (!plan.ok() || !scenario.ok()) return absl::OkStatus();
-  const absl::Status data = LoadScenarioData(*scenario, *plan, folder).status();
-  return absl::IsNotFound(data) ? absl::InvalidArgumentError(data.message()) : absl::OkStatus();
+  if (!plan.ok() || !scenario.ok()) return RankIdentity();
+  const absl::StatusOr<FederationData> data = LoadScenarioData(*scenario, *plan, folder);
+  if (absl::IsNotFound(data.status())) return data.status();
+  if (!data.ok() || command.ranks == nullptr) return RankIdentity();
+  // As `run` trains where nobody says otherwise.
+  const std::unique_ptr<Trainer> trainer = MakeTrainer(TrainersOptions().kind);
+  return RankIdentity{{"data set", ToHex(DigestOf(*data))},
+                      {"arithmetic", ToHex(ProbeTraining(*plan, *data, *trainer))}};
+}
+
+// A file of data that is missing would fail every trial. Whatever else is wrong with the files as
+// they are, a trial's values may mend: ranks then compare what the first ones come to.
+absl::StatusOr<RankIdentity> CheckData(const SearchCommand& command, const v1::SearchSpace& space) {
+  absl::StatusOr<RankIdentity> found = LookAtData(command, command.overrides);
+  if (found.ok() && found->empty() && command.ranks != nullptr) {
+    std::vector<std::string> assignments = command.overrides;
+    const Point first(static_cast<size_t>(space.parameters_size()));
+    for (std::string& assignment : AssignmentsOf(space, TextsAt(space, first))) {
+      assignments.push_back(std::move(assignment));
+    }
+    found = LookAtData(command, assignments);
+  }
+  if (absl::IsNotFound(found.status())) {
+    return absl::InvalidArgumentError(found.status().message());
+  }
+  return found;
 }
 
 absl::StatusOr<Files> ReadFiles(const SearchCommand& command) {
@@ -179,7 +208,7 @@ absl::StatusOr<Files> ReadFiles(const SearchCommand& command) {
   trials.data_folder = command.data_folder;
   trials.overrides = command.overrides;
   trials.folder = absl::StrCat(command.out, "/trials");
-  CONSILIUM_RETURN_IF_ERROR(CheckData(command));
+  CONSILIUM_ASSIGN_OR_RETURN(files.surroundings, CheckData(command, files.space));
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(trials.folder, 0755));
   return files;
 }
@@ -196,6 +225,7 @@ TrialRankOptions RankOptionsOf(const SearchCommand& command, const Files& files,
                                const TrialRunner& runner) {
   TrialRankOptions options;
   RankIdentity identity = files.identity;
+  identity.insert(files.surroundings.begin(), files.surroundings.end());
   const absl::StatusOr<std::string> program = DigestOfProgram();
   if (program.ok()) identity["program"] = *program;
   options.identity = program.ok() ? absl::StatusOr<RankIdentity>(identity) : program.status();

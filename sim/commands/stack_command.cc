@@ -15,6 +15,7 @@
 #include "models/spec/run_plan.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "sim/report/json_file.h"
 #include "sim/search/cell_model.h"
 #include "sim/search/cell_space.h"
 #include "sim/search/search_files.h"
@@ -24,8 +25,6 @@ namespace consilium {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr size_t kTrialsBytesMax = size_t{1} << 30;
 
 struct FoundCell {
   uint64_t trial = 0;
@@ -65,9 +64,10 @@ absl::StatusOr<FoundCell> FindCell(const std::string& path, const Json& search,
 
 absl::StatusOr<FoundCell> ReadCell(const StackCommand& command, const v1::SearchSpace& space) {
   const std::string path = absl::StrCat(command.search_folder, "/trials.json");
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kTrialsBytesMax));
+  CONSILIUM_ASSIGN_OR_RETURN(const Json search,
+                             ReadJsonFile(path, "leave trials out of it, or search with fewer"));
   try {
-    return FindCell(path, Json::parse(text), command, space);
+    return FindCell(path, search, command, space);
   } catch (const Json::exception&) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not what a search writes"));
   }

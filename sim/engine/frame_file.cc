@@ -93,11 +93,17 @@ absl::StatusOr<uint64_t> FrameWriter::Sync() {
 
 // --- Reading ----------------------------------------------------------------------------------
 
-FrameReader::FrameReader(std::string path, std::ifstream file, uint64_t end)
-    : path_(std::move(path)), file_(std::move(file)), end_(end), read_(kMagic.size()) {}
+FrameReader::FrameReader(std::string path, std::ifstream file, uint64_t end,
+                         uint64_t frame_bytes_max)
+    : path_(std::move(path)),
+      file_(std::move(file)),
+      end_(end),
+      frame_bytes_max_(frame_bytes_max),
+      read_(kMagic.size()) {}
 
 absl::StatusOr<FrameReader> FrameReader::Open(const std::string& path,
-                                              std::optional<uint64_t> bytes) {
+                                              std::optional<uint64_t> bytes,
+                                              uint64_t frame_bytes_max) {
   std::error_code error;
   const uint64_t size = std::filesystem::file_size(path, error);
   std::ifstream file(path, std::ios::binary);
@@ -108,7 +114,7 @@ absl::StatusOr<FrameReader> FrameReader::Open(const std::string& path,
   if (!file || magic != kMagic || size < end || end < kMagic.size()) {
     return absl::DataLossError(absl::StrCat(path, " is damaged: it is cut off, or another file"));
   }
-  return FrameReader(path, std::move(file), end);
+  return FrameReader(path, std::move(file), end, frame_bytes_max);
 }
 
 absl::Status FrameReader::Damaged() const {
@@ -122,6 +128,12 @@ absl::Status FrameReader::ReadBlock() {
   const uint64_t size = LengthAt(head);
   // No more memory than the file has bytes.
   if (!file_ || size > end_ - read_ - head.size()) return Damaged();
+  // A writer ends a block with the frame that fills it.
+  const uint64_t size_max = kBlockBytes + kFrameHeadBytes + frame_bytes_max_;
+  if (size > size_max) {
+    return absl::DataLossError(absl::StrCat(path_, " is damaged at byte ", read_, ": a block of ",
+                                            size, " bytes, where at most ", size_max, " are read"));
+  }
   block_.assign(size, '\0');
   place_ = 0;
   file_.read(block_.data(), static_cast<std::streamsize>(size));
@@ -145,8 +157,8 @@ absl::StatusOr<std::optional<Frame>> FrameReader::Next() {
   return Frame{rest[0], std::string(rest.substr(kFrameHeadBytes, size))};
 }
 
-absl::Status CheckFrames(const std::string& path, uint64_t bytes) {
-  CONSILIUM_ASSIGN_OR_RETURN(FrameReader reader, FrameReader::Open(path, bytes));
+absl::Status CheckFrames(const std::string& path, uint64_t bytes, uint64_t frame_bytes_max) {
+  CONSILIUM_ASSIGN_OR_RETURN(FrameReader reader, FrameReader::Open(path, bytes, frame_bytes_max));
   while (true) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::optional<Frame> frame, reader.Next());
     if (!frame.has_value()) return absl::OkStatus();

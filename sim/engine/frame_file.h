@@ -22,8 +22,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "protocol/wire/limits.h"
 
 namespace consilium {
+
+// The longest frame that is read where nobody says otherwise: a vector with its id.
+inline constexpr uint64_t kFrameBytesMax = limits::kPayloadBytesMax + 32;
 
 struct Frame {
   char kind = 0;
@@ -64,27 +68,31 @@ class FrameWriter {
 class FrameReader {
  public:
   // The first `bytes` of a file; all of it where that is not given. NOT_FOUND; DATA_LOSS where it
-  // is shorter, or not of this kind.
-  static absl::StatusOr<FrameReader> Open(const std::string& path, std::optional<uint64_t> bytes);
+  // is shorter, or not of this kind. No frame is longer than `frame_bytes_max`.
+  static absl::StatusOr<FrameReader> Open(const std::string& path, std::optional<uint64_t> bytes,
+                                          uint64_t frame_bytes_max = kFrameBytesMax);
 
-  // Nothing at the end. DATA_LOSS, naming file and place, where the block of the frame is damaged.
+  // Nothing at the end. DATA_LOSS, naming file and place, where the block of the frame is damaged,
+  // or longer than frames are: then nothing of it is read.
   absl::StatusOr<std::optional<Frame>> Next();
 
  private:
-  FrameReader(std::string path, std::ifstream file, uint64_t end);
+  FrameReader(std::string path, std::ifstream file, uint64_t end, uint64_t frame_bytes_max);
   absl::Status ReadBlock();
   absl::Status Damaged() const;
 
   std::string path_;
   std::ifstream file_;
   uint64_t end_ = 0;
+  uint64_t frame_bytes_max_ = 0;
   uint64_t read_ = 0;
   std::string block_;
   size_t place_ = 0;  // In the block.
 };
 
 // Reads all of it. As FrameReader::Next.
-absl::Status CheckFrames(const std::string& path, uint64_t bytes);
+absl::Status CheckFrames(const std::string& path, uint64_t bytes,
+                         uint64_t frame_bytes_max = kFrameBytesMax);
 
 }  // namespace consilium
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "aggregator/core/journal_codec.h"
 #include "aggregator/merge/run_program.h"
 #include "aggregator/merge/update_findings.h"
@@ -46,26 +46,35 @@ absl::Status Outcomes::Keep(char kind, const google::protobuf::Message& message)
 
 // --- Training ---------------------------------------------------------------------------------
 
-absl::StatusOr<TrainedUpdate> Outcomes::RecallTraining() {
+// Before memory is taken for it: whoever can write the log can make its digests fit, too.
+absl::Status Outcomes::CheckLength(const v1::UpdateHeader& header, uint64_t elements) const {
+  if (header.payload_bytes() == elements * sizeof(float)) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrFormat("%s: header.payload_bytes of an update is %d, where the model has %d bytes",
+                      log_->path(), header.payload_bytes(), elements * sizeof(float)));
+}
+
+absl::StatusOr<TrainedUpdate> Outcomes::RecallTraining(uint64_t elements) {
   CONSILIUM_ASSIGN_OR_RETURN(const Frame frame, log_->Recall());
   if (frame.kind == kTrainingFailed) return absl::FailedPreconditionError(frame.bytes);
   v1::UpdateStaged staged;
   const bool has_kept = frame.kind == kTrainedAndKept;
   if ((frame.kind != kTrained && !has_kept) || !staged.ParseFromString(frame.bytes))
     return AnotherSimulations();
+  CONSILIUM_RETURN_IF_ERROR(CheckLength(staged.header(), elements));
   TrainedUpdate trained;
   trained.header = std::make_shared<v1::UpdateHeader>(staged.header());
   trained.update.norm = staged.norm();
   trained.update.is_finite = staged.finite();
-  trained.update.delta = Placeholder(staged.header().payload_bytes() / sizeof(float));
+  trained.update.delta = Placeholder(elements);
   // Of whatever length: nothing reads it.
   if (has_kept) trained.kept = std::make_shared<const std::vector<float>>();
   return trained;
 }
 
 absl::StatusOr<TrainedUpdate> Outcomes::Train(
-    absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute) {
-  if (IsRecalling()) return RecallTraining();
+    uint64_t elements, absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute) {
+  if (IsRecalling()) return RecallTraining(elements);
   absl::StatusOr<SiteWork::Update> update = compute();
   if (absl::IsFailedPrecondition(update.status()) && log_ != nullptr) {
     CONSILIUM_RETURN_IF_ERROR(log_->Keep(kTrainingFailed, update.status().message()));

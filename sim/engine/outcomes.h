@@ -47,11 +47,12 @@ class Outcomes {
   explicit Outcomes(RunLog* log = nullptr) : log_(log) {}
 
   // What `compute` gives (FAILED_PRECONDITION where the training failed), likewise, as RunProgram.
+  // An update has `elements` floats.
   // Where the log knows the outcome, the vectors are placeholders of the right length, which
   // Simulation::Restore replaces. DATA_LOSS where the log tells of something else: it is another
   // simulation's.
   absl::StatusOr<TrainedUpdate> Train(
-      absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute);
+      uint64_t elements, absl::FunctionRef<absl::StatusOr<SiteWork::Update>()> compute);
   absl::StatusOr<v1::MetricSums> Evaluate(
       absl::FunctionRef<absl::StatusOr<v1::MetricSums>()> compute);
   absl::StatusOr<ProgramResult> Run(const federation::Compute& action, MemoryVectorStore& store);
@@ -64,9 +65,10 @@ class Outcomes {
 
  private:
   bool IsKeeping() const { return log_ != nullptr && !log_->is_recalling(); }
-  absl::StatusOr<TrainedUpdate> RecallTraining();
+  absl::StatusOr<TrainedUpdate> RecallTraining(uint64_t elements);
   absl::Status Recall(char kind, google::protobuf::Message& message);
   absl::Status Keep(char kind, const google::protobuf::Message& message);
+  absl::Status CheckLength(const v1::UpdateHeader& header, uint64_t elements) const;
   std::shared_ptr<const std::vector<float>> Placeholder(uint64_t elements);
 
   RunLog* log_;

@@ -65,6 +65,7 @@ class Reader {
   void Note(const Event&) {}  // Follows from the others, or is the shell's.
   void Note(const fed::Action& action);
 
+  absl::Status CheckLate() const;
   absl::Time EndOf(const fed::TaskState& task) const;
   std::vector<RecordedTask> TasksOf(const SiteId& site) const;
 
@@ -249,6 +250,22 @@ std::vector<RecordedTask> Reader::TasksOf(const SiteId& site) const {
   return tasks;
 }
 
+// What came after the run's end is not held to its span, but tells how long a task or a program
+// took.
+absl::Status Reader::CheckLate() const {
+  absl::Duration longest = absl::ZeroDuration();
+  for (const auto& [site, record] : result_.record.sites) {
+    for (const RecordedTask& task : record.tasks) longest = std::max(longest, task.total());
+  }
+  for (const absl::Duration program : result_.record.programs) {
+    longest = std::max(longest, program);
+  }
+  if (longest <= kRecordedTimeMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "the recording tells of %s for one task or program; a replay with changes takes up to %s",
+      absl::FormatDuration(longest), absl::FormatDuration(kRecordedTimeMax)));
+}
+
 absl::StatusOr<RecordedRun> Reader::Finish() {
   if (!HasRun()) {
     return absl::NotFoundError(
@@ -263,6 +280,7 @@ absl::StatusOr<RecordedRun> Reader::Finish() {
     if (!is_ready) record.decision.reset();
     record.tasks = TasksOf(site);
   }
+  CONSILIUM_RETURN_IF_ERROR(CheckLate());
   return std::move(result_);
 }
 

@@ -15,8 +15,9 @@
 
 namespace consilium {
 
-// From the first entry about a run to its last. Longer ones are no federation that anybody waits
-// for, and their sums would leave the range of clocks.
+// From the first entry about a run to its last, and of one task or program, which may end after it.
+// Longer ones are no federation that anybody waits for, and their sums would leave the range of
+// clocks.
 inline constexpr absl::Duration kRecordedTimeMax = absl::Hours(24 * 366 * 10);
 
 struct RecordedRun {
@@ -30,7 +31,8 @@ struct RecordedRun {
 // seen. A task that was open when it was withdrawn, or at the end, is taken to last a nanosecond
 // longer than it had, and no less than the median of those that the site finished; of a site that
 // finished none there are no tasks. INVALID_ARGUMENT, RESOURCE_EXHAUSTED and NOT_FOUND as Replay
-// (sim/engine/replay.h); INVALID_ARGUMENT, too, where it spans more than kRecordedTimeMax.
+// (sim/engine/replay.h); INVALID_ARGUMENT, too, where it, a task or a program spans more
+// than kRecordedTimeMax.
 absl::StatusOr<RecordedRun> ReadRecordedRun(const Recording& recording,
                                             uint64_t model_bytes_max = kReplayModelBytesMax);
 

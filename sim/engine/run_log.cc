@@ -31,7 +31,7 @@ absl::StatusOr<std::unique_ptr<RunLog>> RunLog::GoOn(RunLogOptions options,
                                  ? FrameWriter::Create(options.updates_path)
                                  : FrameWriter::GoOn(options.updates_path, ends.updates_bytes));
   CONSILIUM_ASSIGN_OR_RETURN(FrameReader known,
-                             FrameReader::Open(options.log_path, ends.log_bytes));
+                             FrameReader::Open(options.log_path, ends.log_bytes, kOutcomeBytesMax));
   std::unique_ptr<RunLog> run(new RunLog(std::move(options), std::move(log), std::move(updates)));
   run->known_.emplace(std::move(known));
   run->updates_left_out_ = ends.updates_left_out;
@@ -91,7 +91,8 @@ absl::StatusOr<RunLogEnds> RunLog::Sync() {
 
 absl::Status RunLog::Read(const Reader& reader) {
   CONSILIUM_ASSIGN_OR_RETURN(const RunLogEnds ends, Sync());
-  CONSILIUM_ASSIGN_OR_RETURN(FrameReader log, FrameReader::Open(options_.log_path, ends.log_bytes));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      FrameReader log, FrameReader::Open(options_.log_path, ends.log_bytes, kOutcomeBytesMax));
   while (true) {
     CONSILIUM_ASSIGN_OR_RETURN(const std::optional<Frame> frame, log.Next());
     if (!frame.has_value()) break;

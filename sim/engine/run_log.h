@@ -23,6 +23,9 @@
 
 namespace consilium {
 
+// Of an outcome or an input; the longest are the evaluations of models with thousands of classes.
+inline constexpr uint64_t kOutcomeBytesMax = uint64_t{256} << 20;
+
 // How much of both files is durable.
 struct RunLogEnds {
   uint64_t log_bytes = 0;
@@ -48,6 +51,8 @@ class RunLog {
   // Whether the simulation is still on its way to where the log was cut: it then recalls, and adds
   // nothing.
   bool is_recalling() const { return known_.has_value(); }
+  // Of outcomes and inputs.
+  const std::string& path() const { return options_.log_path; }
   // The next outcome. DATA_LOSS where there is none, and as FrameReader.
   absl::StatusOr<Frame> Recall();
   // It has come there. DATA_LOSS where outcomes are left that nobody asked for.

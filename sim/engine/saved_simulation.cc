@@ -93,7 +93,7 @@ absl::StatusOr<std::optional<CheckpointHead>> SavedSimulation::Look(int turn) co
                        ": give another --out, or --restart to begin anew and lose that one"));
     }
     const std::string base = absl::StrCat(options_.folder, "/", options_.name);
-    status = CheckFrames(absl::StrCat(base, ".log"), head->log.log_bytes);
+    status = CheckFrames(absl::StrCat(base, ".log"), head->log.log_bytes, kOutcomeBytesMax);
     if (!head->is_last) {
       status.Update(CheckFrames(absl::StrCat(base, ".updates"), head->log.updates_bytes));
     }

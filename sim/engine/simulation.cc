@@ -121,8 +121,6 @@ void Simulation::Watch() {
   versions_seen_ = run.versions.size();
   turns_since_version_ = 0;
   world_.failures_by_site.clear();
-  world_.failures = 0;
-  failures_seen_ = 0;
   failures_in_vain_ = 0;
   if (input_.on_version) input_.on_version(run, now());
 }
@@ -310,6 +308,9 @@ absl::Status Simulation::Restore(const SimulationVectors& vectors) {
     const auto found = vectors.updates.find(id);
     if (found == vectors.updates.end()) {
       return absl::DataLossError("the checkpoint lacks an update that waits in an outbox");
+    }
+    if (found->second->size() != update.delta->size()) {
+      return absl::DataLossError("the checkpoint holds an update of another length than the model");
     }
     update.delta = found->second;
   }

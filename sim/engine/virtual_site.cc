@@ -497,7 +497,8 @@ void VirtualSite::FinishTraining() {
   world_.activity.Add({options_.index, Activity::Kind::kTrain, training.began,
                        std::max(world_.now(), training.began + options_.task_duration_min)});
   const site::Train& action = training.action;
-  absl::StatusOr<TrainedUpdate> trained = world_.outcomes.Train([&] { return Compute(training); });
+  absl::StatusOr<TrainedUpdate> trained = world_.outcomes.Train(
+      aggregator_.engine().runs().at(action.run).elements, [&] { return Compute(training); });
   if (absl::IsFailedPrecondition(trained.status())) {
     ++world_.failures_by_site[options_.index];
     ++world_.failures;

@@ -85,8 +85,8 @@ struct World {
   WallWorkers* workers = nullptr;     // On a wall clock, and null on virtual time.
   // The run has ended at the aggregator: sites come back once more to hear of it, and stay.
   bool is_ending = false;
-  // Trainings that failed since the newest version, by site index, all of them, and what the last
-  // one said. A site tries such a task again, from the same base with the same outcome.
+  // Trainings that failed since the newest version, by site index; all of the run; and what the
+  // last one said. A site tries such a task again, from the same base with the same outcome.
   absl::flat_hash_map<size_t, uint64_t> failures_by_site;
   uint64_t failures = 0;
   absl::Status last_failure;

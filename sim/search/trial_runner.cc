@@ -19,6 +19,7 @@
 #include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "sim/commands/run_command.h"
+#include "sim/report/json_file.h"
 #include "sim/search/cell_model.h"
 #include "sim/search/cell_space.h"
 #include "sim/search/objectives.h"
@@ -30,7 +31,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kSummaryBytesMax = size_t{1} << 30;
 constexpr size_t kWordsBytesMax = size_t{1} << 20;
 constexpr size_t kErrorBytesMax = 500;
 
@@ -139,14 +139,14 @@ absl::StatusOr<TrialResult> TrialRunner::Run(const Trial& trial) const {
     return absl::CancelledError(absl::StrFormat("trial %d was ended", trial.number()));
   }
   if (status != 0) return Failed(LastWords(process.stderr_file, status));
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string text,
-                             ReadFile(process.stdout_file, kSummaryBytesMax));
-  const Json summary = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (summary.is_discarded()) return Failed("its summary is no JSON");
+  const absl::StatusOr<Json> summary =
+      ReadJsonFile(process.stdout_file, "search with fewer seeds or versions");
+  if (absl::IsInvalidArgument(summary.status())) return Failed("its summary is no JSON");
+  CONSILIUM_RETURN_IF_ERROR(summary.status());
   if (rename(process.stdout_file.c_str(), summary_file.c_str()) != 0) {
     return SystemError("can not rename to", summary_file);
   }
-  return ResultOf(options_.space, summary, {graph->layout.elements(), graph->multiply_adds()});
+  return ResultOf(options_.space, *summary, {graph->layout.elements(), graph->multiply_adds()});
 }
 
 }  // namespace consilium

@@ -17,13 +17,16 @@
 #include "absl/strings/str_join.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "sim/report/json_file.h"
 
 namespace consilium {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kLogBytesMax = size_t{1} << 30;
+constexpr size_t kLogBytesMax = kJsonFileBytesMax;
+// Of one trial; longer ones take more memory than they are worth.
+constexpr size_t kLineBytesMax = size_t{4} << 20;
 constexpr char kFormat[] = "consilium-search-1";
 // Of successive halving: of at most 1e12 milliseconds, and each rung has twice as many at least.
 constexpr uint64_t kRungMax = 40;
@@ -102,7 +105,9 @@ bool Fits(const Trial& trial, const v1::SearchSpace& space) {
 
 absl::StatusOr<Trial> ParseLine(absl::string_view text, const v1::SearchSpace& space) {
   try {
-    Trial trial = FromLine(Json::parse(text.begin(), text.end()));
+    if (text.size() > kLineBytesMax) return absl::DataLossError("is damaged");
+    CONSILIUM_ASSIGN_OR_RETURN(const Json line, ParseJson("line", text));
+    Trial trial = FromLine(line);
     if (Fits(trial, space)) return trial;
   } catch (const Json::exception&) {
     // As what does not fit.
@@ -112,7 +117,8 @@ absl::StatusOr<Trial> ParseLine(absl::string_view text, const v1::SearchSpace& s
 
 absl::Status CheckIdentity(const std::string& path, absl::string_view text,
                            const TrialsLog::Identity& identity) {
-  const Json header = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  const absl::StatusOr<Json> parsed = ParseJson(path, text.substr(0, kLineBytesMax));
+  const Json header = parsed.ok() ? *parsed : Json();
   if (!header.is_object() || header.value("format", Json()) != Json(kFormat)) {
     return absl::FailedPreconditionError(absl::StrCat(path, " is no log of a search"));
   }
@@ -147,7 +153,13 @@ absl::StatusOr<std::unique_ptr<TrialsLog>> TrialsLog::Open(const std::string& pa
 TrialsLog::~TrialsLog() { close(file_); }
 
 absl::Status TrialsLog::Read(const v1::SearchSpace& space, const Identity& identity) {
-  CONSILIUM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path_, kLogBytesMax));
+  const absl::StatusOr<std::string> read = ReadFile(path_, kLogBytesMax);
+  if (absl::IsResourceExhausted(read.status())) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(read.status().message(), ": give another --out"));
+  }
+  CONSILIUM_RETURN_IF_ERROR(read.status());
+  const std::string& text = *read;
   std::set<uint64_t> numbers;
   size_t line = 0;
   for (size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', size_bytes_)) {

@@ -82,6 +82,7 @@ json DescribePolicy(const v1::SiteJournalEntry& entry) {
     out["plan_sha256"] = ToHex(*hash);
   }
   if (policy.change() == Policy::MINIMUM_COUNT) out["minimum_count"] = policy.minimum_count();
+  if (policy.change() == Policy::MODEL_EXPORTED) out["version"] = policy.version();
   return out;
 }
 

@@ -113,6 +113,7 @@ absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const Person
                       {"kept_with", absl::StrCat(parts.kept_with.value())},
                       {"model_id", ToHex(parts.model_id)},
                       {"spec", graph.name}};
+  CONSILIUM_RETURN_IF_ERROR(store.RecordExport(parts.run, parts.version));
   CONSILIUM_RETURN_IF_ERROR(WriteTensors(file, "the file", content));
   return nlohmann::json{{"run", parts.run.value()},
                         {"site", site.value()},

@@ -45,8 +45,8 @@ absl::StatusOr<v1::RunPlan> OfferedPlan(absl::FunctionRef<absl::Status(JournalVi
                                         const RunId& run, const Digest& plan_hash);
 
 // Writes it to the open `file` as a safetensors file and tells {"run", "site", "version",
-// "kept_with"}. NOT_FOUND where a part has been replaced since; nothing is written then. Errors of
-// the system.
+// "kept_with"}; the journal tells of it before. NOT_FOUND where a part has been replaced since;
+// nothing is written then. Errors of the system.
 absl::StatusOr<nlohmann::json> WritePersonalModel(SiteStore& store, const PersonalParts& parts,
                                                   const SiteId& site, int file);
 

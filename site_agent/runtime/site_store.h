@@ -140,6 +140,9 @@ class SiteStore {
   // INVALID_ARGUMENT below kMinimumCountMin.
   absl::Status SetMinimumCount(uint64_t count);
 
+  // For the journal: a person takes the site's own model of a run out of the store.
+  absl::Status RecordExport(const RunId& run, Version version);
+
   // Under which MeasuredSetsOf() hashes; of this store alone, and never shown.
   absl::StatusOr<SecretBytes> StatisticsKey();
   // Refusal NOT_APPROVED where sums of one of the columns were recorded before over other patients,

@@ -142,6 +142,15 @@ absl::Status SiteStore::SetMinimumCount(uint64_t count) {
   });
 }
 
+absl::Status SiteStore::RecordExport(const RunId& run, Version version) {
+  absl::MutexLock lock(&mu_);
+  Policy policy;
+  policy.set_change(Policy::MODEL_EXPORTED);
+  policy.set_run_id(run.value());
+  policy.set_version(version.value());
+  return ChangePolicy(policy, [] { return absl::OkStatus(); });
+}
+
 absl::StatusOr<SecretBytes> SiteStore::StatisticsKey() {
   absl::MutexLock lock(&mu_);
   return database_->keys()->GetOrCreate(kStatisticsKey);

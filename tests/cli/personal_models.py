@@ -91,6 +91,15 @@ class Exported(Case):
         again = world.fresh("again.safetensors")
         self.expect(self.export(SITES[1], run, again), DONE, f"{again}: this site's own model")
         self.assertEqual(again.read_bytes(), before)
+        # Each of them is in the journal, and none of those that were refused.
+        for site, exports in zip(SITES, (1, 2)):
+            audit = json.loads(self.expect(world.call(
+                "consilium-agent", "audit", "verify", "--store", world.store(site), "--json"),
+                DONE).stdout)
+            told = [{key: change.get(key) for key in ("run", "version")}
+                    for change in audit["policy"] if change["change"] == "MODEL_EXPORTED"
+                    and change["run"] == run]
+            self.assertEqual(told, exports * [{"run": run, "version": VERSIONS}])
         return {site: tensors(file) for site, file in files.items()}
 
     def shared(self, run):

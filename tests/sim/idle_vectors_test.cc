@@ -3,10 +3,12 @@
 
 #include "sim/engine/idle_vectors.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "tests/fakes/child_process.h"
+#include "tests/fakes/refused_calls.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -206,14 +209,65 @@ TEST_F(IdleVectorsTest, ADiskThatFailsIsNotUnavailable) {
   const std::vector<Held> all = KeepMany(*idle, 1);
   const int file = File();
   ASSERT_GE(file, 0);
+  const int whole = dup(file);
   const int fails = open("/dev/full", O_WRONLY | O_CLOEXEC);  // What is read is EBADF.
   ASSERT_EQ(dup3(fails, file, O_CLOEXEC), file);
   EXPECT_THAT(all[0]->Read(), IsError(StatusCode::kInternal, folder_.path()));
   close(fails);
   const int only_read = open("/dev/zero", O_RDONLY | O_CLOEXEC);
   ASSERT_EQ(dup3(only_read, file, O_CLOEXEC), file);
+  const uint64_t before = idle->file_bytes();
   EXPECT_THAT(idle->Keep(Made(1)), IsError(StatusCode::kInternal, folder_.path()));
   close(only_read);
+  // What could not be written there leaves its place to others.
+  ASSERT_EQ(dup3(whole, file, O_CLOEXEC), file);
+  close(whole);
+  EXPECT_THAT(idle->Keep(Made(1)), IsOk());
+  EXPECT_EQ(idle->file_bytes(), before + kBytes);
+}
+
+TEST_F(IdleVectorsTest, NorIsAFolderThatIsNone) {
+  const std::string path = folder_.File("file");
+  ASSERT_GE(close(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+  const auto idle = IdleVectors::Create({.bytes_max = 0, .folder = path});
+  EXPECT_THAT(idle->Keep(Made(1)), IsError(StatusCode::kInternal, path));
+}
+
+// A process that is killed then leaves nothing.
+TEST_F(IdleVectorsTest, TheFileNeverHasANameWhereTheFileSystemCan) {
+  const int probe = open(folder_.path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (probe < 0) GTEST_SKIP() << "the file system has no files without a name";
+  close(probe);
+  const int names = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  ASSERT_GE(inotify_add_watch(names, folder_.path().c_str(), IN_CREATE), 0);
+  EXPECT_EQ(KeepMany(*Make(0), 1).size(), 1u);
+  char event[4096];
+  EXPECT_LT(read(names, event, sizeof(event)), 0);
+  close(names);
+}
+
+TEST_F(IdleVectorsTest, WhereItCanNotTheNameIsGoneAtOnce) {
+  for (const uint32_t error : {EOPNOTSUPP, EISDIR}) {
+    ChildProcess child([&](const std::function<void()>&) {
+      if (!RefuseNamelessFiles(error)) return 1;
+      const auto idle = Make(0);
+      const std::vector<Held> all = KeepMany(*idle, 2);
+      if (all.size() != 2 || File() < 0) return 2;
+      if (!std::filesystem::is_empty(folder_.path())) return 3;
+      const auto values = all[1]->Read();
+      return values.ok() && **values == *Made(1) ? 0 : 4;
+    });
+    EXPECT_EQ(child.Wait(), 0);
+  }
+}
+
+// What else fails is told, and not tried in another way.
+TEST_F(IdleVectorsTest, AFolderThatMayNotBeWrittenIsSaid) {
+  ChildProcess child([&](const std::function<void()>&) {
+    if (!RefuseNamelessFiles(EACCES)) return 1;
+    return absl::IsPermissionDenied(Make(0)->Keep(Made(1)).status()) ? 0 : 2;
+  });
+  EXPECT_EQ(child.Wait(), 0);
 }
 
 // /tmp may be memory.
@@ -225,6 +279,18 @@ TEST_F(IdleVectorsTest, WithoutAFolderItLiesOnTheDisk) {
     return FileIn("/var/tmp/") >= 0 ? 0 : 2;
   });
   EXPECT_EQ(child.Wait(), 0);
+}
+
+TEST_F(IdleVectorsTest, OrWhereTheEnvironmentSays) {
+  for (const std::string& folder : {folder_.path(), std::string()}) {
+    ChildProcess child([&](const std::function<void()>&) {
+      setenv("TMPDIR", folder.c_str(), 1);
+      const auto idle = IdleVectors::Create({.bytes_max = 0, .folder = ""});
+      if (KeepMany(*idle, 1).size() != 1) return 1;
+      return FileIn(folder.empty() ? "/var/tmp/" : folder) >= 0 ? 0 : 2;
+    });
+    EXPECT_EQ(child.Wait(), 0) << folder;
+  }
 }
 
 }  // namespace

@@ -94,6 +94,27 @@ TEST(SavedRunsTest, ARestartTakesTheModelsOfHospitalsAway) {
   EXPECT_TRUE(fs::exists(folder.File("personal/run/notes.txt")));
 }
 
+// A link may lead to what a person keeps elsewhere.
+TEST(SavedRunsTest, ARestartFollowsNoLinkAndSaysWhatItCanNotTakeAway) {
+  const TempFolder elsewhere;
+  const TempFolder folder;
+  Write(elsewhere.File("s0.safetensors"));
+  Write(folder.File("personal/run/s0.safetensors"));
+  fs::create_directory_symlink(elsewhere.path(), folder.File("personal/linked"));
+  SmallWorld world({});
+  SavedRunsOptions options;
+  options.out = folder.path();
+  options.begin = SavedRunsOptions::Begin::kRestart;
+  const auto open = [&] {
+    return SavedRuns::Open(options, {world.plan, world.scenario, "libtorch", {}}).status();
+  };
+  ASSERT_THAT(open(), IsOk());
+  EXPECT_FALSE(fs::exists(folder.File("personal/run")));
+  EXPECT_TRUE(fs::exists(elsewhere.File("s0.safetensors")));
+  Write(folder.File("personal/run/s1.safetensors/held"));
+  EXPECT_THAT(open(), IsError(absl::StatusCode::kUnavailable, folder.File("personal/run")));
+}
+
 TEST(SavedRunsTest, ThereAreModelsOfTheRunsOwnHospitalsAlone) {
   const TempFolder folder;
   SmallWorld world({.config = "aggregation { preset: DITTO trigger { barrier {} } }"});

@@ -18,12 +18,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "consilium/v1/journal.pb.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/derived_seed.h"
 #include "sim/engine/checkpoint.h"
 #include "sim/engine/frame_file.h"
 #include "sim/engine/replay.h"
+#include "sim/engine/run_log.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/sim/small_world.h"
@@ -382,6 +384,23 @@ TEST(SavedSimulation, AModelThatIsReadWhileItsCheckpointIsWrittenIsInIt) {
   EXPECT_EQ(back->store.vectors.size(), 4u);
 }
 
+TEST(SavedSimulation, AVectorThatManyHoldIsInACheckpointOnce) {
+  const TempFolder folder;
+  const auto model = std::make_shared<const std::vector<float>>(1000, 1.0F);
+  const auto idle = IdleVectors::Create({});
+  const auto held = idle->Keep(model);
+  ASSERT_THAT(held, IsOk());
+  SimulationVectors vectors;
+  vectors.models = {{Version(3), *held}};
+  vectors.store.vectors[VectorName::Model(Version(3))] = model;
+  const std::string path = folder.File("run.0");
+  ASSERT_THAT(WriteCheckpoint(path, CheckpointHead(), vectors), IsOk());
+  EXPECT_LT(std::filesystem::file_size(path), 6000u);
+  const auto back = ReadCheckpointVectors(path, *IdleVectors::Create({}));
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->models.size(), 1u);
+}
+
 TEST(SavedSimulation, ACheckpointWhoseVectorsHaveAnotherLengthIsRefused) {
   for (const size_t elements : {1, 1000}) {
     SavedWorld world({});
@@ -398,6 +417,101 @@ TEST(SavedSimulation, ACheckpointWhoseVectorsHaveAnotherLengthIsRefused) {
     }
     EXPECT_THAT(world.RunToTheEnd(), IsError(StatusCode::kDataLoss, "another length"));
   }
+}
+
+TEST(SavedSimulation, NorOneWhoseWaitingUpdatesHave) {
+  SavedWorld world({.scenario = "sites { task_ms: 900 links { upload_bytes_per_s: 1 } }"});
+  ASSERT_EQ(world.RunUntil(100).code(), StatusCode::kCancelled);
+  bool any = false;
+  for (const char* name : {"run.0", "run.1"}) {
+    const std::string path = world.folder.File(name);
+    const auto head = ReadCheckpointHead(path);
+    auto vectors = ReadCheckpointVectors(path, *IdleVectors::Create({}));
+    ASSERT_TRUE(head.ok() && vectors.ok());
+    for (auto& [id, values] : vectors->updates) {
+      values = std::make_shared<const std::vector<float>>(values->size() + 1, 1.0F);
+      any = true;
+    }
+    ASSERT_THAT(WriteCheckpoint(path, *head, *vectors), IsOk());
+  }
+  ASSERT_TRUE(any);
+  EXPECT_THAT(world.RunToTheEnd(),
+              IsError(StatusCode::kDataLoss, "an update of another length than the model"));
+}
+
+// What is forged in the first update of the log, with digests that fit.
+void ForgeLog(const TempFolder& folder, uint64_t payload_bytes) {
+  const std::string log = folder.File("run.log");
+  std::vector<Frame> frames;
+  {
+    auto reader = FrameReader::Open(log, std::nullopt);
+    ASSERT_THAT(reader, IsOk());
+    for (auto frame = reader->Next(); frame.ok() && frame->has_value(); frame = reader->Next()) {
+      frames.push_back(**frame);
+    }
+  }
+  auto writer = FrameWriter::Create(log);
+  ASSERT_THAT(writer, IsOk());
+  bool is_forged = false;
+  for (Frame& frame : frames) {
+    v1::UpdateStaged staged;
+    if (frame.kind == 'T' && !is_forged && staged.ParseFromString(frame.bytes)) {
+      staged.mutable_header()->set_payload_bytes(payload_bytes);
+      frame.bytes = staged.SerializeAsString();
+      is_forged = true;
+    }
+    ASSERT_THAT(writer->Add(frame.kind, frame.bytes), IsOk());
+  }
+  ASSERT_TRUE(is_forged);
+  const auto bytes = writer->Sync();
+  ASSERT_THAT(bytes, IsOk());
+  for (const char* name : {"run.0", "run.1"}) {
+    const std::string path = folder.File(name);
+    auto head = ReadCheckpointHead(path);
+    const auto vectors = ReadCheckpointVectors(path, *IdleVectors::Create({}));
+    ASSERT_TRUE(head.ok() && vectors.ok());
+    head->log.log_bytes = *bytes;
+    ASSERT_THAT(WriteCheckpoint(path, *head, *vectors), IsOk());
+  }
+}
+
+TEST(SavedSimulation, ALogOfUpdatesOfAnotherLengthTakesNoMemory) {
+  for (const uint64_t bytes : {uint64_t{0}, uint64_t{12}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    SavedWorld world({});
+    ASSERT_EQ(world.RunUntil(100).code(), StatusCode::kCancelled);
+    ForgeLog(world.folder, bytes);
+    const absl::Status refused = world.RunToTheEnd();
+    EXPECT_THAT(refused, IsError(StatusCode::kDataLoss, "header.payload_bytes"));
+    EXPECT_THAT(refused, IsError(StatusCode::kDataLoss, world.folder.File("run.log")));
+  }
+}
+
+TEST(SavedSimulation, ALogWithABlockThatNoOutcomeNeedsTakesNoMemory) {
+  const TempFolder folder;
+  const std::string path = folder.File("run.log");
+  {
+    auto writer = FrameWriter::Create(path);
+    ASSERT_THAT(writer, IsOk());
+    ASSERT_THAT(writer->Sync(), IsOk());
+  }
+  // Of a file that has as many bytes and is nearly empty all the same.
+  const uint64_t begin = std::filesystem::file_size(path);
+  std::ofstream file(path, std::ios::binary | std::ios::app);
+  const uint64_t length = uint64_t{1} << 40;
+  file.write(reinterpret_cast<const char*>(&length), sizeof(length));
+  file.close();
+  const uint64_t end = begin + sizeof(length) + 32 + length;
+  ASSERT_EQ(truncate(path.c_str(), static_cast<off_t>(end)), 0);
+  for (const uint64_t frame_bytes_max : {kOutcomeBytesMax, kFrameBytesMax}) {
+    EXPECT_THAT(CheckFrames(path, end, frame_bytes_max),
+                IsError(StatusCode::kDataLoss, "a block of 1099511627776 bytes"));
+  }
+  RunLogOptions options;
+  options.log_path = path;
+  options.updates_path = folder.File("run.updates");
+  const auto log = RunLog::GoOn(options, {.log_bytes = end});
+  ASSERT_THAT(log, IsOk());
+  EXPECT_THAT((*log)->Recall(), IsError(StatusCode::kDataLoss, "at most 269484041 are read"));
 }
 
 TEST(SavedSimulation, RefusesWhatIsAnotherSimulations) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -207,6 +208,56 @@ TEST(TrainingPool, WhatWasDroppedDoesNotComeBackFromALostWorker) {
   elsewhere.lost.Notify();
   pool.Clear();
   EXPECT_EQ(tries, 1);
+}
+
+// Dropped while a worker has it that is then lost: the others do not begin it again.
+TEST(TrainingPool, NorDoAnyOthersBeginIt) {
+  TrainingPool pool({.threads = 3, .trainer_name = ""}, NoTrainers());
+  absl::Notification began;
+  absl::Notification lost;
+  absl::Notification forgotten;
+  std::atomic<int> tries = 0;
+  std::shared_ptr<void> whoever_has_it(nullptr, [&](void*) { forgotten.Notify(); });
+  auto dropped = pool.Begin(
+      At(1), [&, held = whoever_has_it](TaskWorker&) -> absl::StatusOr<SiteWork::Trained> {
+        if (++tries > 1) return Numbered(3);
+        began.Notify();
+        lost.WaitForNotification();
+        return absl::UnavailableError("it has died");
+      });
+  whoever_has_it.reset();
+  began.WaitForNotification();
+  pool.Drop(dropped);
+  dropped.reset();
+  lost.Notify();
+  forgotten.WaitForNotification();
+  EXPECT_EQ(tries, 1);
+}
+
+// Only who can not be reached is lost; what fails otherwise would fail anywhere.
+TEST(TrainingPool, WhoseTaskFailsIsNotLost) {
+  Elsewhere elsewhere;
+  TrainingPool pool({.threads = 1, .trainer_name = "", .remote = &elsewhere}, NoTrainers());
+  std::atomic<int> tries = 0;
+  const auto task = pool.Begin(At(1), [&](TaskWorker&) -> absl::StatusOr<SiteWork::Trained> {
+    ++tries;
+    elsewhere.began.Notify();
+    return absl::InternalError("its disk");
+  });
+  elsewhere.began.WaitForNotification();
+  EXPECT_THAT(pool.Take(task), IsError(absl::StatusCode::kInternal, "its disk"));
+  EXPECT_EQ(tries, 1);
+}
+
+// Nobody is left who could do better.
+TEST(TrainingPool, NorIsWhoTakes) {
+  TrainingPool pool({.threads = 1, .trainer_name = ""}, NoTrainers());
+  int tries = 0;
+  const auto task = pool.Begin(At(1), [&](TaskWorker&) -> absl::StatusOr<SiteWork::Trained> {
+    if (++tries > 1) return Numbered(1);
+    return absl::UnavailableError("it has died");
+  });
+  EXPECT_THAT(pool.Take(task), IsError(absl::StatusCode::kUnavailable, "it has died"));
 }
 
 TEST(TrainingPool, ClearWaitsForWhatIsAtWork) {

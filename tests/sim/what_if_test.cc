@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <string>
@@ -16,6 +17,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "consilium/v1/journal.pb.h"
+#include "protocol/wire/hash.h"
+#include "protocol/wire/identity.h"
 #include "sim/commands/what_if_command.h"
 #include "tests/sim/same_again.h"
 #include "tests/sim/small_world.h"
@@ -518,6 +522,41 @@ TEST_F(Refused, TimesOfAHostileRecording) {
   hostile = recorded_.recording;
   hostile.run = RunId("another");
   EXPECT_EQ(ReadRecordedRun(hostile).status().code(), absl::StatusCode::kNotFound);
+}
+
+// An update that comes when the run is over tells how long its task took, unless that is nonsense.
+TEST_F(Refused, ResultsAfterTheRunsEndOfNonsenseTimes) {
+  const federation::RunState& run = recorded_.run();
+  std::optional<v1::JournalEntry> late;
+  for (const v1::JournalEntry& entry : recorded_.recording.entries) {
+    if (!entry.has_update_staged()) continue;
+    const auto& tasks = run.participants.at(SiteId(entry.update_staged().site_id())).tasks;
+    if (tasks.rbegin()->second.accepted != Sequence()) continue;
+    late = entry;
+    v1::UpdateStaged& staged = *late->mutable_update_staged();
+    staged.mutable_header()->set_task_id(tasks.rbegin()->first.value());
+    staged.set_update_id(ToBytes(UpdateIdOf(staged.header())));
+  }
+  ASSERT_TRUE(late.has_value());
+  const SiteId site(late->update_staged().site_id());
+  Recording recording = recorded_.recording;
+  late->set_sequence(recording.entries.back().sequence() + 1);
+  recording.entries.push_back(*late);
+  const auto read_after = [&](absl::Duration time) {
+    recording.entries.back().set_time_unix_ns(absl::ToUnixNanos(run.ended_at + time));
+    return ReadRecordedRun(recording);
+  };
+  const auto read = read_after(absl::Hours(1));
+  ASSERT_TRUE(read.ok()) << read.status();
+  const RecordedTask& task = read->record.sites.at(site).tasks.back();
+  EXPECT_EQ(task.end, RecordedTask::End::kArrived);
+  EXPECT_GE(task.total(), absl::Hours(1));
+  for (const absl::Duration time :
+       {kRecordedTimeMax + absl::Hours(1), 100 * kRecordedTimeMax / 5}) {
+    const absl::Status status = read_after(time).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "for one task or program")) << status;
+  }
 }
 
 // --- Plans ------------------------------------------------------------------------------------

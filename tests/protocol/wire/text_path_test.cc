@@ -82,6 +82,45 @@ TEST(SetByPath, SetsElementsByIndexByNameOrAllThatHaveTheField) {
   EXPECT_EQ(scenario.sites().overrides(1).slowdown(), 4);
 }
 
+// A value with braces, which ends its own field and goes on with others.
+TEST(SetByPath, SetsNothingBesideItsPath) {
+  v1::RunConfig config;
+  ASSERT_TRUE(ParseTextFormat("seed: 4 training { local_steps: 3 } aggregation { mixing_alpha: .5 "
+                              "} model { parameters { key: 'units' value: 4 } } participation {}",
+                              "c", config)
+                  .ok());
+  const std::string before = config.SerializeAsString();
+  for (const char* assignment :
+       {"aggregation.preset=FEDAVG } stop { versions_max: 1", "seed=5 stop { versions_max: 1 }",
+        "aggregation.preset=FEDAVG transform { zeno { validator: 'a' } }",
+        "aggregation.preset=FEDAVG, mixing_alpha: 0", "aggregation.preset=FEDAVG; mixing_alpha: 0",
+        "aggregation.preset=FEDAVG preset: FEDBUFF", "training={ local_steps: 5 } seed: 5",
+        "training={ local_steps: 5 } stop: { versions_max: 1 }", "seed: 5 training.local_steps=7",
+        "training { local_steps: 7 } seed=5", "participation.sites='a' sites_min: 2",
+        "model.parameters.units=5 } parameters { key: 'width' value: 7",
+        "model.parameters.units=5 key: 'width'", "model.parameters.units=5 } spec_file: 'x' ",
+        "model.parameters.units=5 } } stop { versions_max: 1", "seed=5 }", "seed=5 } # "}) {
+    EXPECT_THAT(SetByPath(assignment, config), IsError(StatusCode::kInvalidArgument, assignment));
+    EXPECT_EQ(config.SerializeAsString(), before) << assignment;
+  }
+  EXPECT_THAT(SetByPath("seed=5 stop { versions_max: 1 }", config),
+              IsError(StatusCode::kInvalidArgument, "more than the path names, of stop"));
+
+  // What belongs to the path may have them, too.
+  for (const char* assignment :
+       {"training={ local_steps: 5 optimizer { sgd { learning_rate: 0.5 } } }",
+        "training.optimizer=<sgd <momentum: 0.25>>", "participation.sites=['a}', '{b']",
+        "aggregation={ mixing_alpha: 0 trigger { barrier {} } }", "stop { versions_max=3"}) {
+    const bool is_path = std::string(assignment).find("stop {") == std::string::npos;
+    EXPECT_EQ(SetByPath(assignment, config).ok(), is_path) << assignment;
+  }
+  EXPECT_EQ(config.training().local_steps(), 5U);
+  EXPECT_EQ(config.training().optimizer().sgd().learning_rate(), 0.5);
+  EXPECT_EQ(config.training().optimizer().sgd().momentum(), 0.25);
+  EXPECT_EQ(config.aggregation().mixing_alpha(), 0);
+  EXPECT_EQ(config.participation().sites_size(), 2);
+}
+
 TEST(SetByPath, RefusesWhatIsNotThere) {
   v1::RunConfig config;
   for (const std::string& assignment : std::vector<std::string>{"training", "=3", ""}) {

@@ -46,6 +46,7 @@ class Ranks:
     def __init__(self, arguments, folder):
         self.program = arguments.bin / "consilium-sim"
         self.folder = folder
+        self.source = arguments.source.resolve()
         scenario = arguments.source / "sim/scenarios/wdbc-four-hospitals"
         # As a table of one's own, which has no name: ranks are to see that theirs differ.
         own = folder / "scenario.textproto"
@@ -62,6 +63,12 @@ class Ranks:
                 "--set", f"aggregation.preset={rule}", *WALL_RULES[rule],
                 "--set", "stop.versions_max=12", "--seeds", "1..2", "--checkpoint-s", "0",
                 "--no-baselines", "--threads", "1", "--out", out, *more]
+
+    def other_data(self):
+        folder = self.folder / "other"
+        folder.mkdir(exist_ok=True)
+        (folder / "wdbc.csv").write_bytes(self.table.replace(b"17.99", b"17.98", 1))
+        return folder
 
     def call(self, command, code=0, environment=None):
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
@@ -204,6 +211,20 @@ def check_searches(ranks):
     other = search(over, "--set", "training.batch_examples=7")
     said = ranks.call(["mpirun", "-n", 1, *search(over), ":", "-n", 1, *other], code=1)
     assert "has another run config than" in said.stderr, said.stderr
+    # Rank 1 reads a table of its own, with as many rows of as many hospitals.
+    other = [ranks.other_data() if word == ranks.folder else word for word in search(over)]
+    said = ranks.call(["mpirun", "-n", 1, *search(over), ":", "-n", 1, *other], code=1)
+    assert "consilium-sim: rank 1 (" in said.stderr, said.stderr
+    assert "has another arithmetic and another data set than rank 0" in said.stderr, said.stderr
+    # Where only a trial's values make a run config of the file.
+    half = ranks.folder / "half.textproto"
+    text = ranks.files[0].read_text().replace("../../..", str(ranks.source))
+    half.write_text(re.sub(r"(sgd \{) learning_rate: [0-9.]+", r"\1", text))
+    assert half.read_text() != text
+    first = [half if word == ranks.files[0] else word for word in search(ranks.folder / "half")]
+    second = [ranks.other_data() if word == ranks.folder else word for word in first]
+    said = ranks.call(["mpirun", "-n", 1, *first, ":", "-n", 1, *second], code=1)
+    assert "another data set than rank 0" in said.stderr, said.stderr
     print(f"{len(trials(over))} trials over 3 ranks")
 
 
@@ -213,9 +234,7 @@ def check_refusals(ranks):
     shutil.copy(ranks.program, other_program)
     with other_program.open("ab") as file:
         file.write(b"\0")
-    other_data = ranks.folder / "other"
-    other_data.mkdir()
-    (other_data / "wdbc.csv").write_bytes(ranks.table.replace(b"17.99", b"17.98", 1))
+    other_data = ranks.other_data()
     run = ranks.run
     cases = [(run("FEDAVG", out, "--set", "training.local_steps=3"), "has another run config than"),
              (run("FEDAVG", out, "--set", "scenario.sites.task_ms=3"), "has another scenario than"),

@@ -1,5 +1,6 @@
 #include "site_agent/runtime/new_file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,11 +8,15 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <functional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "protocol/core/files.h"
+#include "tests/fakes/child_process.h"
+#include "tests/fakes/refused_calls.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -111,6 +116,50 @@ TEST(NewFile, WhereNoneCanBeIsSaid) {
               IsError(absl::StatusCode::kNotFound, "can not create"));
   EXPECT_THAT(NewFile::Create(folder.File(std::string(300, 'x'))),
               IsError(absl::StatusCode::kUnavailable, "can not look at"));
+}
+
+// As a child that may not do so sees it; its exit status says what went wrong.
+int WriteWhereRefused(const TempFolder& folder, const std::function<bool()>& refuse) {
+  ChildProcess child([&](const std::function<void()>&) {
+    if (!refuse()) return 1;
+    const std::string path = folder.File("own");
+    {
+      absl::StatusOr<NewFile> file = NewFile::Create(path);
+      if (!file.ok()) return 2;
+      if (std::filesystem::is_empty(folder.path())) return 3;  // It has a name of its own.
+      if (write(file->descriptor(), "whole", 5) != 5) return 4;
+      const absl::StatusOr<uint64_t> bytes = file->Commit();
+      if (!bytes.ok() || *bytes != 5) return 5;
+    }
+    if (ReadFile(path, 100).value() != "whole") return 6;
+    absl::StatusOr<NewFile> again = NewFile::Create(folder.File("other"));
+    if (!again.ok()) return 7;
+    if (!WriteFileDurably(folder.File("other"), "another's").ok()) return 8;
+    if (!absl::IsAlreadyExists(again->Commit().status())) return 9;
+    return ReadFile(folder.File("other"), 100).value() == "another's" ? 0 : 10;
+  });
+  return child.Wait();
+}
+
+TEST(NewFile, IsWrittenWhereTheFileSystemHasNoNamelessFiles) {
+  for (const uint32_t error : {EOPNOTSUPP, EISDIR}) {
+    const TempFolder folder;
+    EXPECT_EQ(WriteWhereRefused(folder, [error] { return RefuseNamelessFiles(error); }), 0);
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+      names.insert(entry.path().filename().string());
+    }
+    EXPECT_THAT(names, ElementsAre("other", "own"));
+  }
+}
+
+// NFS.
+TEST(NewFile, NorRenamesWithoutReplacement) {
+  const TempFolder folder;
+  EXPECT_EQ(WriteWhereRefused(
+                folder, [] { return RefuseNamelessFiles(EOPNOTSUPP) && RefuseFlagsOfRename(); }),
+            0);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
 }
 
 // So that a process that is killed leaves nothing.

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "protocol/core/files.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/core/release_rules.h"
+#include "site_agent/runtime/agent_status.h"
 #include "site_agent/runtime/site_schema.h"
 #include "tests/site_agent/runtime/site_fixture.h"
 
@@ -125,6 +127,7 @@ TEST_F(SiteStoreTest, ApprovesNothingByItself) {
   EXPECT_TRUE(*store->IsApproved(run, plan));
   ASSERT_THAT(store->WithdrawRun(run), IsOk());
   EXPECT_FALSE(*store->IsApproved(run, plan));
+  ASSERT_THAT(store->RecordExport(other, Version(7)), IsOk());
 
   std::vector<std::string> changes;
   ASSERT_THAT(store->ReadJournal([&](const ChainRow& row) {
@@ -136,7 +139,11 @@ TEST_F(SiteStoreTest, ApprovesNothingByItself) {
   }),
               IsOk());
   EXPECT_EQ(changes, (std::vector<std::string>{"RUN_APPROVED heart-1", "ALL_RUNS_APPROVED ",
-                                               "ALL_RUNS_TAKEN_BACK ", "RUN_WITHDRAWN heart-1"}));
+                                               "ALL_RUNS_TAKEN_BACK ", "RUN_WITHDRAWN heart-1",
+                                               "MODEL_EXPORTED heart-2"}));
+  const auto audit = Audit(*store);
+  ASSERT_THAT(audit, IsOk());
+  EXPECT_EQ(audit->at("policy").back().at("version"), 7);
 }
 
 TEST_F(SiteStoreTest, TheMinimumCountStaysAndIsNotOne) {
