@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "models/torch/torch_model.h"
 #include "protocol/core/process_memory.h"
@@ -40,6 +41,7 @@ struct Arguments {
   bool json = false;
   std::string join_file;
   ImportOptions import;
+  std::vector<std::string> arrays;
   std::string run;
   std::string plan_hash;
   std::string withdraw;
@@ -107,29 +109,37 @@ unsigned long long Count(const nlohmann::json& value, const char* key) {
   return value.value(key, 0ULL);
 }
 
-void PrintImport(const nlohmann::json& result) {
+// `place`: by what a refused row is found again.
+void PrintImport(const nlohmann::json& result, const char* place) {
   printf("data set %s: %llu rows read, %llu stored, %llu refused\n",
          result.value("dataset", "").c_str(), Count(result, "rows_read"),
          Count(result, "rows_stored"), Count(result, "rows_refused"));
   const nlohmann::json& refusals = result.at("refusals");
   for (const nlohmann::json& refusal : refusals) {
     const std::string column = refusal.value("column", "");
-    printf("  line %llu: %s %s\n", Count(refusal, "line"),
+    printf("  %s %llu: %s %s\n", place, Count(refusal, "line"),
            column.empty() ? "the row" : column.c_str(), refusal.value("reason", "").c_str());
   }
   if (refusals.empty()) return;
   if (Count(result, "rows_refused") > refusals.size()) printf("  ...\n");
-  printf("All refused rows, with line and reason: %s\n", result.value("report_file", "").c_str());
+  printf("All refused rows, with %s and reason: %s\n", place,
+         result.value("report_file", "").c_str());
 }
 
 int Import(const Arguments& arguments) {
   const bool strict = arguments.import.bad_rows == ImportOptions::BadRows::kImportNothing;
-  const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, arguments.import);
+  ImportOptions options = arguments.import;
+  for (const std::string& text : arguments.arrays) {
+    absl::StatusOr<ArrayColumnSource> column = ArrayColumnOf(text);
+    if (!column.ok()) return Fail(column.status());
+    options.arrays.push_back(*std::move(column));
+  }
+  const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, options);
   if (!result.ok()) return Fail(result.status());
   if (arguments.json) {
     Print(*result);
   } else {
-    PrintImport(*result);
+    PrintImport(*result, options.csv_file.empty() ? "row" : "line");
   }
   if (!strict || Count(*result, "rows_refused") == 0) return kDone;
   fprintf(stderr,
@@ -376,35 +386,74 @@ void AddJoining(CLI::App& app, Arguments& arguments, Command& chosen) {
   Remember(enrol, chosen, Enrol);
 }
 
+// Empty, or what is wrong with an --array.
+std::string CheckArray(const std::string& text) {
+  const absl::StatusOr<ArrayColumnSource> column = ArrayColumnOf(text);
+  if (!column.ok()) return std::string(column.status().message());
+  for (const ArrayColumnSource::Part& part : column->parts) {
+    const std::string complaint = CLI::ExistingFile(part.file);
+    if (!complaint.empty()) return complaint;
+  }
+  return "";
+}
+
+std::string CheckArchiveName(const std::string& file) {
+  return absl::EndsWith(file, ".npz") ? "" : "takes a file whose name ends in .npz";
+}
+
+void AddRows(CLI::App* command, Arguments& arguments) {
+  CLI::Option_group* rows = command->add_option_group("rows", "Where they are: one of these");
+  rows->add_option("--csv", arguments.import.csv_file, "The CSV file")->check(CLI::ExistingFile);
+  rows->add_option("--npz", arguments.import.npz_file,
+                   "NumPy archive: for each column an array of its name, with an entry a row")
+      ->check(CLI::ExistingFile)
+      ->check(CheckArchiveName);
+  rows->add_option("--array", arguments.arrays,
+                   "Again for each column: IDX files (also packed, *.gz), or archives with the "
+                   "array's name where it is not the column's; several are one after the other")
+      ->type_name("COLUMN=FILE[:ARRAY][,FILE...]")
+      ->allow_extra_args(false)
+      ->check(CheckArray);
+  rows->require_option(1);
+}
+
+void AddImport(CLI::App& data, Arguments& arguments, Command& chosen) {
+  CLI::App* command =
+      AddCommand(data, arguments, "import", "Import a table or arrays under a contract");
+  command->add_option("--contract", arguments.import.contract_file, "The data contract")
+      ->required()
+      ->check(CLI::ExistingFile);
+  AddRows(command, arguments);
+  command->add_option("--dataset", arguments.import.dataset,
+                      "Name of the data set, which is replaced; default: the contract's name");
+  command->add_option("--report", arguments.import.report_file,
+                      "Where refused rows are listed; default: in the store's folder");
+  command->add_flag_callback(
+      "--strict",
+      [&arguments] { arguments.import.bad_rows = ImportOptions::BadRows::kImportNothing; },
+      "Import nothing and exit with 1 where a row is refused");
+  AddJson(command, arguments);
+  command->footer(
+      "Examples:\n  consilium-agent data import --store site \\\n"
+      "      --contract heart_disease.contract.textproto --csv cleveland.csv\n"
+      "  consilium-agent data import --store site \\\n"
+      "      --contract pneumoniamnist.contract.textproto --npz chest.npz\n"
+      "  consilium-agent data import --store site \\\n"
+      "      --contract pneumoniamnist.contract.textproto \\\n"
+      "      --array image=chest.npz:train_images,chest.npz:test_images \\\n"
+      "      --array label=chest.npz:train_labels,chest.npz:test_labels");
+  Remember(command, chosen, Import);
+}
+
 void AddData(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* data = app.add_subcommand("data", "Import and list data sets");
   data->require_subcommand(1);
-  CLI::App* import = AddCommand(*data, arguments, "import", "Import a CSV file under a contract");
-  import->add_option("--contract", arguments.import.contract_file, "The data contract")
-      ->required()
-      ->check(CLI::ExistingFile);
-  import->add_option("--csv", arguments.import.csv_file, "The CSV file")
-      ->required()
-      ->check(CLI::ExistingFile);
-  import->add_option("--dataset", arguments.import.dataset,
-                     "Name of the data set, which is replaced; default: the contract's name");
-  import->add_option("--report", arguments.import.report_file,
-                     "Where refused rows are listed; default: in the store's folder");
-  import->add_flag_callback(
-      "--strict",
-      [&arguments] { arguments.import.bad_rows = ImportOptions::BadRows::kImportNothing;
-},
-      "Import nothing and exit with 1 where a row is refused");
-AddJson(import, arguments);
-import->footer(
-    "Example:\n  consilium-agent data import --store site \\\n"
-    "      --contract heart_disease.contract.textproto --csv cleveland.csv");
-Remember(import, chosen, Import);
-CLI::App* list = AddCommand(*data, arguments, "list", "Data sets and their sizes");
-AddJson(list, arguments);
-list->footer("Example:\n  consilium-agent data list --store site --json");
-Remember(list, chosen, List);
-}  // namespace
+  AddImport(*data, arguments, chosen);
+  CLI::App* list = AddCommand(*data, arguments, "list", "Data sets and their sizes");
+  AddJson(list, arguments);
+  list->footer("Example:\n  consilium-agent data list --store site --json");
+  Remember(list, chosen, List);
+}
 
 void AddDeciding(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* runs = app.add_subcommand("runs", "Runs that were offered here, and their plans");
@@ -525,7 +574,7 @@ int Main(int argc, char** argv) {
   }
 }
 
-}  // namespace consilium::site
+}  // namespace
 }  // namespace consilium::site
 
 int main(int argc, char** argv) { return consilium::site::Main(argc, argv); }

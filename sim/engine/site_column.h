@@ -13,8 +13,8 @@
 #include "absl/status/statusor.h"
 #include "consilium/v1/data_contract.pb.h"
 #include "protocol/core/ids.h"
-#include "sim/engine/row_budget.h"
 #include "site_agent/ingest/raw_row.h"
+#include "site_agent/ingest/row_budget.h"
 
 namespace consilium {
 

@@ -23,27 +23,13 @@ bool IsArrays(const TableSource& source) {
   return source.file.empty() || absl::EndsWith(source.file, ".npz");
 }
 
-// An array for each of the contract's columns, and one more where that is not empty.
-std::vector<ArrayColumnSource> ArraysOfArchive(const std::string& path, const std::string& more,
-                                               const v1::DataContract& contract) {
-  std::vector<std::string> names;
-  for (const v1::Column& column : contract.columns()) names.push_back(column.name());
-  names.push_back(contract.label().column());
-  if (contract.label().has_survival()) {
-    names.push_back(contract.label().survival().event_column());
-  }
-  if (!contract.patient_id_column().empty()) names.push_back(contract.patient_id_column());
-  if (!more.empty()) names.push_back(more);
-  std::vector<ArrayColumnSource> sources;
-  for (const std::string& name : names) sources.push_back({name, {{path, name}}});
-  return sources;
-}
-
 absl::StatusOr<ArrayTable> ReadArrays(const TableSource& source, const std::string& site_column,
                                       const v1::DataContract& contract) {
   if (!source.file.empty()) {
-    return ArrayTable::Read(
-        ArraysOfArchive(InFolder(source.folder, source.file), site_column, contract));
+    const std::string path = InFolder(source.folder, source.file);
+    std::vector<ArrayColumnSource> columns = ArraysOfArchive(path, contract);
+    if (!site_column.empty()) columns.push_back({site_column, {{path, site_column}}});
+    return ArrayTable::Read(columns);
   }
   if (source.arrays.empty()) {
     return absl::InvalidArgumentError("dataset: a table names neither a file nor arrays");

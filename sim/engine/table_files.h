@@ -14,8 +14,8 @@
 #include "consilium/v1/data_contract.pb.h"
 #include "consilium/v1/scenario.pb.h"
 #include "protocol/core/ids.h"
-#include "sim/engine/row_budget.h"
 #include "site_agent/ingest/raw_row.h"
+#include "site_agent/ingest/row_budget.h"
 
 namespace consilium {
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -61,11 +62,12 @@ absl::StatusOr<std::vector<Array>> ReadColumn(const ArrayColumnSource& source,
   return parts;
 }
 
-// The names of the contract's columns that have one value a row, label, event and patient too.
-std::vector<std::string> ScalarsOf(const v1::DataContract& contract) {
+// Of the names of a contract's columns, label, event and patient too, those that `wanted` takes.
+template <typename Wanted>
+std::vector<std::string> NamesOf(const v1::DataContract& contract, Wanted wanted) {
   std::vector<std::string> names;
   for (const v1::Column& column : contract.columns()) {
-    if (!column.has_tensor()) names.push_back(column.name());
+    if (wanted(column)) names.push_back(column.name());
   }
   names.push_back(contract.label().column());
   if (contract.label().has_survival()) {
@@ -73,6 +75,11 @@ std::vector<std::string> ScalarsOf(const v1::DataContract& contract) {
   }
   if (!contract.patient_id_column().empty()) names.push_back(contract.patient_id_column());
   return names;
+}
+
+// The names of those that have one value a row.
+std::vector<std::string> ScalarsOf(const v1::DataContract& contract) {
+  return NamesOf(contract, [](const v1::Column& column) { return !column.has_tensor(); });
 }
 
 absl::Status CheckShapes(const ArrayTable& table, const v1::DataContract& contract) {
@@ -122,6 +129,9 @@ class TensorCheck {
  private:
   static std::string Reason(const v1::Tensor& tensor, double number) {
     if (!std::isfinite(number)) return "holds what is not a finite number";
+    if (std::abs(number) > double{std::numeric_limits<float>::max()}) {
+      return "holds a number beyond those of single precision";
+    }
     if (number < tensor.min()) {
       return absl::StrCat("holds a number below the contract's minimum of ", tensor.min());
     }
@@ -183,6 +193,15 @@ void ArrayTable::AppendNumbers(const std::string& column, size_t row,
   for (size_t i = 0; i < place.array->row_items(); ++i) {
     numbers.push_back(place.array->Number(first + i));
   }
+}
+
+std::vector<ArrayColumnSource> ArraysOfArchive(const std::string& path,
+                                               const v1::DataContract& contract) {
+  std::vector<ArrayColumnSource> sources;
+  for (const std::string& name : NamesOf(contract, [](const v1::Column&) { return true; })) {
+    sources.push_back({name, {{path, name}}});
+  }
+  return sources;
 }
 
 absl::StatusOr<ImportReport> ImportArrays(const ArrayTable& table, const v1::DataContract& contract,

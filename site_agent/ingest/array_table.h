@@ -66,6 +66,11 @@ class ArrayTable {
   size_t rows_ = 0;
 };
 
+// The columns of a table that is one archive: an array for each of the contract's columns and its
+// label, event and patient, of their names.
+std::vector<ArrayColumnSource> ArraysOfArchive(const std::string& path,
+                                               const v1::DataContract& contract);
+
 // Called for each good row, in the table's order. An error ends the import with it.
 using ArrayRowSink = std::function<absl::Status(const RawRow& row, size_t index)>;
 

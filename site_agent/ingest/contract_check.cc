@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "models/spec/features.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 
@@ -44,6 +45,28 @@ absl::Status CheckRange(absl::string_view where, const v1::Number& number) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTensor(absl::string_view where, const v1::Tensor& tensor) {
+  if (TensorElements(tensor) == 0) {
+    return Wrong(where, "a tensor needs a shape, without dimensions of zero");
+  }
+  v1::Number range;
+  range.set_min(tensor.min());
+  range.set_max(tensor.max());
+  return CheckRange(where, range);
+}
+
+// A run's check asks it too, but later: a site stores what it then could not read back.
+absl::Status CheckTensorNumbers(const v1::DataContract& contract) {
+  size_t numbers = 0;
+  for (const v1::Column& column : contract.columns()) {
+    if (column.has_tensor()) numbers += TensorElements(column.tensor());
+    if (numbers <= limits::kFeaturesMax) continue;
+    return Wrong("columns", absl::StrCat("the tensors of a row have at most ", limits::kFeaturesMax,
+                                         " numbers"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ContractCheck> ContractCheck::Create(const v1::DataContract& contract) {
@@ -61,6 +84,7 @@ absl::StatusOr<ContractCheck> ContractCheck::Create(const v1::DataContract& cont
     CONSILIUM_RETURN_IF_ERROR(check.AddColumn(column));
   }
   if (check.columns_.empty()) return Wrong("columns", "there are none");
+  CONSILIUM_RETURN_IF_ERROR(CheckTensorNumbers(contract));
   CONSILIUM_RETURN_IF_ERROR(check.AddLabel(contract.label()));
   check.patient_column_ = contract.patient_id_column();
   check.expects_header_ = csv.header() != v1::CsvFormat::ABSENT;
@@ -90,7 +114,9 @@ absl::Status ContractCheck::AddColumn(const v1::Column& column) {
         !checked.values.FindNumber(column.missing().constant())) {
       return Wrong(where, "missing.constant is none of its values");
     }
-  } else if (!column.has_tensor()) {
+  } else if (column.has_tensor()) {
+    CONSILIUM_RETURN_IF_ERROR(CheckTensor(where, column.tensor()));
+  } else {
     return Wrong(where, "is neither a number, a category nor a tensor");
   }
   columns_.push_back(std::move(checked));
@@ -140,7 +166,7 @@ absl::Status ContractCheck::RefuseTensors() const {
   for (const CheckedColumn& column : columns_) {
     if (!column.spec.has_tensor()) continue;
     return Wrong(absl::StrCat("column \"", column.spec.name(), "\""),
-                 "is a tensor, which a CSV file can not hold");
+                 "is a tensor, which a CSV file can not hold; NPZ and IDX files can");
   }
   return absl::OkStatus();
 }

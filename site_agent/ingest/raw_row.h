@@ -20,8 +20,8 @@ struct RawRow {
   double label = 0;
   // Names the patient within this site; never leaves it. 1 to limits::kPatientIdBytesMax bytes.
   std::string patient_id;
-  // The numbers of all tensors, in the contract's order. Only simulations have them so far: an
-  // agent's imports refuse a contract with tensors, and its store does not keep them.
+  // The numbers of all tensors, in the contract's order and each row-major: finite, and at most
+  // limits::kFeaturesMax of them.
   std::vector<float> tensors = {};
 };
 

@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/text_format.h"
 #include "site_agent/ingest/csv_import.h"
+#include "site_agent/ingest/row_budget.h"
 #include "site_agent/runtime/agent_status.h"
 
 namespace consilium::site {
@@ -28,6 +30,59 @@ std::string TextAt(const json& request, const char* key) {
   return found != request.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+json ListAt(const json& request, const char* key) {
+  const auto found = request.find(key);
+  return found != request.end() && found->is_array() ? *found : json::array();
+}
+
+json ArraysRequest(const std::vector<ArrayColumnSource>& arrays) {
+  json columns = json::array();
+  for (const ArrayColumnSource& source : arrays) {
+    json parts = json::array();
+    for (const ArrayColumnSource::Part& part : source.parts) {
+      parts.push_back({{"file", Absolute(part.file)}, {"array", part.array}});
+    }
+    columns.push_back({{"column", source.column}, {"parts", std::move(parts)}});
+  }
+  return columns;
+}
+
+absl::StatusOr<std::vector<ArrayColumnSource>> ArraysOf(const json& request) {
+  std::vector<ArrayColumnSource> arrays;
+  for (const json& column : ListAt(request, "arrays")) {
+    ArrayColumnSource& source = arrays.emplace_back();
+    source.column = TextAt(column, "column");
+    for (const json& part : ListAt(column, "parts")) {
+      source.parts.push_back({TextAt(part, "file"), TextAt(part, "array")});
+      if (source.parts.back().file.empty()) {
+        return absl::InvalidArgumentError("a part of an array names no file");
+      }
+    }
+  }
+  return arrays;
+}
+
+// Nothing where the rows come from a CSV file, which is read as it is stored.
+absl::StatusOr<std::optional<ArrayTable>> ReadArrays(const ImportOptions& options,
+                                                     const v1::DataContract& contract) {
+  if (!options.csv_file.empty()) return std::nullopt;
+  return ArrayTable::Read(options.npz_file.empty() ? options.arrays
+                                                   : ArraysOfArchive(options.npz_file, contract));
+}
+
+// `arrays` is null where there are none.
+absl::StatusOr<ImportReport> ReadRows(const ImportOptions& options, const ArrayTable* arrays,
+                                      const v1::DataContract& contract, const RowSink& sink) {
+  RowBudget budget;
+  const RowSink bounded = [&](const RawRow& row) -> absl::Status {
+    CONSILIUM_RETURN_IF_ERROR(budget.Take(row));
+    return sink(row);
+  };
+  if (arrays == nullptr) return ImportCsvFile(options.csv_file, contract, bounded);
+  return ImportArrays(*arrays, contract,
+                      [&bounded](const RawRow& row, size_t) { return bounded(row); });
+}
+
 absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const std::string& dataset,
                                                        const v1::DataContract& resolved) {
   std::vector<Digest> contracts = {ContractHash(resolved)};
@@ -40,13 +95,12 @@ absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const s
 
 // The report; of what was stored, where anything was.
 absl::StatusOr<ImportReport> Replace(SiteStore& store, const std::string& dataset,
-                                     const v1::DataContract& contract,
-                                     const ImportOptions& options) {
+                                     const v1::DataContract& contract, const ImportOptions& options,
+                                     const ArrayTable* arrays) {
   std::optional<ImportReport> given_up;
   absl::StatusOr<ImportReport> report = store.ReplaceDataset(
       dataset, contract, [&](const RowSink& sink) -> absl::StatusOr<ImportReport> {
-        CONSILIUM_ASSIGN_OR_RETURN(ImportReport read,
-                                   ImportCsvFile(options.csv_file, contract, sink));
+        CONSILIUM_ASSIGN_OR_RETURN(ImportReport read, ReadRows(options, arrays, contract, sink));
         if (read.rows_refused == 0 || options.bad_rows == ImportOptions::BadRows::kLeaveOut) {
           return read;
         }
@@ -60,10 +114,36 @@ absl::StatusOr<ImportReport> Replace(SiteStore& store, const std::string& datase
 
 }  // namespace
 
+absl::StatusOr<ArrayColumnSource> ArrayColumnOf(absl::string_view text) {
+  constexpr absl::string_view kArchive = ".npz:";
+  const auto refuse = [text](absl::string_view what) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", text, "\" ", what, ": it is COLUMN=FILE[,FILE...], a FILE an IDX file or ",
+        "ARCHIVE.npz[:ARRAY]"));
+  };
+  const size_t equals = text.find('=');
+  if (equals == 0 || equals == absl::string_view::npos) return refuse("names no column");
+  ArrayColumnSource source;
+  source.column = std::string(text.substr(0, equals));
+  for (absl::string_view file : absl::StrSplit(text.substr(equals + 1), ',')) {
+    ArrayColumnSource::Part& part = source.parts.emplace_back();
+    const size_t archive = file.rfind(kArchive);
+    if (archive != absl::string_view::npos) {
+      part.array = std::string(file.substr(archive + kArchive.size()));
+      file = file.substr(0, archive + kArchive.size() - 1);
+    }
+    part.file = std::string(file);
+    if (part.file.empty()) return refuse("has a file without a name");
+  }
+  return source;
+}
+
 json ImportRequest(const ImportOptions& options) {
   return {{"command", "import"},
           {"contract_file", Absolute(options.contract_file)},
           {"csv_file", Absolute(options.csv_file)},
+          {"npz_file", Absolute(options.npz_file)},
+          {"arrays", ArraysRequest(options.arrays)},
           {"dataset", options.dataset},
           {"report_file", Absolute(options.report_file)},
           {"strict", options.bad_rows == ImportOptions::BadRows::kImportNothing}};
@@ -73,14 +153,19 @@ absl::StatusOr<ImportOptions> ImportOptionsOf(const json& request) {
   ImportOptions options;
   options.contract_file = TextAt(request, "contract_file");
   options.csv_file = TextAt(request, "csv_file");
+  options.npz_file = TextAt(request, "npz_file");
+  CONSILIUM_ASSIGN_OR_RETURN(options.arrays, ArraysOf(request));
   options.dataset = TextAt(request, "dataset");
   options.report_file = TextAt(request, "report_file");
   const auto strict = request.find("strict");
   if (strict != request.end() && *strict == true) {
     options.bad_rows = ImportOptions::BadRows::kImportNothing;
   }
-  if (options.contract_file.empty() || options.csv_file.empty()) {
-    return absl::InvalidArgumentError("an import needs a contract and a CSV file");
+  const int places = (options.csv_file.empty() ? 0 : 1) + (options.npz_file.empty() ? 0 : 1) +
+                     (options.arrays.empty() ? 0 : 1);
+  if (options.contract_file.empty() || places != 1) {
+    return absl::InvalidArgumentError(
+        "an import needs a contract, and a CSV file, an NPZ archive or arrays");
   }
   return options;
 }
@@ -94,7 +179,13 @@ absl::StatusOr<json> ImportInto(SiteStore& store, const ImportOptions& options,
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Digest> contracts,
                              ContractsConcerned(store, dataset, resolved));
   CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
-  CONSILIUM_ASSIGN_OR_RETURN(const ImportReport report, Replace(store, dataset, resolved, options));
+  // Unpacked before the store is held: others wait for it.
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<ArrayTable> arrays, ReadArrays(options, resolved));
+  // It took its time, in which a run may have begun.
+  if (arrays.has_value()) CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
+  CONSILIUM_ASSIGN_OR_RETURN(
+      const ImportReport report,
+      Replace(store, dataset, resolved, options, arrays.has_value() ? &*arrays : nullptr));
   const std::string report_file = options.report_file.empty()
                                       ? absl::StrCat(store.folder(), "/import-", dataset, ".json")
                                       : options.report_file;

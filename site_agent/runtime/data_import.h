@@ -1,5 +1,5 @@
-// `consilium-agent data import`: a CSV file under a contract becomes a data set of the store, in
-// the agent that runs on it or without one.
+// `consilium-agent data import`: a CSV file, an NPZ archive or arrays of several files under a
+// contract become a data set of the store, in the agent that runs on it or without one.
 //
 // Threads: any.
 
@@ -14,14 +14,19 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "protocol/core/ids.h"
+#include "site_agent/ingest/array_table.h"
 #include "site_agent/runtime/site_store.h"
 
 namespace consilium::site {
 
 struct ImportOptions {
   std::string contract_file;
-  std::string csv_file;
+  // Where the rows are: one of the three.
+  std::string csv_file = "";
+  std::string npz_file = "";  // *.npz, with an array for each column of the contract.
+  std::vector<ArrayColumnSource> arrays = {};
   std::string dataset = "";      // Empty: the contract's name.
   std::string report_file = "";  // Empty: import-<dataset>.json in the store's folder.
   // What is done about rows that break the contract.
@@ -31,9 +36,14 @@ struct ImportOptions {
   } bad_rows = BadRows::kLeaveOut;
 };
 
+// A column out of "COLUMN=FILE[,FILE...]", where several files are one after the other and a file
+// is an IDX file or "ARCHIVE.npz[:ARRAY]"; without ARRAY, the array of the column's name.
+// INVALID_ARGUMENT where it is not of this form.
+absl::StatusOr<ArrayColumnSource> ArrayColumnOf(absl::string_view text);
+
 // What a running agent is asked; files by their absolute paths, since it has a folder of its own.
 nlohmann::json ImportRequest(const ImportOptions& options);
-// INVALID_ARGUMENT where a file is not named.
+// INVALID_ARGUMENT where a file is not named, or rows come from more than one place.
 absl::StatusOr<ImportOptions> ImportOptionsOf(const nlohmann::json& request);
 
 // Asked before anything changes, with the hashes of the contracts whose data set would be another
@@ -41,9 +51,10 @@ absl::StatusOr<ImportOptions> ImportOptionsOf(const nlohmann::json& request);
 using MayReplace = absl::FunctionRef<absl::Status(const std::vector<Digest>& contracts)>;
 
 // {"dataset", "rows_read", "rows_stored", "rows_refused", "report_file", "refusals": [{"line",
-// "column", "reason"}]}; of the refusals the first 20, the report file has them all. Errors of the
-// files, of `may_replace` and of the store; nothing has changed then. Nor has it where bad rows
-// mean that nothing is imported: "rows_stored" is 0 and "rows_refused" is not.
+// "column", "reason"}]}; of the refusals the first 20, the report file has them all; of arrays a
+// line is a row, from 1. Errors of the files, RESOURCE_EXHAUSTED where the rows are beyond
+// RowBudget, errors of `may_replace` and of the store; nothing has changed then. Nor has it where
+// bad rows mean that nothing is imported: "rows_stored" is 0 and "rows_refused" is not.
 absl::StatusOr<nlohmann::json> ImportInto(SiteStore& store, const ImportOptions& options,
                                           MayReplace may_replace);
 

@@ -5,8 +5,9 @@
 //   {"command": "approve_all" | "approve_one_by_one"}
 //   {"command": "policy", "minimum_count": number, or absent: it stays}
 //   {"command": "model_export", "run": id}, with an open file that it is written to
-//   {"command": "import", "contract_file": path, "csv_file": path, "dataset": "",
-//    "report_file": "", "strict": bool}
+//   {"command": "import", "contract_file": path, "dataset": "", "report_file": "", "strict": bool,
+//    and one of "csv_file": path, "npz_file": path or
+//    "arrays": [{"column": "", "parts": [{"file": path, "array": ""}]}]}
 //
 // A run is named by its id, by its plan's hash where one run with that plan waits, or by both.
 //

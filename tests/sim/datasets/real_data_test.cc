@@ -12,8 +12,8 @@
 #include "sim/datasets/fetch.h"
 #include "sim/datasets/locate.h"
 #include "sim/datasets/manifests.h"
-#include "sim/engine/row_budget.h"
 #include "sim/engine/table_files.h"
+#include "site_agent/ingest/row_budget.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 

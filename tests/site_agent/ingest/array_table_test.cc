@@ -4,14 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "protocol/core/files.h"
 #include "protocol/wire/text_format.h"
 #include "site_agent/ingest/encode.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/site_agent/ingest/zip_bytes.h"
 
 namespace consilium {
 namespace {
@@ -143,6 +147,69 @@ TEST(ArrayTableTest, NamesWhatDoesNotFit) {
   other = ImageContract();
   other.mutable_label()->set_column("signed");
   import(ImageTable("signed"), other, "has [6] numbers a row");
+}
+
+TEST(ArrayTableTest, AnArchiveHasAnArrayForEachColumn) {
+  const v1::DataContract contract = ContractOf(R"(
+    name: "t"
+    columns { name: "image" tensor { shape: [2, 3] min: 0 max: 255 } }
+    columns { name: "age" number { min: 0 max: 120 } }
+    label { column: "time" survival { time_max: 9 event_column: "died" } }
+    patient_id_column: "mrn")");
+  std::vector<std::string> columns;
+  for (const ArrayColumnSource& source : ArraysOfArchive("a.npz", contract)) {
+    columns.push_back(source.column);
+    ASSERT_EQ(source.parts.size(), 1u);
+    EXPECT_EQ(source.parts[0].file, "a.npz");
+    EXPECT_EQ(source.parts[0].array, source.column);
+  }
+  EXPECT_EQ(columns, (std::vector<std::string>{"image", "age", "time", "died", "mrn"}));
+}
+
+// Finite as it lies in the file, and within the contract's range; not as the row has it.
+TEST(ArrayTableTest, RefusesNumbersBeyondSinglePrecision) {
+  const TempFolder folder;
+  std::string items;
+  for (const double number : {3.4e38, -3.5e38})
+    items += LittleEndian(std::bit_cast<uint64_t>(number), 8);
+  const auto npy = [&items](const char* shape) {
+    return NpyBytes(
+        absl::StrCat("{'descr': '<f8', 'fortran_order': False, 'shape': ", shape, "}\n"), items);
+  };
+  ASSERT_THAT(WriteFileDurably(folder.File("a.npz"),
+                               ZipBytes({{.name = "image.npy", .packed = npy("(2, 1)")},
+                                         {.name = "column.npy", .packed = npy("(2,)")}})),
+              IsOk());
+  const auto imported = Import(ArrayTable::Read({{"image", {{folder.File("a.npz"), ""}}},
+                                                 {"column", {{folder.File("a.npz"), ""}}}}),
+                               ContractOf(R"(
+        name: "t" columns { name: "image" tensor { shape: [1] min: -1e300 max: 1e300 } }
+        label { column: "column" real { min: -1e300 max: 1e300 } })"));
+  ASSERT_THAT(imported, IsOk());
+  EXPECT_EQ(imported->indices, std::vector<size_t>{0});
+  ASSERT_EQ(imported->report.refusals.size(), 1u);
+  EXPECT_EQ(imported->report.refusals[0].reason, "holds a number beyond those of single precision");
+}
+
+// A site's store could not read back what is more.
+TEST(TensorTest, ARowHasNoMoreNumbersThanAModelTakes) {
+  const auto refused = [](const std::string& columns, const char* words) {
+    EXPECT_THAT(Import(ImageTable(),
+                       ContractOf("name: 't' " + columns +
+                                  " label { column: 'column' classes { values: ['0', '1'] } }")),
+                IsError(StatusCode::kInvalidArgument, words));
+  };
+  const std::string half = "tensor { shape: [256, 128] min: 0 max: 1 } } ";
+  const std::string whole = "columns { name: 'a' " + half + "columns { name: 'b' " + half;
+  refused(whole, "is not among the arrays");
+  refused(whole + "columns { name: 'c' tensor { shape: [1] min: 0 max: 1 } }",
+          "at most 65536 numbers");
+  refused("columns { name: 'a' tensor { shape: [65536, 65536, 65536] min: 0 max: 1 } }",
+          "at most 65536 numbers");
+  refused("columns { name: 'a' tensor { shape: [2, 0] min: 0 max: 1 } }", "needs a shape");
+  refused("columns { name: 'a' tensor { min: 0 max: 1 } }", "needs a shape");
+  refused("columns { name: 'a' tensor { shape: [2] min: 2 max: 1 } }", "min not above max");
+  refused("columns { name: 'a' tensor { shape: [2] min: nan max: 1 } }", "must be finite");
 }
 
 // A scenario of a few lines may name a file of a few bytes a thousand times.

@@ -1,10 +1,11 @@
-// What the rows of a scenario's tables may take in memory: a file that is packed, or whose rows are
-// short, has far fewer bytes than they.
+// What the rows of a data set, or of a scenario's tables, may take in memory, where they all are
+// when a run reads them: a file that is packed, or whose rows are short, has far fewer bytes than
+// they.
 //
 // Ownership: value. Threads: one.
 
-#ifndef CONSILIUM_SIM_ENGINE_ROW_BUDGET_H_
-#define CONSILIUM_SIM_ENGINE_ROW_BUDGET_H_
+#ifndef CONSILIUM_SITE_AGENT_INGEST_ROW_BUDGET_H_
+#define CONSILIUM_SITE_AGENT_INGEST_ROW_BUDGET_H_
 
 #include <cstdint>
 
@@ -14,7 +15,7 @@
 
 namespace consilium {
 
-// Of all tables of a scenario together.
+// Of one data set of an agent, or of all tables of a scenario together.
 inline constexpr uint64_t kRowsBytesMax = uint64_t{32} << 30;
 
 class RowBudget {
@@ -27,7 +28,7 @@ class RowBudget {
               row.tensors.size() * sizeof(float) + row.patient_id.size();
     if (bytes_ <= bytes_max_) return absl::OkStatus();
     return absl::ResourceExhaustedError(
-        absl::StrCat("the scenario's rows take more than ", bytes_max_, " bytes of memory"));
+        absl::StrCat("the rows take more than ", bytes_max_, " bytes of memory"));
   }
 
  private:
@@ -37,4 +38,4 @@ class RowBudget {
 
 }  // namespace consilium
 
-#endif  // CONSILIUM_SIM_ENGINE_ROW_BUDGET_H_
+#endif  // CONSILIUM_SITE_AGENT_INGEST_ROW_BUDGET_H_
