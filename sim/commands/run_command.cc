@@ -100,7 +100,7 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
   TrainingPool& trainings = *trainers.pool;
   const OnWallClock wall = {trainers.workers.get(), trainers.leader.get()};
   const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
-  const SaveAs save = {saved, absl::StrCat("run", suffix), command.idle_mib << 20};
+  const SaveAs save = {saved, absl::StrCat("run", suffix), command.idle_mib << 20, seed};
   std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
     CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainings));
@@ -116,7 +116,7 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
                              Simulate(plan, scenario, data, options, trainings, save, wall));
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
-                                     {saved, suffix, save.idle_bytes_max}, wall));
+                                     {saved, suffix, save.idle_bytes_max, seed}, wall));
   const auto say_of_what = [&](RunSummary& summary) {
     summary.data_sha256 = data_sha256;
     summary.scenario_sha256 = scenario_sha256;
