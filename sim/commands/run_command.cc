@@ -85,22 +85,37 @@ absl::StatusOr<Baselines> BaselinesFor(const v1::RunPlan& plan, const v1::Scenar
   return *std::move(baselines);
 }
 
+// The experiment of one seed, with its data.
+struct SeedInput {
+  std::optional<uint64_t> seed;
+  v1::RunPlan plan;
+  v1::Scenario scenario;
+  FederationData data;
+};
+
+// With what a simulation would refuse of it.
+absl::StatusOr<SeedInput> LoadSeed(const RunCommand& command, const Experiment& experiment,
+                                   std::optional<uint64_t> seed) {
+  SeedInput input = {seed, experiment.plan, experiment.scenario, {}};
+  if (seed.has_value()) {
+    input.plan.mutable_config()->set_seed(*seed);
+    input.plan.mutable_config()->mutable_data()->mutable_split()->set_seed(*seed);
+    input.scenario.set_seed(*seed);
+  }
+  CONSILIUM_ASSIGN_OR_RETURN(input.data,
+                             LoadScenarioData(input.scenario, input.plan, FolderOfData(command)));
+  CONSILIUM_RETURN_IF_ERROR(CheckScenarioAgainst(input.scenario, input.plan, input.data));
+  return input;
+}
+
 absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& experiment,
                                    const SavedRuns* saved, const Trainers& trainers,
-                                   std::optional<uint64_t> seed) {
-  v1::RunPlan plan = experiment.plan;
-  v1::Scenario scenario = experiment.scenario;
-  if (seed.has_value()) {
-    plan.mutable_config()->set_seed(*seed);
-    plan.mutable_config()->mutable_data()->mutable_split()->set_seed(*seed);
-    scenario.set_seed(*seed);
-  }
-  CONSILIUM_ASSIGN_OR_RETURN(const FederationData data,
-                             LoadScenarioData(scenario, plan, FolderOfData(command)));
+                                   const SeedInput& input) {
+  const auto& [seed, plan, scenario, data] = input;
   TrainingPool& trainings = *trainers.pool;
   const OnWallClock wall = {trainers.workers.get(), trainers.leader.get()};
   const std::string suffix = seed.has_value() ? absl::StrCat("-seed-", *seed) : "";
-  const SaveAs save = {saved, absl::StrCat("run", suffix), command.idle_mib << 20};
+  const SaveAs save = {saved, absl::StrCat("run", suffix), command.idle_mib << 20, seed};
   std::optional<Baselines> trained;
   if (command.baselines == RunCommand::Baselines::kTrain) {
     CONSILIUM_ASSIGN_OR_RETURN(trained, BaselinesFor(plan, scenario, data, save, trainings));
@@ -116,7 +131,7 @@ absl::StatusOr<SeedResult> RunSeed(const RunCommand& command, const Experiment& 
                              Simulate(plan, scenario, data, options, trainings, save, wall));
   CONSILIUM_ASSIGN_OR_RETURN(
       result.others, SimulatePresets(experiment.presets, plan, scenario, data, options, trainings,
-                                     {saved, suffix, save.idle_bytes_max}, wall));
+                                     {saved, suffix, save.idle_bytes_max, seed}, wall));
   const auto say_of_what = [&](RunSummary& summary) {
     summary.data_sha256 = data_sha256;
     summary.scenario_sha256 = scenario_sha256;
@@ -340,6 +355,9 @@ absl::Status Lead(const RunCommand& command) {
     seeds.assign(given.begin(), given.end());
   }
   CONSILIUM_ASSIGN_OR_RETURN(const Trainers trainers, MakeAllTrainers(command, experiment));
+  // Before anything is written: what is refused leaves nothing behind.
+  std::optional<SeedInput> input;
+  CONSILIUM_ASSIGN_OR_RETURN(input, LoadSeed(command, experiment, seeds.front()));
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<SavedRuns> saved,
                              OpenSavedRuns(command, experiment, seeds));
   const bool on_wall_clock = command.clock == RunCommand::Clock::kWall;
@@ -348,8 +366,12 @@ absl::Status Lead(const RunCommand& command) {
   std::vector<RunSummary> runs;
   std::vector<std::vector<RunSummary>> by_seed;
   for (const std::optional<uint64_t>& seed : seeds) {
+    if (!input.has_value()) {
+      CONSILIUM_ASSIGN_OR_RETURN(input, LoadSeed(command, experiment, seed));
+    }
     CONSILIUM_ASSIGN_OR_RETURN(SeedResult result,
-                               RunSeed(command, experiment, saved.get(), trainers, seed));
+                               RunSeed(command, experiment, saved.get(), trainers, *input));
+    input.reset();
     std::vector<RunSummary> of_seed = {result.summary};
     of_seed.insert(of_seed.end(), result.others.begin(), result.others.end());
     by_seed.push_back(of_seed);

@@ -111,6 +111,7 @@ struct SaveAs {
   const SavedRuns* runs = nullptr;
   std::string name = "";
   uint64_t idle_bytes_max = kIdleVectorsBytesMax;
+  std::optional<uint64_t> seed = {};  // Of several: the line of progress tells it.
 };
 
 }  // namespace consilium

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "aggregator/core/stopping.h"
 #include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
@@ -73,6 +74,22 @@ absl::Status RunOnWallClock(Simulation& simulation, const SaveAs& save, RunLog* 
   return absl::Status(ran.code(), absl::StrCat(ran.message(), "; ", how));
 }
 
+// "seed 2 v12/200 LOG_LOSS 0.1234 virtual 3.5h": the score is that of the newest version that has
+// one. `now`: InfinitePast on a wall clock, which the line tells anyhow.
+std::string ProgressOf(const federation::RunState& run, const SaveAs& save, absl::Time now) {
+  const v1::StopConfig& stop = run.plan->config().stop();
+  std::string text = save.seed.has_value() ? absl::StrCat("seed ", *save.seed, " ") : "";
+  absl::StrAppend(&text, "v", run.current().value(), "/", stop.versions_max(), " ",
+                  v1::Metric_Name(federation::SelectBy(stop)));
+  if (run.scored.has_value()) {
+    absl::StrAppendFormat(&text, " %.4f", *run.versions[run.scored->value()].validation_score);
+  } else {
+    absl::StrAppend(&text, " -");
+  }
+  if (now == absl::InfinitePast()) return text;
+  return absl::StrCat(text, " virtual ", ShortDuration(now - run.submitted_at));
+}
+
 std::vector<std::string> PresetNames() {
   const auto* presets = v1::AggregationConfig::Preset_descriptor();
   std::vector<std::string> names;
@@ -91,8 +108,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
                                     const OnWallClock& wall) {
   const bool on_wall_clock = wall.workers != nullptr;
   const auto preset = plan.config().aggregation().preset();
-  Progress progress(absl::StrFormat("%s %s", on_wall_clock ? "running" : "simulating",
-                                    v1::AggregationConfig::Preset_Name(preset)));
+  Progress progress(v1::AggregationConfig::Preset_Name(preset));
   SimulationInput input;
   input.plan = plan;
   input.scenario = scenario;
@@ -106,9 +122,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   input.on_version = [&](const federation::RunState& run, absl::Time now) {
     energy.Sample();
     progress.Show(static_cast<double>(run.current().value()), plan.config().stop().versions_max(),
-                  absl::StrFormat("version %d, %s %s", run.current().value(),
-                                  on_wall_clock ? "after" : "virtual time",
-                                  absl::FormatDuration(now - absl::UnixEpoch())));
+                  ProgressOf(run, save, on_wall_clock ? absl::InfinitePast() : now));
   };
   const absl::Time began = absl::Now();
   RemoteTrainers* const remote = on_wall_clock ? wall.remote : trainings.remote();
@@ -251,7 +265,7 @@ absl::StatusOr<std::vector<RunSummary>> SimulatePresets(
     const SaveAs save_other = {
         save.runs,
         absl::StrCat(absl::AsciiStrToLower(v1::AggregationConfig::Preset_Name(preset)), save.name),
-        save.idle_bytes_max};
+        save.idle_bytes_max, save.seed};
     CONSILIUM_ASSIGN_OR_RETURN(
         RunSummary summary, Simulate(other, scenario, data, options, trainings, save_other, wall));
     runs.push_back(std::move(summary));

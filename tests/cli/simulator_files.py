@@ -3,7 +3,7 @@ own reader, tables with Python's csv, the comparison from its JSON.
 
 usage: simulator_files.py --bin DIR --source DIR [UNITTEST_NAME]...
 
-Without TensorBoard (scripts/setup --check-tools) that part is left out, and it says so.
+Without TensorBoard (scripts/setup --check-tools) its part is skipped.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+
+from skipping import run_tests
 
 DEADLINE_S = 120
 SEEDS = [1, 2]
@@ -53,11 +55,11 @@ class World:
 
 
 def tensorboard_events(file):
-    """(tag, step, value, wall time) of each scalar, by TensorBoard's reader."""
+    """(tag, step, value, wall time) of each scalar, by TensorBoard's reader, where it is."""
     packages = pathlib.Path(os.environ.get(
         "CONSILIUM_DEPS_DIR", pathlib.Path.home() / ".cache/consilium")) / "check-packages"
     if not (packages / "tensorboard").is_dir():
-        return None
+        raise unittest.SkipTest("no TensorBoard here; scripts/setup --check-tools fetches it")
     sys.path.insert(0, str(packages))
     from tensorboard.backend.event_processing import event_file_loader
     from tensorboard.util import tensor_util
@@ -69,15 +71,12 @@ def tensorboard_events(file):
     return events
 
 
-class Files(unittest.TestCase):
-    def test_tensorboard_reads_the_curves(self):
+class TensorBoard(unittest.TestCase):
+    def test_it_reads_the_curves(self):
         for i, seed in enumerate(SEEDS):
             files = list(world.experiments["many-steps"].glob(f"events/*-seed-{seed}/*"))
             self.assertEqual(len(files), 1)
             events = tensorboard_events(files[0])
-            if events is None:
-                print("SKIPPED: no TensorBoard here; scripts/setup --check-tools fetches it")
-                return
             curve = world.summary("many-steps")["seeds"][i]["curve"]
             losses = {step: value for tag, step, value, _ in events if tag == "validation/loss"}
             times = {step: at for tag, step, _, at in events if tag == "validation/loss"}
@@ -88,6 +87,8 @@ class Files(unittest.TestCase):
                 self.assertAlmostEqual(losses[version], point["validation_loss"], places=5)
                 self.assertAlmostEqual(times[version], point["seconds"], places=9)
 
+
+class Files(unittest.TestCase):
     def test_the_timeline_has_a_training_for_every_merged_update(self):
         """And no site trains two tasks at once; its own curve's points are versions."""
         summary = world.summary("many-steps")["seeds"][0]
@@ -207,7 +208,7 @@ def main():
     arguments, names = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         world = World(arguments, pathlib.Path(folder))
-        unittest.main(argv=[sys.argv[0], *names])
+        run_tests(names)
 
 
 main()

@@ -5,14 +5,18 @@ usage: simulator_run.py --bin DIR --source DIR [UNITTEST_NAME]...
 """
 
 import argparse
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 DEADLINE_S = 120
@@ -111,6 +115,53 @@ class Said(Case):
                 process.stderr.close()
                 self.assertEqual(process.wait(DEADLINE_S), -signal.SIGINT)
                 self.assertIn(f"interrupted; {words}", said)
+
+
+class Progress(Case):
+    def lines_seen(self, columns, *arguments):
+        """Everything that a terminal of that width is shown, each state of its line once."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with subprocess.Popen(world.run(*arguments), stderr=slave,
+                              stdout=subprocess.DEVNULL) as process:
+            os.close(slave)
+            seen = b""
+            try:
+                while part := os.read(master, 65536):
+                    seen += part
+            except OSError:  # The last one that had it open is gone.
+                pass
+            os.close(master)
+            self.assertEqual(process.wait(DEADLINE_S), DONE)
+        self.assertNotIn(b"\n", seen)
+        return [line for line in seen.decode().split("\r\033[K") if line]
+
+    def test_a_terminal_sees_times_versions_score_and_seed_in_one_line(self):
+        out = world.folder / "progress"
+        for columns in (80, 100):
+            lines = self.lines_seen(columns, "--seeds", "1..2", "--restart", "--out", out)
+            for line in lines:
+                self.assertLess(len(line), columns, line)
+            for seed in json.loads((out / "summary.json").read_text())["seeds"]:
+                # The last one of each: all three versions, and the newest score known by then.
+                last = [line for line in lines if f"% seed {seed['seed']} " in line][-1]
+                found = re.fullmatch(
+                    r"STAL[A-Z_]* \[=+\] 100% seed \d v3/3 LOG_LOSS (0\.\d{4}) "
+                    r"virtual ([0-9.]+)(ms|s) wall [0-9.]+(ms|s|m) left 0ms", last)
+                self.assertIsNotNone(found, last)
+                self.assertIn(found[1], [f"{point['score']:.4f}" for point in seed["curve"][1:]])
+                virtual = float(found[2]) / {"ms": 1000, "s": 1}[found[3]]
+                self.assertAlmostEqual(virtual, seed["curve"][-1]["seconds"], delta=0.06)
+
+    def test_the_seed_is_told_where_there_are_several(self):
+        lines = self.lines_seen(100)
+        self.assertNotEqual(lines, [])
+        for line in lines:
+            self.assertNotIn("seed", line)
+
+    def test_without_a_terminal_there_is_none(self):
+        done = subprocess.run(world.run(), capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual((done.returncode, done.stderr), (DONE, ""))
 
 
 class Trained(Case):

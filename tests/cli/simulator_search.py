@@ -3,7 +3,7 @@ them, and what it refuses.
 
 usage: simulator_search.py --bin DIR --source DIR [UNITTEST_NAME]...
 
-Without TensorBoard (scripts/setup --check-tools) that part is left out, and it says so.
+What needs TensorBoard (scripts/setup --check-tools) or a table that is not there is skipped.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 import unittest
+
+from skipping import run_tests
 
 DEADLINE_S = 120
 SPACE = """
@@ -349,12 +351,75 @@ class Search(unittest.TestCase):
             'model.spec_file="../../../models/zoo/mlp.textproto"', "--out",
             world.folder / "headless", code=2).stderr)
 
-    def test_tensorboard_reads_the_hyperparameters(self):
+    def test_the_worked_scenario_begins(self):
+        """Its whole grid takes minutes."""
+        folder = world.source / "sim/scenarios/search-mlp-grid"
+        space = world.folder / "mlp-grid.textproto"
+        space.write_text((folder / "space.textproto").read_text() + "trials_max: 2\n")
+        done = subprocess.run(
+            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
+                        folder / "scenario.textproto", "--data", world.folder, "--out",
+                        world.folder / "mlp-grid", "--json"])],
+            check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+        trials = json.loads(done.stdout)["trials"]
+        self.assertEqual(len(trials), 2)
+        # Two hidden layers of four units over thirty features.
+        self.assertEqual([t["objectives"]["parameters"] for t in trials], [31 * 4 + 5 * 4 + 5] * 2)
+
+    def test_the_worked_cells_begin(self):
+        write_images(world.folder, 300)
+        cells = world.source / "sim/scenarios/search-cells"
+        images = world.source / "sim/scenarios/search-cnn-evolution"
+        scenario = self.with_images_of_our_own(images / "scenario.textproto")
+        for name, parameters in (("space", 12), ("reduction", 24)):
+            space = world.folder / f"cells-{name}.textproto"
+            space.write_text((cells / f"{name}.textproto").read_text() + "trials_max: 1\n")
+            done = subprocess.run(
+                [*map(str, [world.bin / "consilium-sim", "search", space, images / "run.textproto",
+                            scenario, "--data", world.folder, "--set",
+                            "data.split.validation=0.3", "--set", "stop.versions_max=1", "--set",
+                            "training.local_steps=2", "--out", world.folder / f"cells-{name}",
+                            "--json"])],
+                check=True, capture_output=True, text=True, timeout=DEADLINE_S)
+            [trial] = json.loads(done.stdout)["trials"]
+            self.assertEqual(len(trial["parameters"]), parameters)
+
+    def test_what_is_refused(self):
+        def refused(space, *arguments, out="refused", code=2):
+            return world.search(space, out, *arguments, code=code).stderr
+
+        self.assertIn("refused.textproto:2:6", refused("name: 'a'\nnames: 'b'\n"))
+        self.assertIn("It can be STALENESS_WEIGHTED_TABLE, FEDAVG,", refused(
+            SPACE.replace("FEDAVG", "FEDAVRG") + "random { trials: 1 }"))
+        self.assertIn("It can be MINIMISE, MAXIMISE.", refused(
+            SPACE.replace("MINIMISE", "DOWN") + "random { trials: 1 }"))
+        self.assertIn("(training.lokal_steps)", refused(
+            SPACE.replace("local_steps", "lokal_steps") + "random { trials: 1 }"))
+        self.assertIn("seeds:", refused(SPACE + "seeds: '5..1' random { trials: 1 }"))
+        self.assertIn("Range", refused(SPACE + "random { trials: 1 }", "--workers", "0", code=2)
+                      .replace("range", "Range"))
+        self.assertFalse((world.folder / "refused/trials.jsonl").exists())
+        # A trial that fails is told, and a search where all do has failed.
+        bad = SPACE.replace("min: 0.001 max: 0.3 scale: LOG", "min: -2 max: -1")
+        self.assertIn("learning_rate", refused(bad + "random { trials: 2 }", out="bad", code=1))
+        self.assertEqual(len((world.folder / "bad/trials.csv").read_text().splitlines()), 3)
+        # Another search's folder.
+        world.search(SPACE + "random { trials: 1 }", "taken")
+        self.assertIn("another space", refused(EVOLUTION, out="taken", code=1))
+        self.assertIn("another run config", refused(
+            SPACE + "random { trials: 1 }", "--set", "training.batch_examples=8", out="taken",
+            code=1))
+        # A larger budget goes on.
+        world.search(SPACE + "random { trials: 2 }", "taken")
+        self.assertEqual(len(world.trials("taken")), 2)
+
+
+class TensorBoard(unittest.TestCase):
+    def test_it_reads_the_hyperparameters(self):
         packages = pathlib.Path(os.environ.get(
             "CONSILIUM_DEPS_DIR", pathlib.Path.home() / ".cache/consilium")) / "check-packages"
         if not (packages / "tensorboard").is_dir():
-            print("SKIPPED: no TensorBoard here; scripts/setup --check-tools fetches it")
-            return
+            self.skipTest("no TensorBoard here; scripts/setup --check-tools fetches it")
         world.search(SPACE + "random { trials: 3 }\n", "board")
         sys.path.insert(0, str(packages))
         from tensorboard.backend.event_processing import event_file_loader
@@ -390,44 +455,12 @@ class Search(unittest.TestCase):
                 float(tensor_util.make_ndarray(found["objective/best_score"].tensor)),
                 objectives["best_score"], places=6)
 
-    def test_the_worked_scenario_begins(self):
-        """Its whole grid takes minutes."""
-        folder = world.source / "sim/scenarios/search-mlp-grid"
-        space = world.folder / "mlp-grid.textproto"
-        space.write_text((folder / "space.textproto").read_text() + "trials_max: 2\n")
-        done = subprocess.run(
-            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
-                        folder / "scenario.textproto", "--data", world.folder, "--out",
-                        world.folder / "mlp-grid", "--json"])],
-            check=True, capture_output=True, text=True, timeout=DEADLINE_S)
-        trials = json.loads(done.stdout)["trials"]
-        self.assertEqual(len(trials), 2)
-        # Two hidden layers of four units over thirty features.
-        self.assertEqual([t["objectives"]["parameters"] for t in trials], [31 * 4 + 5 * 4 + 5] * 2)
 
-    def test_the_worked_cells_begin(self):
-        write_images(world.folder, 300)
-        cells = world.source / "sim/scenarios/search-cells"
-        images = world.source / "sim/scenarios/search-cnn-evolution"
-        scenario = self.with_images_of_our_own(images / "scenario.textproto")
-        for name, parameters in (("space", 12), ("reduction", 24)):
-            space = world.folder / f"cells-{name}.textproto"
-            space.write_text((cells / f"{name}.textproto").read_text() + "trials_max: 1\n")
-            done = subprocess.run(
-                [*map(str, [world.bin / "consilium-sim", "search", space, images / "run.textproto",
-                            scenario, "--data", world.folder, "--set",
-                            "data.split.validation=0.3", "--set", "stop.versions_max=1", "--set",
-                            "training.local_steps=2", "--out", world.folder / f"cells-{name}",
-                            "--json"])],
-                check=True, capture_output=True, text=True, timeout=DEADLINE_S)
-            [trial] = json.loads(done.stdout)["trials"]
-            self.assertEqual(len(trial["parameters"]), parameters)
-
-    def test_the_worked_grid_of_the_diabetes_table_begins(self):
+class DiabetesTable(unittest.TestCase):
+    def test_the_worked_grid_begins(self):
         datasets = os.environ.get("CONSILIUM_DATASETS")
         if not datasets or not (pathlib.Path(datasets) / "diabetes-130us").is_dir():
-            print("SKIPPED: needs diabetes-130us in $CONSILIUM_DATASETS")
-            return
+            self.skipTest("needs diabetes-130us in $CONSILIUM_DATASETS")
         tables = world.folder / "datasets"
         subprocess.run([world.bin / "consilium-sim", "data", "fetch", "diabetes-130us", "--from",
                         pathlib.Path(datasets) / "diabetes-130us", "--into", tables], check=True,
@@ -447,35 +480,6 @@ class Search(unittest.TestCase):
         features = (trial["objectives"]["parameters"] - 8 - 9 * 8 - 9) / 8
         self.assertEqual(trial["objectives"]["multiply_adds"], 8 * features + 8 * 8 + 8)
 
-    def test_what_is_refused(self):
-        def refused(space, *arguments, out="refused", code=2):
-            return world.search(space, out, *arguments, code=code).stderr
-
-        self.assertIn("refused.textproto:2:6", refused("name: 'a'\nnames: 'b'\n"))
-        self.assertIn("It can be STALENESS_WEIGHTED_TABLE, FEDAVG,", refused(
-            SPACE.replace("FEDAVG", "FEDAVRG") + "random { trials: 1 }"))
-        self.assertIn("It can be MINIMISE, MAXIMISE.", refused(
-            SPACE.replace("MINIMISE", "DOWN") + "random { trials: 1 }"))
-        self.assertIn("(training.lokal_steps)", refused(
-            SPACE.replace("local_steps", "lokal_steps") + "random { trials: 1 }"))
-        self.assertIn("seeds:", refused(SPACE + "seeds: '5..1' random { trials: 1 }"))
-        self.assertIn("Range", refused(SPACE + "random { trials: 1 }", "--workers", "0", code=2)
-                      .replace("range", "Range"))
-        self.assertFalse((world.folder / "refused/trials.jsonl").exists())
-        # A trial that fails is told, and a search where all do has failed.
-        bad = SPACE.replace("min: 0.001 max: 0.3 scale: LOG", "min: -2 max: -1")
-        self.assertIn("learning_rate", refused(bad + "random { trials: 2 }", out="bad", code=1))
-        self.assertEqual(len((world.folder / "bad/trials.csv").read_text().splitlines()), 3)
-        # Another search's folder.
-        world.search(SPACE + "random { trials: 1 }", "taken")
-        self.assertIn("another space", refused(EVOLUTION, out="taken", code=1))
-        self.assertIn("another run config", refused(
-            SPACE + "random { trials: 1 }", "--set", "training.batch_examples=8", out="taken",
-            code=1))
-        # A larger budget goes on.
-        world.search(SPACE + "random { trials: 2 }", "taken")
-        self.assertEqual(len(world.trials("taken")), 2)
-
 
 def main():
     global world
@@ -485,7 +489,7 @@ def main():
     arguments, names = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         world = World(arguments, pathlib.Path(folder))
-        unittest.main(argv=[sys.argv[0], *names])
+        run_tests(names)
 
 
 main()

@@ -185,11 +185,29 @@ TEST(RunCommand, AMissingTableSaysWhereItComesFrom) {
   const TempFolder folder;
   setenv("XDG_DATA_HOME", folder.path().c_str(), 1);
   unsetenv("CONSILIUM_DATASETS");
-  const absl::Status status = Execute(WdbcCommand(folder));
+  const RunCommand command = WdbcCommand(folder);
+  const absl::Status status = Execute(command);
+  EXPECT_FALSE(std::filesystem::exists(command.out));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "wdbc.csv"));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "--data"));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "data fetch wdbc"));
   EXPECT_THAT(status, IsError(StatusCode::kNotFound, "scripts/wdbc_table"));
+}
+
+// Of a folder that is there already, too.
+TEST(RunCommand, WhatItRefusesLeavesNothingBehind) {
+  const TempFolder folder;
+  const std::string table =
+      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
+  ASSERT_EQ(system(table.c_str()), 0);
+  RunCommand command = WdbcCommand(folder);
+  command.overrides.emplace_back("scenario.sites.overrides={ site_id: 'nobody' slowdown: 2 }");
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "nobody"));
+  EXPECT_FALSE(std::filesystem::exists(command.out));
+  ASSERT_THAT(MakeFolders(command.out, 0755), IsOk());
+  command.seeds = "1..2";
+  EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "nobody"));
+  EXPECT_TRUE(std::filesystem::is_empty(command.out));
 }
 
 TEST(RunCommand, NamesTheRulesThereAre) {
