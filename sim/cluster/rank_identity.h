@@ -23,6 +23,10 @@ namespace consilium {
 // scenario, seed and trainer. Data is another matter: it is loaded for each seed.
 using RankIdentity = std::map<std::string, std::string>;
 
+// The part that ProbeTraining() is of, where it is one: it follows from the others, and is named
+// only where they are the same.
+inline constexpr char kArithmeticPart[] = "arithmetic";
+
 // `trainer` as SimulationInput::trainer_name. NOT_FOUND and the like where the program's own file
 // can not be read.
 absl::StatusOr<RankIdentity> RankIdentityOf(const v1::RunPlan& plan, const v1::Scenario& scenario,

@@ -40,8 +40,9 @@ absl::Status RankRoster::Take(const RankFrame& frame, const RankIdentity& own) {
         absl::StrCat(NameOf(frame.rank), " can not simulate: ", hello.error()));
   }
   const RankIdentity theirs(hello.identity().begin(), hello.identity().end());
-  const std::vector<std::string> parts = DifferingParts(own, theirs);
+  std::vector<std::string> parts = DifferingParts(own, theirs);
   if (parts.empty()) return absl::OkStatus();
+  if (parts.size() > 1) std::erase(parts, kArithmeticPart);
   return absl::FailedPreconditionError(absl::StrCat(
       NameOf(frame.rank), " has another ", absl::StrJoin(parts, " and another "),
       " than rank 0: all ranks run the same program with the same arguments and files, "

@@ -172,7 +172,7 @@ absl::StatusOr<RankIdentity> LookAtData(const SearchCommand& command,
   // As `run` trains where nobody says otherwise.
   const std::unique_ptr<Trainer> trainer = MakeTrainer(TrainersOptions().kind);
   return RankIdentity{{"data set", ToHex(DigestOf(*data))},
-                      {"arithmetic", ToHex(ProbeTraining(*plan, *data, *trainer))}};
+                      {kArithmeticPart, ToHex(ProbeTraining(*plan, *data, *trainer))}};
 }
 
 // A file of data that is missing would fail every trial. Whatever else is wrong with the files as

@@ -128,7 +128,7 @@ TEST(FailingTrainings, NorOneInWhichOthersMayComeNowAndThen) {
       .sites = 2,
       .config = absl::StrCat("seed: 9 ", kThreeVersions,
                              "aggregation { preset: FEDAVG trigger { barrier { sites_per_round: 1 "
-                             "deadline_ms: 100000 } } }"),
+                             "deadline_ms: 1000000 } } }"),
       .scenario = absl::StrCat("sites { task_ms: 1000 ", trace, "}")};
   EXPECT_THAT(Simulate(options, trainer), IsOk());
   EXPECT_GT(trainer.failed, 50);

@@ -27,7 +27,7 @@ namespace {
 
 using absl::StatusCode;
 
-RankIdentity SomeIdentity() { return {{"program", "p"}, {"space", "s"}}; }
+RankIdentity SomeIdentity() { return {{"arithmetic", "a"}, {"program", "p"}, {"space", "s"}}; }
 
 Trial TrialOf(uint64_t number) {
   Trial trial;
@@ -175,8 +175,14 @@ TEST(TrialRanks, AnErrorIsTheSearchs) {
 }
 
 TEST(TrialRanks, RefuseARankWithAnotherSpace) {
-  TrialRanksAtWork work(2, 1, Evaluate, RankIdentity{{"program", "p"}, {"space", "t"}});
+  // That its arithmetic is another one follows from that.
+  RankIdentity identity = {{"arithmetic", "b"}, {"program", "p"}, {"space", "t"}};
+  TrialRanksAtWork work(2, 1, Evaluate, identity);
   EXPECT_THAT(work.Gather(), IsError(StatusCode::kFailedPrecondition, "has another space than"));
+  identity["space"] = "s";
+  TrialRanksAtWork otherwise(2, 1, Evaluate, identity);
+  EXPECT_THAT(otherwise.Gather(),
+              IsError(StatusCode::kFailedPrecondition, "has another arithmetic than rank 0"));
   TrialRanksAtWork without(2, 1, Evaluate, absl::NotFoundError("run.textproto is not there"));
   EXPECT_THAT(without.Gather(), IsError(StatusCode::kFailedPrecondition, "run.textproto is not"));
 }
