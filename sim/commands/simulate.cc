@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -185,7 +186,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
     CONSILIUM_RETURN_IF_ERROR(save.runs->FinishRun(save.name, *simulation, *saved));
   }
   RunSummary summary = SummaryOf(simulation->run(), options);
-  summary.activity = ActivityOf(*simulation, data);
+  AddActivity(*simulation, data, summary);
   CONSILIUM_ASSIGN_OR_RETURN(summary.backdoor,
                              BackdoorOfResult(*simulation, scenario, data, trainings.own()));
   summary.wall_seconds =
@@ -221,20 +222,31 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   return summary;
 }
 
-std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data) {
+void AddActivity(const Simulation& simulation, const FederationData& data, RunSummary& summary) {
   constexpr std::array<absl::string_view, 3> kNames = {"train", "download", "upload"};
-  std::vector<std::string> sites;
-  sites.reserve(data.size());
-  for (const auto& [site, of] : data) sites.push_back(site.value());
+  const ActivityLog& log = simulation.activity();
   const absl::Time submitted = simulation.run().submitted_at;
-  std::vector<SiteActivity> told;
-  for (const Activity& activity : simulation.activity().activities()) {
-    told.push_back({sites[activity.site],
-                    std::string(kNames.at(static_cast<size_t>(activity.kind))),
-                    absl::ToDoubleSeconds(activity.begin - submitted),
-                    absl::ToDoubleSeconds(activity.end - submitted)});
+  const absl::Time ended = simulation.run().ended_at;
+  std::map<std::string, double> idle;
+  std::vector<std::string> sites;
+  for (const auto& [site, of] : data) {
+    const absl::Duration busy = log.BusyOf(sites.size()).Within(submitted, ended);
+    if (ended > submitted) {
+      idle[site.value()] = 1 - absl::FDivDuration(busy, ended - submitted);
+    }
+    sites.push_back(site.value());
   }
-  return told;
+  for (SiteSummary& site : summary.sites) {
+    if (const auto found = idle.find(site.name); found != idle.end()) {
+      site.idle_fraction = found->second;
+    }
+  }
+  for (const Activity& activity : log.activities()) {
+    summary.activity.push_back({sites[activity.site],
+                                std::string(kNames.at(static_cast<size_t>(activity.kind))),
+                                absl::ToDoubleSeconds(activity.begin - submitted),
+                                absl::ToDoubleSeconds(activity.end - submitted)});
+  }
 }
 
 v1::RunPlan UnderPreset(v1::RunPlan plan, v1::AggregationConfig::Preset preset) {

@@ -58,12 +58,13 @@ std::string VersionsCsv(const RunSummary& run) {
 
 std::string SitesCsv(const RunSummary& run) {
   std::string csv =
-      absl::StrCat("site,train_examples,updates,share,influence", ScoreTitles("alone_"),
-                   ScoreTitles("federated_"), ScoreTitles("pooled_"), "\n");
+      absl::StrCat("site,train_examples,updates,share,influence,idle_fraction",
+                   ScoreTitles("alone_"), ScoreTitles("federated_"), ScoreTitles("pooled_"), "\n");
   for (const SiteSummary& site : run.sites) {
     absl::StrAppend(&csv, CsvCell(site.name), ",", site.train_examples, ",", site.updates, ",",
-                    Cell(site.share), ",", Cell(site.influence), ScoreCells(site.alone),
-                    ScoreCells(site.federated), ScoreCells(site.pooled), "\n");
+                    Cell(site.share), ",", Cell(site.influence), ",", Cell(site.idle_fraction),
+                    ScoreCells(site.alone), ScoreCells(site.federated), ScoreCells(site.pooled),
+                    "\n");
   }
   return csv;
 }

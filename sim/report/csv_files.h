@@ -17,7 +17,7 @@ std::string CsvCell(absl::string_view text);
 
 // version,seconds,updates,upload_bytes,validation_loss,score,worst_score
 std::string VersionsCsv(const RunSummary& run);
-// site,train_examples,updates,share,influence and all scores (scores.h) of the three
+// site,train_examples,updates,share,influence,idle_fraction and all scores (scores.h) of the three
 // models on test patients, alone_examples,alone_log_loss,…,pooled_cox_loss
 std::string SitesCsv(const RunSummary& run);
 // version,site,task,base,staleness,coefficient,factors: every merged update

@@ -348,6 +348,7 @@ Json ToJson(const RunSummary& summary) {
                      {"updates", site.updates},
                      {"share", site.share},
                      {"influence", site.influence},
+                     {"idle_fraction", Optional(site.idle_fraction)},
                      {"alone", Optional(site.alone)},
                      {"federated", Optional(site.federated)},
                      {"pooled", Optional(site.pooled)}});

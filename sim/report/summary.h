@@ -27,6 +27,9 @@ struct SiteSummary {
   uint64_t updates = 0;  // Included.
   double share = 0;      // p_i = n_i/n.
   double influence = 0;  // Its part of all coefficients; sums to 1 over sites.
+  // The part of the run's time, from submission to its end, in which it neither trained nor
+  // transferred, whatever it waited for; simulated runs only.
+  std::optional<double> idle_fraction;
   std::optional<Scores> alone;
   std::optional<Scores> federated;
   std::optional<Scores> pooled;

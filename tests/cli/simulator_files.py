@@ -105,6 +105,26 @@ class Files(unittest.TestCase):
                          {point["version"] for point in summary["curve"]
                           if point["validation_loss"] is not None})
 
+    def test_the_idle_fraction_is_what_the_timeline_leaves_free(self):
+        for summary in world.summary("many-steps")["seeds"]:
+            [folder] = world.experiments["many-steps"].glob(f"tables/*-seed-{summary['seed']}")
+            rows = list(csv.DictReader((folder / "activity.csv").open()))
+            fractions = [site["idle_fraction"] for site in summary["sites"]]
+            for site in summary["sites"]:
+                busy, until = 0.0, 0.0
+                for begin, end in sorted((float(row["begin_seconds"]), float(row["end_seconds"]))
+                                         for row in rows if row["site"] == site["name"]):
+                    end = min(end, summary["seconds"])
+                    busy += max(0.0, end - max(begin, until))
+                    until = max(until, end)
+                self.assertAlmostEqual(site["idle_fraction"], 1 - busy / summary["seconds"],
+                                       places=6)
+            self.assertGreater(max(fractions), 0)
+            self.assertLess(min(fractions), 1)
+            told = list(csv.DictReader((folder / "sites.csv").open()))
+            for row, fraction in zip(told, fractions):
+                self.assertAlmostEqual(float(row["idle_fraction"]), fraction, places=8)
+
     def test_tables_say_what_the_summary_says(self):
         summary = world.summary("many-steps")["seeds"][0]
         [folder] = world.experiments["many-steps"].glob(f"tables/*-seed-{SEEDS[0]}")

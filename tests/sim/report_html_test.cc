@@ -43,6 +43,7 @@ RunSummary RunBy(v1::Metric metric) {
   for (const char* name : {"northern", kHostile}) {
     SiteSummary site;
     site.name = name;
+    site.idle_fraction = 0.25;
     run.sites.push_back(site);
     run.site_curves.push_back({name, {{7, 1, 0.875, sums}, {8, 2, std::nullopt, sums}}});
     run.activity.push_back({name, "train", 1, 2});
@@ -109,6 +110,7 @@ TEST(ReportHtml, HasTheDataOfTheRun) {
   const Json data = DataIn(ReportHtml({RunBy(v1::LOG_LOSS)}, {{"clock", "virtual"}}));
   const Json& run = data.at("runs").at(0);
   EXPECT_EQ(run.at("sites").at(0).at("name"), "northern");
+  EXPECT_EQ(run.at("sites").at(0).at("idle_fraction"), 0.25);
   EXPECT_EQ(run.at("versions"), 4711);
   EXPECT_EQ(run.at("staleness"), Json({3, 1}));
   EXPECT_EQ(run.at("curve").at(1).at("validation_loss"), 0.375);

@@ -171,6 +171,22 @@ TEST(VirtualTimeTest, FaultsHappen) {
   EXPECT_LT(left->run().members.size(), 6u);
 }
 
+TEST(VirtualTimeTest, ASiteIsIdleWhileOthersTrain) {
+  // Rounds of three seconds, in which the others train for one, and nothing else takes time.
+  const auto simulation = RunOf("overrides { site_id: 's0' slowdown: 3 }", kRules[2]);
+  const absl::Time begin = simulation->run().submitted_at;
+  const absl::Time end = simulation->run().ended_at;
+  ASSERT_EQ(end - begin, absl::Seconds(18));
+  EXPECT_EQ(simulation->activity().BusyOf(0).Within(begin, end), absl::Seconds(18));
+  EXPECT_EQ(simulation->activity().BusyOf(1).Within(begin, end), absl::Seconds(6));
+  // With transfers beside it.
+  const auto sending =
+      RunOf("links { upload_bytes_per_s: 8 } overrides { site_id: 's0' slowdown: 3 }", kRules[2]);
+  const absl::Duration round = absl::Seconds(5);
+  ASSERT_EQ(sending->run().ended_at - sending->run().submitted_at, 6 * round);
+  EXPECT_EQ(sending->activity().BusyOf(1).Within(begin, begin + 6 * round), absl::Seconds(6 * 3));
+}
+
 // Where the word of the end is lost and everybody's window closes before the stream is there again.
 TEST(VirtualTimeTest, WhoseStreamBreaksAtTheEndHearsOfItThoughItsWindowHasClosed) {
   const std::string lossy = "latency_ms: 20 faults { message_loss_rate: 0.3 link_down_ms: 5000 } ";
