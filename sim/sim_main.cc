@@ -290,7 +290,7 @@ void AddCompare(CLI::App& app, CompareCommand& command) {
   sub->add_option("--metric", command.metric,
                   "What decides, on test patients: a metric of the run config, for instance AUROC; "
                   "default: what all runs were selected by (stop.select_by), else the loss");
-  sub->add_option("--out", command.out, "Folder for compare.html and compare.json");
+  sub->add_option("--out", command.out, "Folder for compare.html, compare.json and compare.csv");
   sub->add_flag_callback(
       "--json", [&command] { command.output = CompareCommand::Output::kJson; },
       "Comparison as JSON");

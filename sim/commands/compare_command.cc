@@ -85,6 +85,8 @@ absl::Status Execute(const CompareCommand& command) {
   CONSILIUM_RETURN_IF_ERROR(MakeFolders(command.out, 0755));
   CONSILIUM_RETURN_IF_ERROR(
       WriteFileDurably(absl::StrCat(command.out, "/compare.json"), absl::StrCat(json, "\n"), 0644));
+  CONSILIUM_RETURN_IF_ERROR(WriteFileDurably(absl::StrCat(command.out, "/compare.csv"),
+                                             ComparisonCsv(experiments), 0644));
   return WriteFileDurably(absl::StrCat(command.out, "/compare.html"),
                           ComparisonHtml(experiments, decided_by), 0644);
 }

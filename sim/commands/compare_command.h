@@ -17,7 +17,7 @@ struct CompareCommand {
   // first.
   std::vector<std::string> runs;
   std::string metric;  // A name of v1.Metric that decides; empty: as DecideBy.
-  std::string out;     // Folder for compare.html and compare.json; may be empty.
+  std::string out;     // Folder for compare.html, .json and .csv; may be empty.
   enum class Output { kText, kJson } output = Output::kText;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "aggregator/core/stopping.h"
+#include "models/metrics/metrics.h"
 #include "models/spec/preset_traits.h"
 #include "models/spec/run_plan.h"
 #include "protocol/core/status_macros.h"
@@ -90,6 +92,37 @@ std::string ProgressOf(const federation::RunState& run, const SaveAs& save, absl
   return absl::StrCat(text, " virtual ", ShortDuration(now - run.submitted_at));
 }
 
+// A picture needs no more.
+constexpr size_t kTestedVersionsMax = 20;
+
+// Where no version has a score on validation patients: of some, evenly, the shared model's in the
+// open on test patients.
+absl::Status AddTestCurve(const Simulation& simulation, const FederationData& data,
+                          Trainer& trainer, RunSummary& summary) {
+  const bool has_curve =
+      std::any_of(summary.curve.begin(), summary.curve.end(), [](const CurvePoint& point) {
+        return point.validation_loss.has_value() || point.score.has_value();
+      });
+  const v1::RunPlan& plan = *simulation.run().plan;
+  if (has_curve || summary.curve.size() < 2 || plan.config().data().split().test() == 0) {
+    return absl::OkStatus();
+  }
+  const size_t last = summary.curve.size() - 1;
+  const size_t count = std::min(summary.curve.size(), kTestedVersionsMax);
+  for (size_t i = 0; i < count; ++i) {
+    CurvePoint& point = summary.curve[i * last / (count - 1)];
+    const absl::StatusOr<Weights> model = simulation.ModelOf(Version(point.version));
+    if (absl::IsNotFound(model.status())) continue;  // Retention has let it go.
+    CONSILIUM_RETURN_IF_ERROR(model.status());
+    CONSILIUM_ASSIGN_OR_RETURN(const CentreSums sums, ScoreInTheOpen(plan, data, **model, trainer));
+    const v1::MetricSums total = Total(sums.centres);
+    if (total.examples() == 0) continue;
+    point.test_loss = MeanLoss(total);
+    point.test_score = MetricValue(MetricOfCurve(summary), total);
+  }
+  return absl::OkStatus();
+}
+
 std::vector<std::string> PresetNames() {
   const auto* presets = v1::AggregationConfig::Preset_descriptor();
   std::vector<std::string> names;
@@ -153,7 +186,7 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
     CONSILIUM_RETURN_IF_ERROR(save.runs->FinishRun(save.name, *simulation, *saved));
   }
   RunSummary summary = SummaryOf(simulation->run(), options);
-  summary.activity = ActivityOf(*simulation, data);
+  AddActivity(*simulation, data, summary);
   CONSILIUM_ASSIGN_OR_RETURN(summary.backdoor,
                              BackdoorOfResult(*simulation, scenario, data, trainings.own()));
   summary.wall_seconds =
@@ -161,6 +194,10 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   energy.Sample();
   const bool is_all_of_it = remote == nullptr && (saved == nullptr || !saved->goes_on());
   if (is_all_of_it) summary.energy_joules = energy.joules();
+  // For the report.
+  if (save.runs != nullptr) {
+    CONSILIUM_RETURN_IF_ERROR(AddTestCurve(*simulation, data, trainings.own(), summary));
+  }
   if (!simulation->run().result.has_value()) return summary;
   CONSILIUM_ASSIGN_OR_RETURN(const Weights result, simulation->ModelOf(*simulation->run().result));
   OpenScores open;
@@ -185,20 +222,31 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
   return summary;
 }
 
-std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data) {
+void AddActivity(const Simulation& simulation, const FederationData& data, RunSummary& summary) {
   constexpr std::array<absl::string_view, 3> kNames = {"train", "download", "upload"};
-  std::vector<std::string> sites;
-  sites.reserve(data.size());
-  for (const auto& [site, of] : data) sites.push_back(site.value());
+  const ActivityLog& log = simulation.activity();
   const absl::Time submitted = simulation.run().submitted_at;
-  std::vector<SiteActivity> told;
-  for (const Activity& activity : simulation.activity().activities()) {
-    told.push_back({sites[activity.site],
-                    std::string(kNames.at(static_cast<size_t>(activity.kind))),
-                    absl::ToDoubleSeconds(activity.begin - submitted),
-                    absl::ToDoubleSeconds(activity.end - submitted)});
+  const absl::Time ended = simulation.run().ended_at;
+  std::map<std::string, double> idle;
+  std::vector<std::string> sites;
+  for (const auto& [site, of] : data) {
+    const absl::Duration busy = log.BusyOf(sites.size()).Within(submitted, ended);
+    if (ended > submitted) {
+      idle[site.value()] = 1 - absl::FDivDuration(busy, ended - submitted);
+    }
+    sites.push_back(site.value());
   }
-  return told;
+  for (SiteSummary& site : summary.sites) {
+    if (const auto found = idle.find(site.name); found != idle.end()) {
+      site.idle_fraction = found->second;
+    }
+  }
+  for (const Activity& activity : log.activities()) {
+    summary.activity.push_back({sites[activity.site],
+                                std::string(kNames.at(static_cast<size_t>(activity.kind))),
+                                absl::ToDoubleSeconds(activity.begin - submitted),
+                                absl::ToDoubleSeconds(activity.end - submitted)});
+  }
 }
 
 v1::RunPlan UnderPreset(v1::RunPlan plan, v1::AggregationConfig::Preset preset) {

@@ -37,8 +37,8 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
                                     TrainingPool& trainings, const SaveAs& save = {},
                                     const OnWallClock& wall = {});
 
-// What the sites of `data` did, of a simulation of them.
-std::vector<SiteActivity> ActivityOf(const Simulation& simulation, const FederationData& data);
+// To the summary of a simulation of `data`: what its sites did when, and their idle fractions.
+void AddActivity(const Simulation& simulation, const FederationData& data, RunSummary& summary);
 
 // The plan under another rule with nothing said of it but its name, so that resolving gives it that
 // rule's own defaults.

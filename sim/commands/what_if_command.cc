@@ -419,7 +419,7 @@ absl::Status ReplayWithChanges(const ReplayCommand& command) {
   }
   told.recorded = SideOf(recorded.state(), told.compared, "recorded");
   told.changed = SideOf(run, told.compared, "changed");
-  told.changed.summary.activity = ActivityOf(*changed.simulation, *changed.data);
+  AddActivity(*changed.simulation, *changed.data, told.changed.summary);
   told.why_ended = PrintableText(run.why_ended);
   CONSILIUM_ASSIGN_OR_RETURN(told.distance, DistanceOf(changed, model));
   const Json json = ToJson(command, recording.run, told);

@@ -25,18 +25,35 @@ struct Activity {
   absl::Time end;  // After begin.
 };
 
-// The first kActivitiesMax of a simulation, in the order in which they became known.
+// When one site did anything, whatever it was: the union of its activities.
+class BusyTime {
+ public:
+  // In any order; cheap where it is about that of time.
+  void Add(absl::Time begin, absl::Time end);
+  // How much of the time from `begin` to `end` is in it.
+  absl::Duration Within(absl::Time begin, absl::Time end) const;
+
+ private:
+  struct Span {
+    absl::Time begin;
+    absl::Time end;
+  };
+  std::vector<Span> spans_;  // Ascending, none of which meets another: one a pause.
+};
+
+// The first kActivitiesMax of a simulation, in the order in which they became known; and of each
+// site, by all of them, when it was busy.
 class ActivityLog {
  public:
   // Nothing where it took no time.
-  void Add(const Activity& activity) {
-    if (activity.end <= activity.begin) return;
-    if (activities_.size() < kActivitiesMax) activities_.push_back(activity);
-  }
+  void Add(const Activity& activity);
   const std::vector<Activity>& activities() const { return activities_; }
+  // Of the site of that index.
+  const BusyTime& BusyOf(size_t site) const;
 
  private:
   std::vector<Activity> activities_;
+  std::vector<BusyTime> busy_;  // By site; only those with an activity.
 };
 
 }  // namespace consilium

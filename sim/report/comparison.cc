@@ -10,7 +10,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "models/metrics/metrics.h"
+#include "sim/report/csv_files.h"
 #include "sim/report/embedded.h"
+#include "sim/report/scores.h"
 
 namespace consilium {
 namespace {
@@ -70,10 +72,14 @@ std::vector<ComparedPoint> CurveOf(const Json& run) {
   std::vector<ComparedPoint> curve;
   for (const Json& point : run.value("curve", Json::array())) {
     if (!point.is_object()) continue;
-    const std::optional<double> loss = Number(point, "validation_loss");
-    if (!loss.has_value()) continue;
-    curve.push_back({Number(point, "seconds").value_or(0), Number(point, "updates").value_or(0),
-                     Number(point, "upload_bytes").value_or(0), *loss});
+    ComparedPoint compared = {Number(point, "seconds").value_or(0),
+                              Number(point, "updates").value_or(0),
+                              Number(point, "upload_bytes").value_or(0),
+                              {}};
+    for (const char* key : {"validation_loss", "score", "test_loss", "test_score"}) {
+      if (const std::optional<double> value = Number(point, key)) compared.values[key] = *value;
+    }
+    if (!compared.values.empty()) curve.push_back(std::move(compared));
   }
   return curve;
 }
@@ -95,7 +101,11 @@ absl::StatusOr<ComparedRun> RunOf(const std::string& name, const Json& json) {
   run.scenario_sha256 = Text(json, "scenario_sha256");
   run.worst_loss = WorstLoss(json);
   const Json target = json.value("target", Json());
-  if (target.is_object()) run.target_seconds = Number(target, "seconds");
+  run.curve_in = run.selected_by;
+  if (target.is_object()) {
+    run.target_seconds = Number(target, "seconds");
+    v1::Metric_Parse(Text(target, "metric"), &run.curve_in);
+  }
   run.curve = CurveOf(json);
   return run;
 }
@@ -131,10 +141,6 @@ auto Deciding(DecidedBy decided_by) {
 
 std::string NameOf(DecidedBy decided_by) {
   return decided_by.has_value() ? v1::Metric_Name(*decided_by) : "loss";
-}
-
-bool IsLoss(v1::Metric metric) {
-  return metric == v1::LOG_LOSS || metric == v1::METRIC_MSE || metric == v1::COX_LOSS;
 }
 
 std::string Sentence(const Experiment& first, const Experiment& other, DecidedBy decided_by) {
@@ -219,13 +225,48 @@ const Experiment* Lacking(const std::vector<Experiment>& experiments, v1::Metric
   return nullptr;
 }
 
-std::string MetricNames() {
-  std::vector<std::string> names;
-  for (int i = 0; i < v1::Metric_descriptor()->value_count(); ++i) {
-    const auto* value = v1::Metric_descriptor()->value(i);
-    if (value->number() != v1::METRIC_UNSPECIFIED) names.push_back(value->name());
+// A score only where all have it in one metric.
+DrawnCurve CurveOfAll(const std::vector<Experiment>& experiments) {
+  std::optional<v1::Metric> common;
+  bool one_metric = true;
+  CurveHas has;
+  for (const Experiment& experiment : experiments) {
+    for (const auto& [seed, run] : experiment.seeds) {
+      one_metric &= common.value_or(run.curve_in) == run.curve_in;
+      common = run.curve_in;
+      for (const ComparedPoint& point : run.curve) {
+        has.loss |= point.values.contains("validation_loss");
+        has.score |= point.values.contains("score");
+        has.test_loss |= point.values.contains("test_loss");
+        has.test_score |= point.values.contains("test_score");
+      }
+    }
   }
-  return absl::StrJoin(names, ", ");
+  return CurveToDraw(one_metric ? common.value_or(v1::METRIC_UNSPECIFIED) : v1::METRIC_UNSPECIFIED,
+                     has);
+}
+
+Json OrNull(const std::optional<double>& value) {
+  return value.has_value() ? Json(*value) : Json();
+}
+
+std::vector<v1::Metric> AllMetrics() {
+  std::vector<v1::Metric> metrics;
+  for (int i = 0; i < v1::Metric_descriptor()->value_count(); ++i) {
+    const int number = v1::Metric_descriptor()->value(i)->number();
+    if (number != v1::METRIC_UNSPECIFIED) metrics.push_back(static_cast<v1::Metric>(number));
+  }
+  return metrics;
+}
+
+std::string MetricNames() {
+  return absl::StrJoin(AllMetrics(), ", ", [](std::string* out, v1::Metric metric) {
+    absl::StrAppend(out, v1::Metric_Name(metric));
+  });
+}
+
+std::string CsvNumber(const std::optional<double>& value) {
+  return value.has_value() ? absl::StrFormat("%.9g", *value) : "";
 }
 
 Json ToJson(const Experiment& experiment, DecidedBy decided_by) {
@@ -234,18 +275,17 @@ Json ToJson(const Experiment& experiment, DecidedBy decided_by) {
     const std::optional<double> score = Deciding(decided_by)(run);
     Json curve = Json::array();
     for (const ComparedPoint& p : run.curve) {
-      curve.push_back({{"seconds", p.seconds},
-                       {"updates", p.updates},
-                       {"upload_bytes", p.upload_bytes},
-                       {"loss", p.loss}});
+      Json values = p.values;
+      values.update(
+          {{"seconds", p.seconds}, {"updates", p.updates}, {"upload_bytes", p.upload_bytes}});
+      curve.push_back(std::move(values));
     }
-    seeds.push_back(
-        {{"seed", seed},
-         {"loss", run.loss},
-         {"score", score.has_value() ? Json(*score) : Json()},
-         {"worst_loss", run.worst_loss.has_value() ? Json(*run.worst_loss) : Json()},
-         {"target_seconds", run.target_seconds.has_value() ? Json(*run.target_seconds) : Json()},
-         {"curve", std::move(curve)}});
+    seeds.push_back({{"seed", seed},
+                     {"loss", run.loss},
+                     {"score", OrNull(score)},
+                     {"worst_loss", OrNull(run.worst_loss)},
+                     {"target_seconds", OrNull(run.target_seconds)},
+                     {"curve", std::move(curve)}});
   }
   return {{"name", experiment.name}, {"seeds", std::move(seeds)}};
 }
@@ -353,7 +393,9 @@ std::vector<std::string> WarningsOf(const std::vector<Experiment>& experiments) 
 }
 
 Json ComparisonJson(const std::vector<Experiment>& experiments, DecidedBy decided_by) {
+  const DrawnCurve curve = CurveOfAll(experiments);
   Json json = {{"decided_by", NameOf(decided_by)},
+               {"curve", {{"key", curve.key}, {"name", curve.name}}},
                {"warnings", WarningsOf(experiments)},
                {"experiments", Json::array()},
                {"differences", Json::array()}};
@@ -374,6 +416,25 @@ Json ComparisonJson(const std::vector<Experiment>& experiments, DecidedBy decide
          {"sentence", sentences[i - 1]}});
   }
   return json;
+}
+
+std::string ComparisonCsv(const std::vector<Experiment>& experiments) {
+  std::string csv = "run,seed,loss,worst_loss,target_seconds";
+  for (const v1::Metric metric : AllMetrics()) {
+    absl::StrAppend(&csv, ",", v1::Metric_Name(metric));
+  }
+  absl::StrAppend(&csv, "\n");
+  for (const Experiment& experiment : experiments) {
+    for (const auto& [seed, run] : experiment.seeds) {
+      absl::StrAppend(&csv, CsvCell(experiment.name), ",", seed, ",", CsvNumber(run.loss), ",",
+                      CsvNumber(run.worst_loss), ",", CsvNumber(run.target_seconds));
+      for (const v1::Metric metric : AllMetrics()) {
+        absl::StrAppend(&csv, ",", CsvNumber(Deciding(metric)(run)));
+      }
+      absl::StrAppend(&csv, "\n");
+    }
+  }
+  return csv;
 }
 
 std::string ComparisonHtml(const std::vector<Experiment>& experiments, DecidedBy decided_by) {

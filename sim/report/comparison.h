@@ -23,7 +23,8 @@ struct ComparedPoint {
   double seconds = 0;
   double updates = 0;
   double upload_bytes = 0;
-  double loss = 0;
+  // By its key, "validation_loss" to "test_score"; scores are in curve_in.
+  std::map<std::string, double> values;
 };
 
 // One run of an experiment.
@@ -31,6 +32,7 @@ struct ComparedRun {
   double loss = 0;                                  // On test patients of all hospitals.
   std::map<v1::Metric, double> scores;              // On the same; those that the summary has.
   v1::Metric selected_by = v1::METRIC_UNSPECIFIED;  // That of its run config.
+  v1::Metric curve_in = v1::METRIC_UNSPECIFIED;     // Its target's, else as selected_by.
   // Of the rows with their hospitals and parts, and of the scenario; empty where it does not say.
   std::string data_sha256;
   std::string scenario_sha256;
@@ -82,8 +84,12 @@ std::vector<std::string> WarningsOf(const std::vector<Experiment>& experiments);
 nlohmann::json ComparisonJson(const std::vector<Experiment>& experiments,
                               DecidedBy decided_by = {});
 
-// compare.html: curves over time, updates and bytes with a band from the least to the greatest
-// seed.
+// One line a run and seed: run,seed,loss,worst_loss,target_seconds and every metric of the run
+// config by its name, all on test patients; empty where the summary does not have it.
+std::string ComparisonCsv(const std::vector<Experiment>& experiments);
+
+// compare.html: curves of the validation loss, or of the score (as CurveToDraw), over time, updates
+// and bytes with a band from the least to the greatest seed.
 std::string ComparisonHtml(const std::vector<Experiment>& experiments, DecidedBy decided_by = {});
 
 }  // namespace consilium

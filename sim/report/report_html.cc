@@ -37,8 +37,9 @@ Json SiteCurvesJson(const RunSummary& run, const std::set<std::string>& drawn) {
     if (!drawn.contains(curve.site)) continue;
     Json points = Json::array();
     for (const SiteCurve::Point& point : curve.points) {
-      points.push_back({{"x", point.seconds}, {"y", point.score}});
+      if (point.score.has_value()) points.push_back({{"x", point.seconds}, {"y", *point.score}});
     }
+    if (points.empty()) continue;
     curves.push_back({{"site", curve.site}, {"points", std::move(points)}});
   }
   return curves;
@@ -65,12 +66,29 @@ Json WeightsJson(const RunSummary& run, const std::set<std::string>& drawn) {
   return weights;
 }
 
+// Of all runs alike.
+DrawnCurve CurveOf(const std::vector<RunSummary>& runs) {
+  if (runs.empty()) return {};
+  CurveHas has;
+  for (const RunSummary& run : runs) {
+    for (const CurvePoint& point : run.curve) {
+      has.loss |= point.validation_loss.has_value();
+      has.score |= point.score.has_value();
+      has.test_loss |= point.test_loss.has_value();
+      has.test_score |= point.test_score.has_value();
+    }
+  }
+  return CurveToDraw(MetricOfCurve(runs.front()), has);
+}
+
 }  // namespace
 
 std::string ReportHtml(const std::vector<RunSummary>& runs,
                        const std::map<std::string, std::string>& checks) {
   Json data = {{"runs", Json::array()}, {"checks", checks}};
   for (const RunSummary& run : runs) data["runs"].push_back(ToJson(run));
+  const DrawnCurve curve = CurveOf(runs);
+  data["drawn_curve"] = {{"key", curve.key}, {"name", curve.name}};
   if (!runs.empty()) {
     const std::set<std::string> drawn = SitesDrawn(runs[0]);
     data["drawn"] = drawn;

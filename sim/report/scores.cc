@@ -3,6 +3,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "models/metrics/metrics.h"
 
 namespace consilium {
@@ -31,17 +32,44 @@ Scores ScoresOf(const v1::MetricSums& sums) {
   return scores;
 }
 
+std::span<const NamedScore> NamedScores() {
+  static constexpr NamedScore kScores[] = {
+      {"log_loss", &Scores::log_loss},
+      {"auroc", &Scores::auroc},
+      {"errors_per_100", &Scores::errors_per_100},
+      {"balanced_accuracy", &Scores::balanced_accuracy},
+      {"auprc", &Scores::auprc},
+      {"calibration_error", &Scores::calibration_error},
+      {"mse", &Scores::mse},
+      {"c_index", &Scores::c_index},
+      {"cox_loss", &Scores::cox_loss},
+  };
+  return kScores;
+}
+
 nlohmann::json ToJson(const Scores& scores) {
-  return {{"examples", scores.examples},
-          {"log_loss", Optional(scores.log_loss)},
-          {"auroc", Optional(scores.auroc)},
-          {"errors_per_100", Optional(scores.errors_per_100)},
-          {"balanced_accuracy", Optional(scores.balanced_accuracy)},
-          {"auprc", Optional(scores.auprc)},
-          {"calibration_error", Optional(scores.calibration_error)},
-          {"mse", Optional(scores.mse)},
-          {"c_index", Optional(scores.c_index)},
-          {"cox_loss", Optional(scores.cox_loss)}};
+  nlohmann::json json = {{"examples", scores.examples}};
+  for (const NamedScore& score : NamedScores()) json[score.name] = Optional(scores.*score.value);
+  return json;
+}
+
+bool IsLoss(v1::Metric metric) {
+  return metric == v1::LOG_LOSS || metric == v1::METRIC_MSE || metric == v1::COX_LOSS;
+}
+
+DrawnCurve CurveToDraw(v1::Metric metric, CurveHas has) {
+  const bool named = metric != v1::METRIC_UNSPECIFIED;
+  const bool on_validation = has.loss || (has.score && named);
+  const bool has_loss = on_validation ? has.loss : has.test_loss;
+  const bool has_score = named && (on_validation ? has.score : has.test_score);
+  const absl::string_view where = on_validation ? "validation" : "test";
+  if (has_score && (!IsLoss(metric) || !has_loss)) {
+    return {on_validation ? "score" : "test_score",
+            absl::StrCat(where, " ", v1::Metric_Name(metric))};
+  }
+  if (has_loss)
+    return {on_validation ? "validation_loss" : "test_loss", absl::StrCat(where, " loss")};
+  return {"", "validation loss"};
 }
 
 double MeanLoss(const v1::MetricSums& sums) {

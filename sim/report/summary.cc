@@ -95,10 +95,9 @@ void AddSiteCurves(const RunState& run, v1::Metric metric, RunSummary& summary) 
   std::map<SiteId, SiteCurve> curves;
   for (const VersionState& version : run.versions) {
     for (const auto& [site, part] : version.validation) {
-      const std::optional<double> score = MetricValue(metric, *part);
-      if (!score.has_value()) continue;
+      if (part->examples() == 0) continue;
       curves[site].points.push_back({absl::ToDoubleSeconds(version.committed_at - run.submitted_at),
-                                     version.version.value(), *score});
+                                     version.version.value(), MetricValue(metric, *part), part});
     }
   }
   for (auto& [site, curve] : curves) {
@@ -122,8 +121,7 @@ void AddCurve(const RunState& run, RunSummary& summary) {
     point.validation_loss = ValidationLoss(version, approved);
     // A version that not everyone has scored can not be compared with one that they have.
     if (version.validation.size() >= approved) {
-      AddScores(version, summary.target.has_value() ? summary.target->metric() : summary.metric,
-                point);
+      AddScores(version, MetricOfCurve(summary), point);
     }
     summary.curve.push_back(point);
   }
@@ -278,16 +276,23 @@ Json TargetJson(const RunSummary& summary) {
 }
 
 Json ToJson(const CurvePoint& point) {
-  return {{"seconds", point.seconds},
-          {"version", point.version},
-          {"updates", point.updates},
-          {"upload_bytes", point.upload_bytes},
-          {"validation_loss", Optional(point.validation_loss)},
-          {"score", Optional(point.score)},
-          {"worst_score", Optional(point.worst_score)}};
+  Json json = {{"seconds", point.seconds},
+               {"version", point.version},
+               {"updates", point.updates},
+               {"upload_bytes", point.upload_bytes},
+               {"validation_loss", Optional(point.validation_loss)},
+               {"score", Optional(point.score)},
+               {"worst_score", Optional(point.worst_score)}};
+  if (point.test_loss.has_value()) json["test_loss"] = *point.test_loss;
+  if (point.test_score.has_value()) json["test_score"] = *point.test_score;
+  return json;
 }
 
 }  // namespace
+
+v1::Metric MetricOfCurve(const RunSummary& summary) {
+  return summary.target.has_value() ? summary.target->metric() : summary.metric;
+}
 
 RunSummary SummaryOf(const RunState& run, const SummaryOptions& options) {
   const Baselines* baselines = options.baselines;
@@ -307,8 +312,7 @@ RunSummary SummaryOf(const RunState& run, const SummaryOptions& options) {
   if (!summary.target.has_value() && stop.has_target()) summary.target = stop.target();
   AddCurve(run, summary);
   AddTarget(summary);
-  AddSiteCurves(run, summary.target.has_value() ? summary.target->metric() : summary.metric,
-                summary);
+  AddSiteCurves(run, MetricOfCurve(summary), summary);
   for (const auto& [site, participant] : run.participants) {
     if (participant.decision != federation::Participant::Decision::kApproved) continue;
     summary.sites.push_back(SummaryOfSite(site, participant, told, baselines));
@@ -344,6 +348,7 @@ Json ToJson(const RunSummary& summary) {
                      {"updates", site.updates},
                      {"share", site.share},
                      {"influence", site.influence},
+                     {"idle_fraction", Optional(site.idle_fraction)},
                      {"alone", Optional(site.alone)},
                      {"federated", Optional(site.federated)},
                      {"pooled", Optional(site.pooled)}});

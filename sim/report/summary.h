@@ -7,6 +7,7 @@
 #define CONSILIUM_SIM_REPORT_SUMMARY_H_
 
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -26,6 +27,9 @@ struct SiteSummary {
   uint64_t updates = 0;  // Included.
   double share = 0;      // p_i = n_i/n.
   double influence = 0;  // Its part of all coefficients; sums to 1 over sites.
+  // The part of the run's time, from submission to its end, in which it neither trained nor
+  // transferred, whatever it waited for; simulated runs only.
+  std::optional<double> idle_fraction;
   std::optional<Scores> alone;
   std::optional<Scores> federated;
   std::optional<Scores> pooled;
@@ -41,6 +45,10 @@ struct CurvePoint {
   // On validation patients: over all hospitals, and of the hospital that it serves worst.
   std::optional<double> score;
   std::optional<double> worst_score;
+  // On all hospitals' test patients, with nothing withheld: of some versions of a simulation whose
+  // versions nobody scored on validation patients.
+  std::optional<double> test_loss;
+  std::optional<double> test_score;
 };
 
 // When a score was first reached on validation patients.
@@ -67,7 +75,8 @@ struct SiteCurve {
   struct Point {
     double seconds = 0;
     uint64_t version = 0;
-    double score = 0;  // In the summary's metric, or its target's.
+    std::optional<double> score;                 // In the summary's metric, or its target's.
+    std::shared_ptr<const v1::MetricSums> sums;  // Of some examples; never null.
   };
   std::string site;
   std::vector<Point> points;
@@ -128,6 +137,9 @@ struct RunSummary {
   std::vector<SiteActivity> activity;       // Simulated runs only; the first kActivitiesMax.
   std::optional<BackdoorSuccess> backdoor;  // Of a scenario that has one; over the result version.
 };
+
+// In which a curve's scores are: the target's, or the one by which the result was chosen.
+v1::Metric MetricOfCurve(const RunSummary& summary);
 
 RunSummary SummaryOf(const federation::RunState& run, const SummaryOptions& options);
 

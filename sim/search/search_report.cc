@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "sim/report/csv_files.h"
 #include "sim/report/embedded.h"
 
 namespace consilium {
@@ -48,17 +48,6 @@ Json ToJson(const v1::SearchSpace& space, const Trial& trial) {
                    {"upload_bytes", costs.upload_bytes},
                    {"wall_seconds", costs.wall_seconds}};
   return json;
-}
-
-// RFC 4180. A cell that a spreadsheet would take for a formula gets an apostrophe.
-std::string CsvCell(const std::string& text) {
-  double number = 0;
-  const bool formula =
-      !text.empty() && absl::string_view("=+-@").find(text[0]) != std::string::npos;
-  const std::string cell =
-      formula && !absl::SimpleAtod(text, &number) ? absl::StrCat("'", text) : text;
-  if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
-  return absl::StrCat("\"", absl::StrReplaceAll(cell, {{"\"", "\"\""}}), "\"");
 }
 
 std::string Number(double value) { return absl::StrFormat("%.9g", value); }

@@ -32,14 +32,14 @@ class World:
                                capture_output=True).stdout
         (folder / "wdbc.csv").write_bytes(table)
         self.experiments = {name: self.simulate(name, *overrides) for name, overrides in {
-            "few-steps": ["--set", "training.local_steps=1"],
+            "few-steps": ["--set", "training.local_steps=1", "--no-baselines"],
             "many-steps": ["--set", "training.local_steps=20"]}.items()}
 
     def simulate(self, name, *arguments):
         scenario = self.source / "sim/scenarios/wdbc-four-hospitals"
         out = self.folder / name
         self.call("run", scenario / "run.textproto", scenario / "scenario.textproto", "--data",
-                  self.folder, "--set", f"stop.versions_max={VERSIONS}", "--no-baselines",
+                  self.folder, "--set", f"stop.versions_max={VERSIONS}",
                   "--seeds", f"{SEEDS[0]}..{SEEDS[-1]}", "--target", "LOG_LOSS=0.35", "--out", out,
                   *arguments)
         return out
@@ -105,6 +105,26 @@ class Files(unittest.TestCase):
                          {point["version"] for point in summary["curve"]
                           if point["validation_loss"] is not None})
 
+    def test_the_idle_fraction_is_what_the_timeline_leaves_free(self):
+        for summary in world.summary("many-steps")["seeds"]:
+            [folder] = world.experiments["many-steps"].glob(f"tables/*-seed-{summary['seed']}")
+            rows = list(csv.DictReader((folder / "activity.csv").open()))
+            fractions = [site["idle_fraction"] for site in summary["sites"]]
+            for site in summary["sites"]:
+                busy, until = 0.0, 0.0
+                for begin, end in sorted((float(row["begin_seconds"]), float(row["end_seconds"]))
+                                         for row in rows if row["site"] == site["name"]):
+                    end = min(end, summary["seconds"])
+                    busy += max(0.0, end - max(begin, until))
+                    until = max(until, end)
+                self.assertAlmostEqual(site["idle_fraction"], 1 - busy / summary["seconds"],
+                                       places=6)
+            self.assertGreater(max(fractions), 0)
+            self.assertLess(min(fractions), 1)
+            told = list(csv.DictReader((folder / "sites.csv").open()))
+            for row, fraction in zip(told, fractions):
+                self.assertAlmostEqual(float(row["idle_fraction"]), fraction, places=8)
+
     def test_tables_say_what_the_summary_says(self):
         summary = world.summary("many-steps")["seeds"][0]
         [folder] = world.experiments["many-steps"].glob(f"tables/*-seed-{SEEDS[0]}")
@@ -116,6 +136,11 @@ class Files(unittest.TestCase):
             self.assertEqual(int(row["upload_bytes"]), point["upload_bytes"])
         self.assertEqual([row["site"] for row in tables["sites"]],
                          [site["name"] for site in summary["sites"]])
+        for row, site in zip(tables["sites"], summary["sites"]):
+            for model in ("alone", "federated", "pooled"):
+                self.expect_scores(row, f"{model}_", site[model])
+                told = {key for key in row if key.startswith(f"{model}_")}
+                self.assertEqual(told, {f"{model}_{key}" for key in summary["federated"]})
         self.assertEqual(len(tables["updates"]), summary["updates"])
         for row in tables["updates"]:
             product = 1.0
@@ -123,6 +148,33 @@ class Files(unittest.TestCase):
                 product *= float(factor)
             self.assertAlmostEqual(product, float(row["coefficient"]), places=4)
             self.assertEqual(int(row["staleness"]), int(row["version"]) - 1 - int(row["base"]))
+
+    def expect_scores(self, row, prefix, scores):
+        """The row has every score that the summary has, and none that it has not."""
+        for key in world.summary("many-steps")["seeds"][0]["federated"]:
+            expected = None if scores is None else scores[key]
+            cell = row[prefix + key]
+            self.assertEqual(cell == "", expected is None, prefix + key)
+            if expected is not None:
+                self.assertAlmostEqual(float(cell), expected, delta=1e-8 * max(1, abs(expected)))
+
+    def test_every_sites_scores_make_up_the_curve(self):
+        """Of a version, over sites by their examples: the validation loss of its curve."""
+        summary = world.summary("many-steps")["seeds"][0]
+        [folder] = world.experiments["many-steps"].glob(f"tables/*-seed-{SEEDS[0]}")
+        rows = list(csv.DictReader((folder / "site_scores.csv").open()))
+        self.assertEqual(set(rows[0]), {"site", "version", "seconds", "score",
+                                        *summary["federated"]})
+        self.assertEqual({row["site"] for row in rows}, {s["name"] for s in summary["sites"]})
+        for point in summary["curve"]:
+            of = [row for row in rows if int(row["version"]) == point["version"]]
+            examples = sum(int(row["examples"]) for row in of)
+            for row in of:
+                self.assertEqual(row["score"], row["log_loss"])
+            # Some hospitals have too few of a class to tell it.
+            self.assertTrue(any(row["auprc"] != "" and float(row["auprc"]) > 0 for row in of))
+            loss = sum(int(row["examples"]) * float(row["log_loss"]) for row in of) / examples
+            self.assertAlmostEqual(loss, point["validation_loss"], places=6)
 
     def test_the_target_is_the_first_version_that_reaches_it(self):
         found = 0
@@ -171,6 +223,18 @@ class Files(unittest.TestCase):
         self.assertEqual(json.loads(world.call("compare", few, many, "--json"))["differences"][0]
                          ["loss"], loss)
         self.assertIn("few-steps", (out / "compare.html").read_text())
+        rows = list(csv.DictReader((out / "compare.csv").open()))
+        self.assertEqual([(row["run"], int(row["seed"])) for row in rows],
+                         [(name, seed) for name in world.experiments for seed in SEEDS])
+        for row in rows:
+            of_seed = world.summary(row["run"])["seeds"][SEEDS.index(int(row["seed"]))]
+            scores = of_seed["federated"]
+            self.assertAlmostEqual(float(row["loss"]), scores["log_loss"], places=8)
+            for metric in ("LOG_LOSS", "AUROC", "AUPRC", "BALANCED_ACCURACY", "CALIBRATION_ERROR"):
+                self.assertAlmostEqual(float(row[metric]), scores[metric.lower()], places=8)
+            self.assertAlmostEqual(float(row["ACCURACY"]), 1 - scores["errors_per_100"] / 100)
+            self.assertEqual(row["C_INDEX"], "")
+            self.assertEqual(row["target_seconds"] != "", of_seed["target"]["reached"])
 
     def test_runs_tell_their_data_and_scenario(self):
         """The same for each seed under any run config, and another for another seed or split."""
@@ -178,13 +242,29 @@ class Files(unittest.TestCase):
         for key in ("data_sha256", "scenario_sha256"):
             self.assertEqual([run[key] for run in few], [run[key] for run in many])
             self.assertNotEqual(few[0][key], few[1][key])
-        world.simulate("another-split", "--set", "training.local_steps=1", "--set",
-                       "data.split.test=0.3")
+        world.simulate("another-split", "--no-baselines", "--set", "training.local_steps=1",
+                       "--set", "data.split.test=0.3")
         told = json.loads(world.call("compare", world.experiments["few-steps"],
                                      world.folder / "another-split", "--json"))
         self.assertEqual(len(told["warnings"]), 1)
         self.assertIn("differ in their data", told["warnings"][0])
         self.assertNotIn("scenario", told["warnings"][0])
+
+    def test_without_validation_rows_the_curve_is_on_test_rows(self):
+        out = world.simulate("no-validation", "--no-baselines", "--set",
+                             "data.split.validation=0")
+        for run in json.loads((out / "summary.json").read_text())["seeds"]:
+            self.assertEqual({point["validation_loss"] for point in run["curve"]}, {None})
+            losses = [point["test_loss"] for point in run["curve"]]
+            self.assertEqual(len(losses), VERSIONS + 1)
+            self.assertLess(losses[-1], losses[0])
+            self.assertEqual(run["result_version"], VERSIONS)
+            of_all = run["simulation_only"]["federated"]["LOG_LOSS"]["centres"]
+            self.assertLess(min(of_all.values()), losses[-1])
+            self.assertGreater(max(of_all.values()), losses[-1])
+        self.assertIn('"key":"test_loss"', (out / "report.html").read_text())
+        for point in world.summary("many-steps")["seeds"][0]["curve"]:
+            self.assertNotIn("test_loss", point)
 
     def test_what_can_not_be_compared(self):
         few = world.experiments["few-steps"]

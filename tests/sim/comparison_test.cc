@@ -189,6 +189,53 @@ TEST(Comparison, RefusesWhatIsNoSummary) {
   EXPECT_THAT(ExperimentOf("x", twice), IsError(absl::StatusCode::kInvalidArgument, "comes twice"));
 }
 
+// A run whose versions were scored by `metric`, with the losses too where there are some.
+Experiment Scored(const char* metric, bool has_loss, const char* target = nullptr) {
+  Json summary = SummaryWith({0.5, 0.4});
+  for (Json& seed : summary["seeds"]) {
+    seed["metric"] = metric;
+    seed["target"] = target == nullptr ? Json() : Json({{"metric", target}});
+    for (Json& point : seed["curve"]) {
+      point["score"] = 0.75;
+      if (!has_loss) point["validation_loss"] = nullptr;
+    }
+  }
+  auto experiment = ExperimentOf("x", summary);
+  EXPECT_THAT(experiment, IsOk());
+  return *experiment;
+}
+
+TEST(Comparison, DrawsTheScoreOfRunsThatWereSelectedByNoLoss) {
+  const auto drawn = [](const std::vector<Experiment>& runs) {
+    const Json json = ComparisonJson(runs);
+    return absl::StrCat(json["curve"]["key"].get<std::string>(), " ",
+                        json["curve"]["name"].get<std::string>());
+  };
+  const Experiment auroc = Scored("AUROC", true);
+  EXPECT_EQ(drawn({auroc, auroc}), "score validation AUROC");
+  EXPECT_EQ(ComparisonJson({auroc, auroc})["experiments"][0]["seeds"][0]["curve"][0]["score"],
+            0.75);
+  EXPECT_EQ(drawn({Scored("LOG_LOSS", true), Scored("LOG_LOSS", true)}),
+            "validation_loss validation loss");
+  EXPECT_EQ(drawn({Scored("COX_LOSS", false), Scored("COX_LOSS", false)}),
+            "score validation COX_LOSS");
+  EXPECT_EQ(drawn({Scored("LOG_LOSS", true, "AUPRC"), Scored("LOG_LOSS", true, "AUPRC")}),
+            "score validation AUPRC");
+  // Curves in different metrics have no common axis.
+  EXPECT_EQ(drawn({auroc, Scored("ACCURACY", true)}), "validation_loss validation loss");
+  EXPECT_EQ(drawn({auroc, Of("of an earlier program", {1})}), "validation_loss validation loss");
+}
+
+TEST(Comparison, ATableHasAllSeedsAndMetrics) {
+  const std::string csv = ComparisonCsv({Selected("a, \"b\"", 0.7, 0.3, "AUROC"), Of("=c", {0.5})});
+  EXPECT_THAT(csv, testing::StartsWith("run,seed,loss,worst_loss,target_seconds,LOG_LOSS,ACCURACY,"
+                                       "BALANCED_ACCURACY,AUROC,METRIC_MSE,C_INDEX,AUPRC,"
+                                       "CALIBRATION_ERROR,COX_LOSS\n"
+                                       "\"a, \"\"b\"\"\",1,0.3,1.3,3,0.3,0.75,,0.703,,,,,\n"
+                                       "\"a, \"\"b\"\"\",2,0.31,"));
+  EXPECT_THAT(csv, testing::EndsWith("\n'=c,1,0.5,1.5,5,0.5,,,,,,,,\n"));
+}
+
 TEST(Comparison, APageHoldsNamesAsTextOnly) {
   const std::string page = ComparisonHtml({Of("</script><b>", {1}), Of("b", {2})});
   EXPECT_EQ(page.find("</script><b>"), std::string::npos);

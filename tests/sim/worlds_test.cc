@@ -171,6 +171,107 @@ TEST(VirtualTimeTest, FaultsHappen) {
   EXPECT_LT(left->run().members.size(), 6u);
 }
 
+size_t UploadsOf(const Simulation& simulation) {
+  const auto& activities = simulation.activity().activities();
+  return static_cast<size_t>(std::count_if(
+      activities.begin(), activities.end(),
+      [](const Activity& activity) { return activity.kind == Activity::Kind::kUpload; }));
+}
+
+size_t MergedBy(const Simulation& simulation) {
+  size_t merged = 0;
+  for (const fed::VersionState& version : simulation.run().versions) {
+    merged += static_cast<size_t>(
+        std::count_if(version.contributions.begin(), version.contributions.end(),
+                      [](const auto& part) { return part.role == fed::Contribution::Role::kNew; }));
+  }
+  return merged;
+}
+
+// Each beside the same federation without it, in rounds that wait for everybody.
+class NetworkFaultTest : public testing::Test {
+ protected:
+  NetworkFaultTest() : undisturbed_(With("")) {}
+
+  static std::unique_ptr<Simulation> With(const std::string& faults) {
+    return RunOf(
+        absl::StrCat("latency_ms: 20 links { upload_bytes_per_s: 16 } faults { ", faults, " }"),
+        kRules[2]);
+  }
+  // By how much it takes longer; it merges as much.
+  double DelayBy(const std::string& faults) const {
+    const auto disturbed = With(faults);
+    EXPECT_EQ(MergedBy(*disturbed), MergedBy(*undisturbed_)) << faults;
+    return SecondsOf(*disturbed) - SecondsOf(*undisturbed_);
+  }
+
+  std::unique_ptr<Simulation> undisturbed_;
+};
+
+TEST_F(NetworkFaultTest, ALostUploadIsSentAgain) {
+  EXPECT_EQ(UploadsOf(*undisturbed_), MergedBy(*undisturbed_));
+  const auto lossy = With("upload_loss_rate: 0.5");
+  EXPECT_EQ(MergedBy(*lossy), MergedBy(*undisturbed_));
+  EXPECT_GT(UploadsOf(*lossy), UploadsOf(*undisturbed_) + 10);
+  EXPECT_GT(SecondsOf(*lossy), SecondsOf(*undisturbed_));
+}
+
+// After nearly each upload, so that the next round waits for the stream.
+TEST_F(NetworkFaultTest, ALinkThatDropsStaysDownForAsLongAsItSays) {
+  EXPECT_GT(DelayBy("link_drop_rate: 0.9 link_down_ms: 30000"), 5 * 29);
+}
+
+TEST_F(NetworkFaultTest, ALostMessageBreaksItsStream) {
+  EXPECT_GT(DelayBy("message_loss_rate: 0.1 link_down_ms: 30000"), 29);
+}
+
+TEST_F(NetworkFaultTest, AMessageOutOfOrderIsLate) {
+  EXPECT_GT(DelayBy("reorder_rate: 0.9 reorder_ms: 20000"), 20);
+}
+
+TEST_F(NetworkFaultTest, AMessageThatComesTwiceIsOneEventMoreAndChangesNothing) {
+  const auto twice = With("message_duplicate_rate: 0.9");
+  EXPECT_EQ(ModelIds(*twice), ModelIds(*undisturbed_));
+  EXPECT_EQ(SecondsOf(*twice), SecondsOf(*undisturbed_));
+  EXPECT_GT(twice->steps(), undisturbed_->steps() + MergedBy(*undisturbed_));
+}
+
+// How far the clock of the site that is furthest ahead was ahead when it trained first.
+absl::Duration FurthestAhead(const Simulation& simulation) {
+  absl::Duration furthest = absl::ZeroDuration();
+  for (const auto& [site, participant] : simulation.run().participants) {
+    const auto& run = simulation.EngineOf(site).runs().at(simulation.run().run);
+    furthest = std::max(furthest,
+                        run.tasks.begin()->second.training_started - simulation.run().submitted_at);
+  }
+  return furthest;
+}
+
+TEST_F(NetworkFaultTest, ClocksAreAheadAndGoWrong) {
+  EXPECT_LT(FurthestAhead(*undisturbed_), absl::Seconds(1));
+  const absl::Duration ahead = FurthestAhead(*With("clock_ahead_max_ms: 90000"));
+  EXPECT_GT(ahead, absl::Seconds(45));  // Of six sites, drawn uniformly.
+  EXPECT_LT(ahead, absl::Seconds(91));
+  // Tasks are held back for a second of the site's own clock; the slowest clock paces the rounds.
+  EXPECT_GT(DelayBy("clock_drift_max_ppm: 100000"), 0.1);
+}
+
+TEST(VirtualTimeTest, ASiteIsIdleWhileOthersTrain) {
+  // Rounds of three seconds, in which the others train for one, and nothing else takes time.
+  const auto simulation = RunOf("overrides { site_id: 's0' slowdown: 3 }", kRules[2]);
+  const absl::Time begin = simulation->run().submitted_at;
+  const absl::Time end = simulation->run().ended_at;
+  ASSERT_EQ(end - begin, absl::Seconds(18));
+  EXPECT_EQ(simulation->activity().BusyOf(0).Within(begin, end), absl::Seconds(18));
+  EXPECT_EQ(simulation->activity().BusyOf(1).Within(begin, end), absl::Seconds(6));
+  // With transfers beside it.
+  const auto sending =
+      RunOf("links { upload_bytes_per_s: 8 } overrides { site_id: 's0' slowdown: 3 }", kRules[2]);
+  const absl::Duration round = absl::Seconds(5);
+  ASSERT_EQ(sending->run().ended_at - sending->run().submitted_at, 6 * round);
+  EXPECT_EQ(sending->activity().BusyOf(1).Within(begin, begin + 6 * round), absl::Seconds(6 * 3));
+}
+
 // Where the word of the end is lost and everybody's window closes before the stream is there again.
 TEST(VirtualTimeTest, WhoseStreamBreaksAtTheEndHearsOfItThoughItsWindowHasClosed) {
   const std::string lossy = "latency_ms: 20 faults { message_loss_rate: 0.3 link_down_ms: 5000 } ";
