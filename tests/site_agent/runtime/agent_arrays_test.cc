@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -166,6 +167,25 @@ TEST_F(AgentArraysTest, ARequestNamesOnePlaceOfRows) {
   refused({{"arrays", {{{"column", "c"}, {"parts", {1, part}}}}}}, "names no file");
   EXPECT_THAT(ImportOptionsOf({{"arrays", 7}, {"contract_file", "c"}}),
               IsError(StatusCode::kInvalidArgument, "an import needs"));
+}
+
+// The agent that reads them has another folder of its own.
+TEST_F(AgentArraysTest, ARequestNamesFilesByTheirAbsolutePaths) {
+  ImportOptions options = Options();
+  options.arrays = {{"image", {{"scans.npz", "train"}, {"/other/scans.idx", ""}}}};
+  const absl::StatusOr<ImportOptions> asked = ImportOptionsOf(ImportRequest(options));
+  ASSERT_THAT(asked, IsOk());
+  ASSERT_EQ(asked->arrays.size(), 1u);
+  EXPECT_EQ(asked->arrays[0].column, "image");
+  const std::vector<ArrayColumnSource::Part>& parts = asked->arrays[0].parts;
+  ASSERT_EQ(parts.size(), 2u);
+  EXPECT_EQ(parts[0].file, (std::filesystem::current_path() / "scans.npz").string());
+  EXPECT_EQ(parts[0].array, "train");
+  EXPECT_EQ(parts[1].file, "/other/scans.idx");
+  options.arrays.clear();
+  options.npz_file = "scans.npz";
+  EXPECT_EQ(Must(ImportOptionsOf(ImportRequest(options))).npz_file,
+            (std::filesystem::current_path() / "scans.npz").string());
 }
 
 TEST(ArrayColumnTest, IsReadFromItsText) {
