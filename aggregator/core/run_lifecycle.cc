@@ -427,6 +427,7 @@ v1::Reason AnswerProgress(StepContext& step, const SiteId& site,
   if (run == nullptr) return v1::RUN_UNKNOWN;
   const auto found = run->participants.find(site);
   if (found == run->participants.end()) return v1::REASON_UNSPECIFIED;
+  TellEndsAgain(step, site, *run, progress.newest_task);
   if (IsOver(*run)) {
     step.Emit(EndRun{site, run->run, run->current(), run->result.value_or(run->current()),
                      run->why_ended});

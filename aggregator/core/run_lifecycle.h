@@ -29,8 +29,9 @@ void ResumeRun(StepContext& step, RunState& run);
 // Everything that an attached site must know of a run that has not ended, in the order in which
 // it needs it. Idempotent.
 void TellRun(StepContext& step, const RunState& run, const SiteId& site);
-// Tells of the end of a run that is over. Gives RUN_UNKNOWN or TASK_UNKNOWN where the site knows
-// more than was ever given to it: an aggregator's store that is older than the site's.
+// Tells of the newest tasks' ends again, and of the end of a run that is over. Gives RUN_UNKNOWN or
+// TASK_UNKNOWN where the site knows more than was ever given to it: an aggregator's store that is
+// older than the site's.
 v1::Reason AnswerProgress(StepContext& step, const SiteId& site,
                           const SiteAttached::Progress& progress);
 // The site takes no part any more: removed, or its consent is withdrawn.

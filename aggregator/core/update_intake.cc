@@ -15,6 +15,9 @@
 namespace consilium::federation {
 namespace {
 
+// More than a site has on their way at once.
+constexpr int kEndsToldAgain = 8;
+
 bool HasTerminalReceipt(TaskPhase phase) {
   return phase == TaskPhase::kIncluded || phase == TaskPhase::kNotIncluded;
 }
@@ -163,6 +166,19 @@ bool AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached
     step.Emit(TerminalReceipt(site, *run, held.task, *state));
   }
   return true;
+}
+
+void TellEndsAgain(StepContext& step, const SiteId& site, const RunState& run, TaskId newest_task) {
+  const auto participant = run.participants.find(site);
+  if (participant == run.participants.end()) return;
+  const std::map<TaskId, TaskState>& tasks = participant->second.tasks;
+  auto task = tasks.upper_bound(newest_task);
+  for (int told = 0; task != tasks.begin() && told < kEndsToldAgain; ++told) {
+    --task;
+    if (HasTerminalReceipt(task->second.phase)) {
+      step.Emit(TerminalReceipt(site, run, task->first, task->second));
+    }
+  }
 }
 
 SendReceipt AcceptanceReceipt(const SiteId& site, const RunState& run, TaskId task,

@@ -19,6 +19,10 @@ void OnUpdateStaged(StepContext& step, const UpdateStaged& update);
 // An accepted update that the site has not heard the end of: its terminal receipt, where it has
 // one. False where it was never accepted here.
 bool AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached::Held& held);
+// Ends of the newest tasks that the site knows of, up to `newest_task`: the acceptance of an upload
+// may still be on its way to it while it attaches, and then it does not know that it waits for an
+// end, which was told to the stream before. Who knows an end already takes it as said.
+void TellEndsAgain(StepContext& step, const SiteId& site, const RunState& run, TaskId newest_task);
 
 // The receipt of a task that was accepted: ACCEPTED, or the one that ended it.
 SendReceipt AcceptanceReceipt(const SiteId& site, const RunState& run, TaskId task,

@@ -11,7 +11,7 @@ namespace {
 
 // With the longest name of a rule and of a metric, and wide numbers.
 const ProgressLine kLongest = {"STALENESS_WEIGHTED_TABLE", 0.5,
-                               "seed 1000 v9999/9999 BALANCED_ACCURACY 0.1234 virtual 99m",
+                               "seed 100 v9999/9999 BALANCED_ACCURACY 0.1234 virtual 99m",
                                absl::Minutes(99)};
 
 TEST(ProgressLine, IsWholeIn80Columns) {

@@ -171,6 +171,28 @@ TEST(Attach, SaysEverythingAgain) {
   EXPECT_EQ(models[1].evaluate, v1::VALIDATION);
 }
 
+// The acceptance was on its way while the site attached, so that it did not say that it waits for
+// an end; the end went to the stream before.
+TEST(Attach, SaysTheEndsOfTheNewestTasksThatTheSiteKnows) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDASYNC"}));
+  const UpdateStaged update = f.Update(kA);
+  f.Step(update);
+  f.Step(SiteLost{kA, Incarnation(1)});
+  f.Answer();  // The shell drops its end.
+  SiteAttached attach = Attach(kA, 2, 1, 2);
+  attach.runs = {{f.run_id, update.task}};
+  const auto ends = Of<SendReceipt>(f.Step(attach));
+  ASSERT_THAT(ends, SizeIs(1));
+  EXPECT_EQ(ends[0].kind, v1::Receipt::INCLUDED);
+  EXPECT_EQ(ends[0].task, update.task);
+  // It has another store, which knows of no task.
+  f.Step(SiteLost{kA, Incarnation(2)});
+  SiteAttached anew = Attach(kA, 3, 2, 3);
+  anew.runs = {{f.run_id, TaskId()}};
+  EXPECT_THAT(Of<SendReceipt>(f.Step(anew)), IsEmpty());
+}
+
 TEST(Attach, OffersARunUntilItIsAnswered) {
   TestFederation f({10, 20});
   f.Step(RunSubmitted{f.run_id, MakePlan({.config = "data { standardise: FEDERATED }"})});
