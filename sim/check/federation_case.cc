@@ -114,8 +114,8 @@ constexpr const char* kRules[] = {
     "preset: STALENESS_WEIGHTED_TABLE fairness { epsilon: 0.1 window_versions: 3 }",
     "preset: ADAPTIVE",
     "preset: ADAPTIVE trigger { interval { interval_ms: 3000 } } fairness { window_versions: 3 }",
-    "preset: FEDAVG trigger { barrier { deadline_ms: 6000 sites_per_round: 2 } }",
-    "preset: SCAFFOLD trigger { barrier { deadline_ms: 9000 sites_per_round: 3 sites_min: 2 } }",
+    "preset: FEDAVG trigger { barrier { deadline_ms: 60000 sites_per_round: 2 } }",
+    "preset: SCAFFOLD trigger { barrier { deadline_ms: 60000 sites_per_round: 3 sites_min: 2 } }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 4000 } } fairness { window_versions: 2 }",
     "preset: FEDBUFF trigger { buffer { updates: 3 } } "
     "concurrency { sites_max: 2 deadline_ms: 9000 }",
