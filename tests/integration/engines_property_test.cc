@@ -40,8 +40,7 @@ constexpr const char* kAggregations[] = {
     "preset: STALE_SYNCHRONOUS trigger { bounded { updates_ahead_max: 1 } }",
     "preset: FEDYOGI trigger { interval { interval_ms: 900 } }",
     "preset: FEDBUFF_APPFL trigger { buffer { updates: 2 } }",
-    "preset: FEDBUFF trigger { buffer { updates: 2 } } "
-    "concurrency { sites_max: 2 deadline_ms: 3000 }",
+    "preset: FEDASYNC concurrency { sites_max: 2 deadline_ms: 3000 }",
 };
 
 std::shared_ptr<const v1::RunPlan> PlanFor(uint64_t seed) {
