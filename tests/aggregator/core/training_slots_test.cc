@@ -154,7 +154,7 @@ TEST(TrainingSlots, GoToEachAsOftenAsToTheOthers) {
   for (const auto& [site, times] : turns) EXPECT_NEAR(times, 600, 115) << site.value();
   // After one of eight each of the seven others, as likely as each other.
   EXPECT_THAT(follows, SizeIs(8 * 7));
-  for (const auto& [pair, times] : follows) EXPECT_NEAR(times, 600 / 7, 46);
+  for (const auto& [pair, times] : follows) EXPECT_NEAR(times, 600.0 / 7, 46);
 }
 
 TEST(TrainingSlots, FollowFromTheSeed) {
@@ -257,7 +257,7 @@ TEST(TrainingSlots, HaveADeadlineEachAndOneTimer) {
   const SiteId next = DeliverAndDraw(f, first[0]).at(0);
   ASSERT_THAT(SlotTimers(f), SizeIs(1));
   const std::vector<SetTimer> again = Of<SetTimer>(PassDeadline(f));
-  const SiteId silent = first[1];
+  const SiteId& silent = first[1];
   EXPECT_THAT(Holders(f), Not(Contains(silent)));
   ASSERT_THAT(again, SizeIs(1));
   EXPECT_EQ(again[0].at, f.participant(next).granted_at + absl::Seconds(1));
