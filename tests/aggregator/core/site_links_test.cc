@@ -179,16 +179,20 @@ TEST(Attach, SaysTheEndsOfTheNewestTasksThatTheSiteKnows) {
   const UpdateStaged update = f.Update(kA);
   f.Step(update);
   f.Step(SiteLost{kA, Incarnation(1)});
+  SiteAttached early = Attach(kA, 2, 1, 2);
+  early.runs = {{f.run_id, update.task}};
+  EXPECT_THAT(Of<SendReceipt>(f.Step(early)), IsEmpty());  // There is no end yet.
+  f.Step(SiteLost{kA, Incarnation(2)});
   f.Answer();  // The shell drops its end.
-  SiteAttached attach = Attach(kA, 2, 1, 2);
+  SiteAttached attach = Attach(kA, 3, 2, 3);
   attach.runs = {{f.run_id, update.task}};
   const auto ends = Of<SendReceipt>(f.Step(attach));
   ASSERT_THAT(ends, SizeIs(1));
   EXPECT_EQ(ends[0].kind, v1::Receipt::INCLUDED);
   EXPECT_EQ(ends[0].task, update.task);
   // It has another store, which knows of no task.
-  f.Step(SiteLost{kA, Incarnation(2)});
-  SiteAttached anew = Attach(kA, 3, 2, 3);
+  f.Step(SiteLost{kA, Incarnation(3)});
+  SiteAttached anew = Attach(kA, 4, 3, 4);
   anew.runs = {{f.run_id, TaskId()}};
   EXPECT_THAT(Of<SendReceipt>(f.Step(anew)), IsEmpty());
 }
