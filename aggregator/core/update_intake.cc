@@ -15,9 +15,6 @@
 namespace consilium::federation {
 namespace {
 
-// More than a site has on their way at once.
-constexpr int kEndsToldAgain = 8;
-
 bool HasTerminalReceipt(TaskPhase phase) {
   return phase == TaskPhase::kIncluded || phase == TaskPhase::kNotIncluded;
 }
@@ -173,7 +170,7 @@ void TellEndsAgain(StepContext& step, const SiteId& site, const RunState& run, T
   if (participant == run.participants.end()) return;
   const std::map<TaskId, TaskState>& tasks = participant->second.tasks;
   auto task = tasks.upper_bound(newest_task);
-  for (int told = 0; task != tasks.begin() && told < kEndsToldAgain; ++told) {
+  for (size_t told = 0; task != tasks.begin() && told < kEndsToldAgain; ++told) {
     --task;
     if (HasTerminalReceipt(task->second.phase)) {
       step.Emit(TerminalReceipt(site, run, task->first, task->second));

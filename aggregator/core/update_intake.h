@@ -19,6 +19,9 @@ void OnUpdateStaged(StepContext& step, const UpdateStaged& update);
 // An accepted update that the site has not heard the end of: its terminal receipt, where it has
 // one. False where it was never accepted here.
 bool AnswerHeldReceipt(StepContext& step, const SiteId& site, const SiteAttached::Held& held);
+// More than a site has on their way at once.
+inline constexpr size_t kEndsToldAgain = 8;
+
 // Ends of the newest tasks that the site knows of, up to `newest_task`: the acceptance of an upload
 // may still be on its way to it while it attaches, and then it does not know that it waits for an
 // end, which was told to the stream before. Who knows an end already takes it as said.

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "aggregator/core/evaluation.h"
+#include "aggregator/core/update_intake.h"
 #include "aggregator/server/directives.h"
 #include "aggregator/server/site_log.h"
 #include "models/metrics/metrics.h"
@@ -24,12 +26,13 @@ namespace {
 constexpr size_t kLeaseBytes = 32;
 
 // What one attach may be answered with at once: Welcome, a receipt for each that the site holds,
-// and for each open run its start, the versions to evaluate and its tasks. A shorter queue would
-// end the stream of an honest site at every attempt.
+// and for each open run its start, the versions to evaluate, its tasks and the ends of the newest.
+// A shorter queue would end the stream of an honest site at every attempt.
 static_assert(limits::kDirectiveQueueMax >=
               1 + limits::kHeldReceiptsMax +
                   limits::kSiteRunsOpenMax *
-                      (1 + federation::kEvaluationsAskedAgainMax + limits::kTasksInFlightMax));
+                      (1 + federation::kEvaluationsAskedAgainMax + limits::kTasksInFlightMax +
+                       federation::kEndsToldAgain));
 // Of what a site says about a refusal; longer text is cut.
 constexpr size_t kTextBytesMax = 400;
 constexpr size_t kVersionCharsMax = 64;
@@ -81,8 +84,11 @@ absl::StatusOr<federation::SiteAttached> AttachOf(const SiteId& site, const v1::
     }
     attached.held_receipts.push_back({RunId(held.run_id()), TaskId(held.task_id()), *update});
   }
+  absl::flat_hash_set<absl::string_view> runs;
   for (const v1::RunProgress& run : hello.runs()) {
     if (!CheckRunId(run.run_id()).ok()) return Malformed("Hello: progress without a run");
+    // Each is answered with receipts, which are signed.
+    if (!runs.insert(run.run_id()).second) return Malformed("Hello: progress of a run twice");
     attached.runs.push_back({RunId(run.run_id()), TaskId(run.newest_task_id())});
   }
   return attached;

@@ -227,6 +227,7 @@ absl::Status FakeSite::Attach(const HelloOptions& options) {
   hello.set_lease_presented(store_.lease);
   hello.set_lease_next(RandomLease());
   hello.set_software_version(options.software_version);
+  for (const std::string& run : options.runs) hello.add_runs()->set_run_id(run);
   link_ = std::make_unique<CoordinationLink>(control_, hello, this);
   {
     absl::MutexLock lock(&mu_);

@@ -118,6 +118,7 @@ class FakeSite final : public CoordinationLink::Handler {
 
   struct HelloOptions {
     std::string software_version = "fake";
+    std::vector<std::string> runs;  // Whose progress it tells of.
   };
   // Opens the control stream and confirms the lease; the refusal where it is not welcome.
   absl::Status Attach(const HelloOptions& options);

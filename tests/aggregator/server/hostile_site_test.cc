@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "aggregator/server/input_budget.h"
 #include "protocol/rpc/rpc_status.h"
@@ -158,6 +159,20 @@ TEST_F(HostileSite, ALeaseThatIsNotItsOwnEndsTheStream) {
   event.mutable_lease_confirm()->set_lease(std::string(32, 'x'));
   site_.Send(event);
   EXPECT_EQ(DetailOf(site_.AwaitClosed()).reason(), v1::MALFORMED);
+}
+
+// Each mention of a run is answered with receipts, and each of them is signed.
+TEST_F(HostileSite, ThatTellsOfARunManyTimesIsRefused) {
+  const auto attach = [this](const std::vector<std::string>& runs) {
+    FakeSite::HelloOptions options;
+    options.runs = runs;
+    site_.Detach();
+    absl::Status attached = site_.Attach(options);
+    while (DetailOf(attached).reason() == v1::LEASE_IN_USE) attached = site_.Attach(options);
+    return attached;
+  };
+  EXPECT_THAT(attach({"one", "other"}), IsOk());
+  EXPECT_EQ(DetailOf(attach({"one", "other", "one"})).reason(), v1::MALFORMED);
 }
 
 TEST_F(HostileSite, ThatAttachesAgainAndAgainHearsBusy) {
