@@ -3,14 +3,16 @@
 // reactor would be reported as a race with the thread that began the operation.
 //
 // gRPC's headers reach its library through an interface of functions. This stands between: what
-// begins an operation is before the reaction to that operation, and what ended a call is before
-// what uses its memory again. Calls are not ordered among each other by it, so a race between the
-// handlers of two calls is found as ever.
+// begins an operation is before the reaction to that operation, what ended a call is before what
+// uses its memory again, and what made a slice is before what destroys it. Calls are not ordered
+// among each other by it, so a race between the handlers of two calls is found as ever.
 
 #include <grpc/impl/codegen/grpc_types.h>
 #include <grpcpp/impl/codegen/core_codegen_interface.h>
 #include <grpcpp/impl/grpc_library.h>
 #include <sanitizer/tsan_interface.h>
+
+#include <memory>
 
 // What gRPC calls when an operation of the callback interface has ended; static in its header, and
 // there only if a program uses that interface.
@@ -26,6 +28,19 @@ char call_memory;
 void RunAfterAcquire(grpc_completion_queue_functor* tag, int ok) {
   __tsan_acquire(tag);
   StaticRunOfSuccessTag(tag, ok);
+}
+
+// What a slice of somebody's memory was given, to destroy that memory with. The library counts who
+// still has the slice, and the last of them, in whatever thread, destroys it.
+struct SliceOwner {
+  void (*destroy)(void*);
+  void* user_data;
+};
+
+void DestroyAfterAcquire(void* data) {
+  const std::unique_ptr<SliceOwner> owner(static_cast<SliceOwner*>(data));
+  __tsan_acquire(owner.get());
+  owner->destroy(owner->user_data);
 }
 
 class WatchedInterface final : public grpc::CoreCodegenInterface {
@@ -49,6 +64,12 @@ class WatchedInterface final : public grpc::CoreCodegenInterface {
   void* grpc_call_arena_alloc(grpc_call* call, size_t length) override {
     __tsan_acquire(&call_memory);
     return real_->grpc_call_arena_alloc(call, length);
+  }
+  grpc_slice grpc_slice_new_with_user_data(void* p, size_t len, void (*destroy)(void*),
+                                           void* user_data) override {
+    auto owner = std::make_unique<SliceOwner>(SliceOwner{destroy, user_data});
+    __tsan_release(owner.get());
+    return real_->grpc_slice_new_with_user_data(p, len, DestroyAfterAcquire, owner.release());
   }
 
   // As they are.
@@ -119,10 +140,6 @@ class WatchedInterface final : public grpc::CoreCodegenInterface {
   }
   grpc_byte_buffer* grpc_raw_byte_buffer_create(grpc_slice* slice, size_t nslices) override {
     return real_->grpc_raw_byte_buffer_create(slice, nslices);
-  }
-  grpc_slice grpc_slice_new_with_user_data(void* p, size_t len, void (*destroy)(void*),
-                                           void* user_data) override {
-    return real_->grpc_slice_new_with_user_data(p, len, destroy, user_data);
   }
   grpc_slice grpc_slice_new_with_len(void* p, size_t len, void (*destroy)(void*, size_t)) override {
     return real_->grpc_slice_new_with_len(p, len, destroy);
