@@ -16,6 +16,7 @@ import sys
 import tempfile
 import unittest
 
+from simulator_world import SimulatorWorld
 from skipping import run_tests
 
 DEADLINE_S = 120
@@ -25,28 +26,23 @@ VERSIONS = 6
 world = None  # The programs, and a folder with two experiments.
 
 
-class World:
+class World(SimulatorWorld):
     def __init__(self, arguments, folder):
-        self.bin, self.source, self.folder = arguments.bin, arguments.source, folder
-        table = subprocess.run([self.source / "scripts/wdbc_table"], check=True,
-                               capture_output=True).stdout
-        (folder / "wdbc.csv").write_bytes(table)
+        super().__init__(arguments, folder)
         self.experiments = {name: self.simulate(name, *overrides) for name, overrides in {
             "few-steps": ["--set", "training.local_steps=1", "--no-baselines"],
             "many-steps": ["--set", "training.local_steps=20"]}.items()}
 
     def simulate(self, name, *arguments):
-        scenario = self.source / "sim/scenarios/wdbc-four-hospitals"
         out = self.folder / name
-        self.call("run", scenario / "run.textproto", scenario / "scenario.textproto", "--data",
-                  self.folder, "--set", f"stop.versions_max={VERSIONS}",
-                  "--seeds", f"{SEEDS[0]}..{SEEDS[-1]}", "--target", "LOG_LOSS=0.35", "--out", out,
-                  *arguments)
+        self.call("run", *self.files, "--data", self.folder, "--set",
+                  f"stop.versions_max={VERSIONS}", "--seeds", f"{SEEDS[0]}..{SEEDS[-1]}",
+                  "--target", "LOG_LOSS=0.35", "--out", out, *arguments)
         return out
 
     def call(self, *arguments, code=0):
-        done = subprocess.run([self.bin / "consilium-sim", *map(str, arguments)],
-                              capture_output=True, text=True, timeout=DEADLINE_S)
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True,
+                              timeout=DEADLINE_S)
         assert done.returncode == code, f"{done.args}\n{done.stdout}{done.stderr}"
         return done.stdout if code == 0 else done.stderr
 

@@ -19,24 +19,15 @@ import tempfile
 import termios
 import unittest
 
+from simulator_world import SimulatorWorld
+
 DEADLINE_S = 120
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 world = None  # The programs, and a folder with the table.
 
 
-class World:
-    def __init__(self, arguments, folder):
-        self.bin, self.source, self.folder = arguments.bin, arguments.source, folder
-        table = subprocess.run([self.source / "scripts/wdbc_table"], check=True,
-                               capture_output=True).stdout
-        (folder / "wdbc.csv").write_bytes(table)
-        files = self.source / "sim/scenarios/wdbc-four-hospitals"
-        self.files = [files / "run.textproto", files / "scenario.textproto"]
-
-    def command(self, *arguments):
-        return [str(part) for part in (self.bin / "consilium-sim", *arguments)]
-
+class World(SimulatorWorld):
     def run(self, *arguments):
         return self.command("run", *self.files, "--data", self.folder, "--no-baselines", "--set",
                             "stop.versions_max=3", *arguments)

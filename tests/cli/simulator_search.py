@@ -21,6 +21,7 @@ import tempfile
 import time
 import unittest
 
+from simulator_world import SimulatorWorld
 from skipping import run_tests
 
 DEADLINE_S = 120
@@ -58,24 +59,16 @@ seed: 3
 world = None
 
 
-class World:
-    def __init__(self, arguments, folder):
-        self.bin, self.source, self.folder = arguments.bin, arguments.source, folder
-        table = subprocess.run([self.source / "scripts/wdbc_table"], check=True,
-                               capture_output=True).stdout
-        (folder / "wdbc.csv").write_bytes(table)
-        self.scenario = self.source / "sim/scenarios/wdbc-four-hospitals"
-
+class World(SimulatorWorld):
     def words(self, space, out, *arguments):
         file = self.folder / f"{out}.textproto"
         file.write_text(space)
-        return [self.bin / "consilium-sim", "search", file, self.scenario / "run.textproto",
-                self.scenario / "scenario.textproto", "--data", self.folder, "--set",
-                "stop.versions_max=4", "--out", self.folder / out, *arguments]
+        return self.command("search", file, *self.files, "--data", self.folder, "--set",
+                            "stop.versions_max=4", "--out", self.folder / out, *arguments)
 
     def search(self, space, out, *arguments, code=0):
-        done = subprocess.run([*map(str, self.words(space, out, *arguments))],
-                              capture_output=True, text=True, timeout=DEADLINE_S)
+        done = subprocess.run(self.words(space, out, *arguments), capture_output=True,
+                              text=True, timeout=DEADLINE_S)
         assert done.returncode == code, f"{done.args}\n{done.stdout}{done.stderr}"
         return done
 
@@ -120,7 +113,7 @@ class Search(unittest.TestCase):
     def test_killed_it_goes_on_to_the_same_trials(self):
         whole = world.search(EVOLUTION, "whole", "--workers", 1)
         self.assertEqual(len(world.trials("whole")), 12)
-        words = [*map(str, world.words(EVOLUTION, "killed", "--workers", 1))]
+        words = world.words(EVOLUTION, "killed", "--workers", 1)
         for lines in (3, 8):
             process = subprocess.Popen(words, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)
@@ -152,7 +145,7 @@ class Search(unittest.TestCase):
         for name, space in spaces.items():
             # However many at once, killed or not.
             world.search(space, name, "--workers", 1)
-            words = [*map(str, world.words(space, f"{name}-killed", "--workers", 2))]
+            words = world.words(space, f"{name}-killed", "--workers", 2)
             process = subprocess.Popen(words, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)
             deadline = time.monotonic() + DEADLINE_S
@@ -219,7 +212,7 @@ class Search(unittest.TestCase):
         words = [w for w in world.words(
             SPACE + "successive_halving { trials: 6 versions_min: 2 versions_max: 6 }\n",
             "halving") if w not in ("--set", "stop.versions_max=4")]
-        subprocess.run([*map(str, words)], check=True, capture_output=True, timeout=DEADLINE_S)
+        subprocess.run(words, check=True, capture_output=True, timeout=DEADLINE_S)
         trials = json.loads((world.folder / "halving/trials.json").read_text())
         versions = {}
         for trial in trials["trials"]:
@@ -262,9 +255,8 @@ class Search(unittest.TestCase):
         self.assertNotIn("keeps its", clean.stderr)
         for override in ("aggregation={ preset: FEDBUFF }", "aggregation.preset=FEDBUFF"):
             ran = subprocess.run(
-                [*map(str, [world.bin / "consilium-sim", "run", world.scenario / "run.textproto",
-                            world.scenario / "scenario.textproto", "--data", world.folder,
-                            "--no-baselines", "--set", "stop.versions_max=1", "--set", override])],
+                world.command("run", *world.files, "--data", world.folder, "--no-baselines",
+                              "--set", "stop.versions_max=1", "--set", override),
                 capture_output=True, text=True, timeout=DEADLINE_S)
             self.assertEqual(ran.returncode, 0, ran.stderr)
             self.assertIn("keeps its aggregation.trigger", ran.stderr)
@@ -289,7 +281,7 @@ class Search(unittest.TestCase):
         scenario = self.with_images_of_our_own(folder / "scenario.textproto")
 
         def sim(*words, code=0):
-            done = subprocess.run([*map(str, [world.bin / "consilium-sim", *words])],
+            done = subprocess.run(world.command(*words),
                                   capture_output=True, text=True, timeout=DEADLINE_S)
             self.assertEqual(done.returncode, code, done.stderr)
             return done
@@ -357,9 +349,8 @@ class Search(unittest.TestCase):
         space = world.folder / "mlp-grid.textproto"
         space.write_text((folder / "space.textproto").read_text() + "trials_max: 2\n")
         done = subprocess.run(
-            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
-                        folder / "scenario.textproto", "--data", world.folder, "--out",
-                        world.folder / "mlp-grid", "--json"])],
+            world.command("search", space, folder / "run.textproto", folder / "scenario.textproto",
+                          "--data", world.folder, "--out", world.folder / "mlp-grid", "--json"),
             check=True, capture_output=True, text=True, timeout=DEADLINE_S)
         trials = json.loads(done.stdout)["trials"]
         self.assertEqual(len(trials), 2)
@@ -375,11 +366,10 @@ class Search(unittest.TestCase):
             space = world.folder / f"cells-{name}.textproto"
             space.write_text((cells / f"{name}.textproto").read_text() + "trials_max: 1\n")
             done = subprocess.run(
-                [*map(str, [world.bin / "consilium-sim", "search", space, images / "run.textproto",
-                            scenario, "--data", world.folder, "--set",
-                            "data.split.validation=0.3", "--set", "stop.versions_max=1", "--set",
-                            "training.local_steps=2", "--out", world.folder / f"cells-{name}",
-                            "--json"])],
+                world.command("search", space, images / "run.textproto", scenario, "--data",
+                              world.folder, "--set", "data.split.validation=0.3", "--set",
+                              "stop.versions_max=1", "--set", "training.local_steps=2", "--out",
+                              world.folder / f"cells-{name}", "--json"),
                 check=True, capture_output=True, text=True, timeout=DEADLINE_S)
             [trial] = json.loads(done.stdout)["trials"]
             self.assertEqual(len(trial["parameters"]), parameters)
@@ -469,9 +459,9 @@ class DiabetesTable(unittest.TestCase):
         space = world.folder / "care-grid.textproto"
         space.write_text((folder / "space.textproto").read_text() + "trials_max: 1\n")
         done = subprocess.run(
-            [*map(str, [world.bin / "consilium-sim", "search", space, folder / "run.textproto",
-                        folder / "scenario.textproto", "--data", tables, "--set",
-                        "stop.versions_max=1", "--out", world.folder / "care-grid", "--json"])],
+            world.command("search", space, folder / "run.textproto", folder / "scenario.textproto",
+                          "--data", tables, "--set", "stop.versions_max=1", "--out",
+                          world.folder / "care-grid", "--json"),
             check=True, capture_output=True, text=True, timeout=DEADLINE_S)
         [trial] = json.loads(done.stdout)["trials"]
         self.assertEqual(trial["parameters"]["training"], "{ batch_examples: 96 local_steps: 32 }")
