@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -177,6 +178,7 @@ void StopResting(RunState& run, Participant& participant) {
 
 void MeasureShares(StepContext& step, RunState& run) {
   if (!run.stages.fairness.has_value()) return;
+  run.members_memo.live.reset();
   CountInfluence(run);
   const Worth worth = WorthOf(run);
   double folded = 0;
@@ -202,6 +204,17 @@ void MeasureShares(StepContext& step, RunState& run) {
 bool IsLive(const RunState& run, const Participant& participant) {
   return participant.fair.updates > 0 ||
          AgeOf(run, participant) < run.stages.fairness->window_versions;
+}
+
+size_t LiveMembers(RunState& run) {
+  std::optional<size_t>& live = run.members_memo.live;
+  if (!live.has_value()) {
+    live = static_cast<size_t>(
+        std::count_if(run.members.begin(), run.members.end(), [&run](const SiteId& site) {
+          return IsLive(run, run.participants.find(site)->second);
+        }));
+  }
+  return *live;
 }
 
 uint32_t LocalStepsFor(const RunState& run, const Participant& participant) {
@@ -244,6 +257,7 @@ SiteId EndRest(RunState& run, uint64_t number) {
 void ForgetShare(RunState& run, Participant& participant) {
   if (!run.stages.fairness.has_value()) return;
   StopResting(run, participant);
+  run.members_memo.live.reset();
   participant.fair = FairShare();
   participant.fair.since = run.current();
 }

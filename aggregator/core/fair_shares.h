@@ -27,6 +27,9 @@ void MeasureShares(StepContext& step, RunState& run);
 // for as long as the window.
 bool IsLive(const RunState& run, const Participant& participant);
 
+// How many members are live; of a run with a contract. One look at each member for a version.
+size_t LiveMembers(RunState& run);
+
 // What the next task of the member is to have.
 uint32_t LocalStepsFor(const RunState& run, const Participant& participant);
 

@@ -194,6 +194,7 @@ struct ReportsSeen {
 struct MembersMemo {
   std::shared_ptr<const std::vector<SiteId>> list;  // Null: not made since.
   std::optional<double> examples;                   // Σ n_i
+  std::optional<size_t> live;                       // Until the next version, too (fair_shares.h).
   // So that all the reports on a version together cost one look at each member.
   std::map<std::pair<Version, v1::Split>, ReportsSeen> reports_seen;
 };

@@ -24,8 +24,17 @@
 namespace consilium::federation {
 namespace {
 
+// K.
+size_t BufferUpdates(RunState& run) {
+  const size_t updates = run.stages.buffer_updates;
+  const double share = run.stages.buffer_live_share_min;
+  if (share == 0) return updates;
+  return std::max(updates,
+                  static_cast<size_t>(std::ceil(share * static_cast<double>(LiveMembers(run)))));
+}
+
 // How many of the buffer, from its front, the trigger would make the next version of; 0: not yet.
-size_t TriggeredSize(const RunState& run) {
+size_t TriggeredSize(RunState& run) {
   if (HasBuckets(run)) {
     const bool ready = run.buffer.size() >= run.stages.buffer_updates && AreBucketsReady(run);
     return ready ? run.buffer.size() : 0;
@@ -33,7 +42,7 @@ size_t TriggeredSize(const RunState& run) {
   switch (run.stages.trigger) {
     case TriggerStage::kBuffer:
     case TriggerStage::kBounded: {
-      const size_t updates = ValidatorsWaiting(run) + run.stages.buffer_updates;
+      const size_t updates = ValidatorsWaiting(run) + BufferUpdates(run);
       return run.buffer.size() >= updates ? updates : 0;
     }
     case TriggerStage::kGroups:
@@ -48,7 +57,7 @@ size_t TriggeredSize(const RunState& run) {
 }
 
 // How many of the buffer, from its front, the next version is made of; 0: not yet.
-size_t BatchSize(const RunState& run) {
+size_t BatchSize(RunState& run) {
   const size_t size = TriggeredSize(run);
   return CanBeScored(run, size) ? size : 0;
 }

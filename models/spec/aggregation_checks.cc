@@ -51,6 +51,12 @@ void CheckBuffer(const Config& config, PresetTraits::Triggers triggers, Complain
   complaints.Require(triggers != PresetTraits::Triggers::kEveryUpdate || updates == 1, path,
                      "must be 1 with " + Config::Preset_Name(config.preset()) +
                          ", which merges every update as it comes");
+  const double share = config.trigger().buffer().live_share_min();
+  const std::string share_path = "aggregation.trigger.buffer.live_share_min";
+  complaints.Require(share >= 0 && share <= 1, share_path, "must be from 0 to 1");
+  complaints.Require(!(share > 0) || config.has_fairness(), share_path,
+                     "needs aggregation.fairness, whose window says which sites are live; give "
+                     "trigger.buffer.updates instead");
 }
 
 void CheckGroups(const v1::Trigger::Groups& groups, Complaints& complaints) {

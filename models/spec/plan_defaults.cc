@@ -36,7 +36,11 @@ void FillTrigger(const PresetTraits& traits, v1::Trigger& trigger) {
     if (traits.trigger == v1::Trigger::kGroups) trigger.mutable_groups();
   }
   if (trigger.has_buffer() && trigger.buffer().updates() == 0) {
-    trigger.mutable_buffer()->set_updates(traits.buffer_updates);
+    v1::Trigger::Buffer& buffer = *trigger.mutable_buffer();
+    buffer.set_updates(traits.buffer_updates);
+    if (traits.buffer_live_share_min > 0 && !buffer.has_live_share_min()) {
+      buffer.set_live_share_min(traits.buffer_live_share_min);
+    }
   }
   if (trigger.has_barrier() && trigger.barrier().sites_min() == 0) {
     trigger.mutable_barrier()->set_sites_min(1);
@@ -154,7 +158,7 @@ void FillOwnNumbers(const PresetTraits& traits, Config& config) {
 
 void FillAggregation(Config& config) {
   if (config.preset() == Config::PRESET_UNSPECIFIED) {
-    config.set_preset(Config::STALENESS_WEIGHTED_TABLE);
+    config.set_preset(Config::ADAPTIVE);
   }
   FillRobustStages(config);
   // A number that names none is refused later; until then it is as good as FEDAVG.

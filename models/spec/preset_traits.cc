@@ -110,6 +110,7 @@ constexpr PresetTraits kPresets[] = {
     // FEDBUFF with what plan_defaults.cc and fairness_checks.cc give it.
     {.preset = Config::ADAPTIVE,
      .trigger = Trigger::kBuffer,
+     .buffer_live_share_min = 0.5,
      .triggers = Triggers::kCounting,
      .staleness = Staleness::kPolynomial,
      .rates = Rates::kCorrectable,

@@ -19,6 +19,7 @@ struct PresetTraits {
   // The trigger where the config has none. A buffer has buffer_updates.
   v1::Trigger::KindCase trigger = v1::Trigger::kBarrier;
   uint32_t buffer_updates = 2;
+  double buffer_live_share_min = 0;  // Where the config has neither.
   enum class Triggers : uint8_t {
     kAny,          // Barrier, buffer, interval.
     kCounting,     // Buffer, interval: the rule divides by the number of updates.

@@ -18,7 +18,7 @@ CONTRACT = "aggregation.fairness.epsilon=0.25"
 STEP = "aggregation.server.sgd.learning_rate"
 # The contract's default.
 WINDOW_VERSIONS = 50
-ADAPTIVE = "and the delay-adaptive step: ADAPTIVE"
+ADAPTIVE = "and the delay-adaptive step: ADAPTIVE, K = 2"
 FALLING = (f"{STEP}=1", f"{STEP}_final=0.3", "aggregation.server.sgd.decay_versions=60")
 # Updates a version, and what is set; all merge as many updates.
 VARIANTS = {
@@ -29,11 +29,11 @@ VARIANTS = {
     "ADAPTIVE, K = 10": (10, ("aggregation.preset=ADAPTIVE",)),
     "ADAPTIVE, K = 4, η from 1 to .3 over 60 versions": (
         4, ("aggregation.preset=ADAPTIVE", *FALLING)),
-    "ADAPTIVE, contract over 100 versions": (
+    "ADAPTIVE, K = 2, contract over 100 versions": (
         2, ("aggregation.preset=ADAPTIVE", "aggregation.fairness.window_versions=100")),
-    "ADAPTIVE, no update is too old": (
+    "ADAPTIVE, K = 2, no update is too old": (
         2, ("aggregation.preset=ADAPTIVE", "aggregation.limits.staleness_versions_max=1000000")),
-    "ADAPTIVE, η = 2": (2, ("aggregation.preset=ADAPTIVE", f"{STEP}=2")),
+    "ADAPTIVE, K = 2, η = 2": (2, ("aggregation.preset=ADAPTIVE", f"{STEP}=2")),
     "staleness-weighted table": (2, ("aggregation.preset=STALENESS_WEIGHTED_TABLE",)),
     "staleness-weighted table with the contract": (
         2, ("aggregation.preset=STALENESS_WEIGHTED_TABLE", CONTRACT)),

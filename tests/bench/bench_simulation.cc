@@ -79,12 +79,13 @@ void BM_Control(benchmark::State& state) {
 // Five versions of as many updates as there are sites; a site may train again before others have.
 void BM_Simulation(benchmark::State& state) {
   const auto sites = static_cast<size_t>(state.range(0));
-  SmallWorld world({.sites = sites,
-                    .rows_per_site = 10,
-                    .config = absl::StrCat("aggregation { trigger { buffer { updates: ", sites,
-                                           " } } } stop { versions_max: 5 }"),
-                    .scenario = "name: 'bench' sites { task_ms: 1000 latency_ms: 20 "
-                                "task_speed { exponential_mean: 1 } } seed: 1"});
+  SmallWorld world(
+      {.sites = sites,
+       .rows_per_site = 10,
+       .config = absl::StrCat("aggregation { preset: FEDBUFF trigger { buffer { updates: ", sites,
+                              " } } } stop { versions_max: 5 }"),
+       .scenario = "name: 'bench' sites { task_ms: 1000 latency_ms: 20 "
+                   "task_speed { exponential_mean: 1 } } seed: 1"});
   FakeTrainer trainer;
   uint64_t events = 0;
   for (auto _ : state) {

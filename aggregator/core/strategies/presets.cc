@@ -129,7 +129,8 @@ constexpr PresetRow kPresets[] = {
     // A group's updates by their shares of all patients, as the paper adds them.
     {v1::AggregationConfig::FEDCOMPASS, TriggerStage::kGroups, 0, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kShare, StalenessStage::kVersions, NormalisationStage::kSum},
-    // FEDBUFF; the contract, its rate correction and the server's step are the plan's.
+    // FEDBUFF; the contract, its rate correction, its share in K and the server's step are the
+    // plan's.
     {v1::AggregationConfig::ADAPTIVE, TriggerStage::kBuffer, 2, DirectionStage::kOwnBase,
      CombineStage::kBuffer, SizeStage::kNone, StalenessStage::kVersions,
      NormalisationStage::kCount},
@@ -145,6 +146,11 @@ absl::Status OverrideTrigger(const v1::Trigger& trigger, Stages& stages) {
     if (trigger.buffer().updates() != 0) stages.buffer_updates = trigger.buffer().updates();
     if (stages.buffer_updates == 0) {
       return absl::InvalidArgumentError("aggregation.trigger.buffer.updates: must be given");
+    }
+    stages.buffer_live_share_min = trigger.buffer().live_share_min();
+    if (!(stages.buffer_live_share_min >= 0 && stages.buffer_live_share_min <= 1)) {
+      return absl::InvalidArgumentError(
+          "aggregation.trigger.buffer.live_share_min: must be from 0 to 1");
     }
   } else if (trigger.has_barrier()) {
     stages.trigger = TriggerStage::kBarrier;
@@ -336,7 +342,11 @@ absl::Status OverrideRateCorrection(const v1::AggregationConfig& config, Stages&
 
 // Last: it must know what it has to work with.
 absl::Status OverrideFairness(const v1::AggregationConfig& config, Stages& stages) {
-  if (!config.has_fairness()) return absl::OkStatus();
+  if (!config.has_fairness()) {
+    if (stages.buffer_live_share_min == 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "aggregation.trigger.buffer.live_share_min: needs aggregation.fairness");
+  }
   const bool waits = stages.trigger == TriggerStage::kBarrier;
   const bool has_shares = KeepsTable(stages) ? stages.size == SizeStage::kShare
                           : waits            ? stages.size == SizeStage::kExamples
@@ -358,7 +368,7 @@ absl::Status OverrideFairness(const v1::AggregationConfig& config, Stages& stage
 
 absl::StatusOr<Stages> StagesOf(const v1::AggregationConfig& config) {
   const auto preset = config.preset() == v1::AggregationConfig::PRESET_UNSPECIFIED
-                          ? v1::AggregationConfig::STALENESS_WEIGHTED_TABLE
+                          ? v1::AggregationConfig::ADAPTIVE
                           : config.preset();
   const auto row = std::find_if(std::begin(kPresets), std::end(kPresets),
                                 [preset](const PresetRow& r) { return r.preset == preset; });

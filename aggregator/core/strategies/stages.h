@@ -94,7 +94,8 @@ struct ConcurrencyRule {
 
 struct Stages {
   TriggerStage trigger = TriggerStage::kBuffer;
-  uint32_t buffer_updates = 1;                           // K
+  uint32_t buffer_updates = 1;       // K, or the least that it is:
+  double buffer_live_share_min = 0;  // of the live members (fair_shares.h), with a contract.
   absl::Duration round_deadline = absl::ZeroDuration();  // Zero: none.
   uint32_t round_sites_min = 1;
   uint32_t round_sites = 0;                        // Drawn for each round; 0: all members.

@@ -86,6 +86,35 @@ TEST_P(AdaptiveProperty, KeepsItsContractOrSaysWhoseItCanNot) {
   EXPECT_TRUE(federation.ReplaysAlike());
 }
 
+// Nine hospitals: five updates a version; what each version took is counted from its contributions.
+TEST(Adaptive, AVersionTakesAnUpdateOfHalfOfTheLiveMembers) {
+  PacedFederation federation(
+      AdaptivePlan("fairness { window_versions: 5 }"),
+      std::vector<PacedFederation::SiteOptions>(9, {.examples = 10, .seconds_per_step = 1}));
+  ASSERT_TRUE(federation.RunTo(Version(10)));
+  for (const VersionState& version : std::span(federation.run().versions).subspan(1)) {
+    EXPECT_EQ(version.contributions.size(), 5u) << version.version.value();
+  }
+  // Of those that fall silent nothing is in the window after as many versions.
+  for (int site = 3; site < 9; ++site) federation.Silence(site);
+  ASSERT_TRUE(federation.RunTo(Version(30)));
+  EXPECT_EQ(federation.run().versions.back().contributions.size(), 2u);
+  EXPECT_TRUE(federation.ReplaysAlike());
+}
+
+TEST(Adaptive, WhoLeavesIsWaitedForNoLonger) {
+  TestFederation f({10, 10, 10, 10, 10, 10});
+  f.StartRun(AdaptivePlan());
+  f.Deliver(SiteId("a"));
+  f.Deliver(SiteId("b"));
+  ASSERT_FALSE(f.run().pending.has_value());  // Three of six.
+  f.Decide(SiteId("e"), RunDecided::Answer::kRefused);
+  ASSERT_FALSE(f.run().pending.has_value());  // Three of five.
+  f.Decide(SiteId("f"), RunDecided::Answer::kRefused);
+  ASSERT_TRUE(f.run().pending.has_value());
+  EXPECT_EQ(f.run().pending->contributions.size(), 2u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, AdaptiveProperty, ::testing::Range<uint64_t>(1, 25));
 
 }  // namespace

@@ -242,7 +242,8 @@ TEST(Run, RefusesATableOfTooManySites) {
   std::string config = "participation {";
   for (int i = 0; i < 201; ++i) absl::StrAppend(&config, " sites: 'site-", i, "'");
   TestFederation f({10});
-  f.Step(RunSubmitted{f.run_id, MakePlan({.aggregation = "", .config = config + "}"})});
+  f.Step(RunSubmitted{f.run_id, MakePlan({.aggregation = "preset: STALENESS_WEIGHTED_TABLE",
+                                          .config = config + "}"})});
   EXPECT_THAT(f.engine.runs(), IsEmpty());
 }
 

@@ -76,7 +76,8 @@ TEST(ResolvePlan, WhatThePersonSaidStays) {
 }
 
 TEST(ResolvePlan, PresetsAreTablesOfStages) {
-  EXPECT_EQ(AggregationText(""),
+  EXPECT_EQ(AggregationText(""), AggregationText("preset: ADAPTIVE"));
+  EXPECT_EQ(AggregationText("preset: STALENESS_WEIGHTED_TABLE"),
             "preset: STALENESS_WEIGHTED_TABLE trigger { buffer { updates: 2 } } staleness { "
             "polynomial { exponent: 0.5 } } server { sgd { learning_rate: 1 learning_rate_final: "
             "0.3 decay_versions: 40 } }");
@@ -117,14 +118,14 @@ TEST(ResolvePlan, PresetsAreTablesOfStages) {
 }
 
 TEST(ResolvePlan, AStageReplacesThePresets) {
-  EXPECT_EQ(AggregationText("server { adam {} }"),
+  EXPECT_EQ(AggregationText("preset: STALENESS_WEIGHTED_TABLE server { adam {} }"),
             "preset: STALENESS_WEIGHTED_TABLE trigger { buffer { updates: 2 } } staleness { "
             "polynomial { exponent: 0.5 } } server { adam { learning_rate: 0.01 beta1: 0.9 beta2: "
             "0.99 epsilon: 0.001 bias_correction: AS_ADAM } }");
   // A step that the person chose does not decay unless the person says so.
   EXPECT_THAT(AggregationText("server { sgd { learning_rate: 0.5 } }"),
               HasSubstr("sgd { learning_rate: 0.5 learning_rate_final: 0.5 }"));
-  EXPECT_THAT(AggregationText("trigger { barrier { deadline_ms: 5 } }"),
+  EXPECT_THAT(AggregationText("preset: FEDAVG trigger { barrier { deadline_ms: 5 } }"),
               AllOf(HasSubstr("barrier { deadline_ms: 5 sites_min: 1 } } staleness { constant")));
   EXPECT_THAT(AggregationText("preset: FEDBUFF rate_correction { cap: 3 }"),
               HasSubstr("rate_correction { cap: 3 kappa_per_site: 2 decay: 0.98 }"));
@@ -137,17 +138,23 @@ TEST(ResolvePlan, AFairnessContractBringsItsCorrection) {
                               "local_steps_share_min: 0.25 }")));
   EXPECT_THAT(AggregationText("preset: FEDBUFF fairness {} rate_correction { cap: 3 }"),
               HasSubstr("rate_correction { cap: 3 kappa_per_site: 0.5 decay: 0.98 }"));
-  EXPECT_THAT(AggregationText("fairness {}"), Not(HasSubstr("rate_correction")));
+  EXPECT_THAT(AggregationText("preset: STALENESS_WEIGHTED_TABLE fairness {}"),
+              Not(HasSubstr("rate_correction")));
 }
 
 TEST(ResolvePlan, AdaptiveHasItsContract) {
-  EXPECT_EQ(
-      AggregationText("preset: ADAPTIVE"),
-      "preset: ADAPTIVE trigger { buffer { updates: 2 } } staleness { polynomial { exponent: "
-      "0.5 } } server { sgd { learning_rate: 1 learning_rate_final: 1 } delay_adaptive { of: MEAN "
-      "staleness_free: 10 } } rate_correction { kappa_per_site: 0.5 decay: 0.98 } fairness { "
-      "epsilon: 0.25 window_versions: 50 "
-      "local_steps_share_min: 0.25 }");
+  EXPECT_EQ(AggregationText("preset: ADAPTIVE"),
+            "preset: ADAPTIVE trigger { buffer { updates: 2 live_share_min: 0.5 } } staleness { "
+            "polynomial { exponent: 0.5 } } server { sgd { learning_rate: 1 learning_rate_final: 1 "
+            "} delay_adaptive { of: MEAN "
+            "staleness_free: 10 } } rate_correction { kappa_per_site: 0.5 decay: 0.98 } fairness { "
+            "epsilon: 0.25 window_versions: 50 "
+            "local_steps_share_min: 0.25 }");
+  // Who names a K has it.
+  EXPECT_THAT(AggregationText("preset: ADAPTIVE trigger { buffer { updates: 3 } }"),
+              HasSubstr("trigger { buffer { updates: 3 } }"));
+  EXPECT_THAT(AggregationText("preset: ADAPTIVE trigger { buffer { live_share_min: 0 } }"),
+              HasSubstr("trigger { buffer { updates: 2 live_share_min: 0 } }"));
   EXPECT_THAT(AggregationText("preset: ADAPTIVE fairness { window_versions: 9 } rate_correction { "
                               "cap: 3 } server { adam {} }"),
               AllOf(HasSubstr("window_versions: 9"), HasSubstr("rate_correction { cap: 3 "),
