@@ -160,10 +160,17 @@ absl::StatusOr<NpyHeader> ReadHeader(zip_file_t* entry) {
   return header;
 }
 
-absl::StatusOr<Array> ReadEntry(zip_t* zip, const std::string& name) {
+// An entry of which the header is read, and the items are not.
+struct OpenedEntry {
+  Entry entry;
+  ArrayFormat format;
+  uint64_t item_bytes = 0;
+};
+
+absl::StatusOr<OpenedEntry> OpenEntry(zip_t* zip, const std::string& name) {
   CONSILIUM_ASSIGN_OR_RETURN(const zip_uint64_t index, Locate(zip, name));
   CONSILIUM_ASSIGN_OR_RETURN(const uint64_t entry_bytes, CheckedSize(zip, index));
-  const Entry entry(zip_fopen_index(zip, index, 0), zip_fclose);
+  Entry entry(zip_fopen_index(zip, index, 0), zip_fclose);
   if (entry == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("can not be unpacked: ", zip_strerror(zip)));
   }
@@ -172,22 +179,39 @@ absl::StatusOr<Array> ReadEntry(zip_t* zip, const std::string& name) {
   if (header.bytes + item_bytes != entry_bytes) {
     return absl::InvalidArgumentError("does not have the bytes that its shape says");
   }
-  const auto read = [&entry](uint8_t* to, size_t n) { return zip_fread(entry.get(), to, n); };
+  return OpenedEntry{std::move(entry), std::move(header.format), item_bytes};
+}
+
+absl::StatusOr<Array> ReadEntry(zip_t* zip, const std::string& name, const ArrayFormat& format) {
+  CONSILIUM_ASSIGN_OR_RETURN(OpenedEntry opened, OpenEntry(zip, name));
+  if (opened.format != format) return absl::InvalidArgumentError(kChangedMeanwhile);
+  zip_file_t* const entry = opened.entry.get();
+  const auto read = [entry](uint8_t* to, size_t n) { return zip_fread(entry, to, n); };
   std::vector<uint8_t> bytes;
-  if (!ReadExactly(static_cast<size_t>(item_bytes), read, bytes)) return Damaged(entry.get());
+  if (!ReadExactly(static_cast<size_t>(opened.item_bytes), read, bytes)) return Damaged(entry);
   uint8_t beyond = 0;
   // At the end libzip compares the checksum.
-  if (zip_fread(entry.get(), &beyond, 1) != 0) return Damaged(entry.get());
-  return Array(std::move(header.format), std::move(bytes));
+  if (zip_fread(entry, &beyond, 1) != 0) return Damaged(entry);
+  return Array(std::move(opened.format), std::move(bytes));
+}
+
+absl::Status OfArray(const std::string& path, const std::string& name, const absl::Status& status) {
+  return absl::Status(status.code(),
+                      absl::StrCat(path, ": array \"", name, "\" ", status.message()));
 }
 
 }  // namespace
 
-absl::StatusOr<Array> NpzFile::Read(const std::string& name) const {
-  absl::StatusOr<Array> array = ReadEntry(archive_->zip, name);
-  if (array.ok()) return array;
-  return absl::Status(array.status().code(),
-                      absl::StrCat(path_, ": array \"", name, "\" ", array.status().message()));
+absl::StatusOr<ArrayFormat> NpzFile::Format(const std::string& name) const {
+  absl::StatusOr<OpenedEntry> opened = OpenEntry(archive_->zip, name);
+  if (!opened.ok()) return OfArray(path_, name, opened.status());
+  return std::move(opened->format);
+}
+
+absl::StatusOr<Array> NpzFile::Read(const std::string& name, const ArrayFormat& format) const {
+  absl::StatusOr<Array> array = ReadEntry(archive_->zip, name, format);
+  if (!array.ok()) return OfArray(path_, name, array.status());
+  return array;
 }
 
 }  // namespace consilium

@@ -25,6 +25,9 @@ inline bool CanUnpackTo(uint64_t packed, uint64_t unpacked) {
   return unpacked / kDeflateRatioMax <= packed;
 }
 
+// Of a file whose header said something else when it was looked at.
+inline constexpr char kChangedMeanwhile[] = "has changed since its header was read";
+
 // The size of a regular file of at most limits::kArrayFileBytesMax bytes. NOT_FOUND and what else
 // the system says; INVALID_ARGUMENT where it is no regular file; RESOURCE_EXHAUSTED where it is
 // larger.
