@@ -92,16 +92,17 @@ absl::StatusOr<ArrayFormat> ReadHeader(const std::string& path, const GzFile& fi
 }
 
 absl::StatusOr<OpenedIdx> OpenIdx(const std::string& path) {
-  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t file_bytes, ArrayFileBytes(path));
-  GzFile file(gzopen(path.c_str(), "rb"), gzclose_r);  // Reads plain files as they are.
-  if (file == nullptr) return SystemError("can not open", path);
+  CONSILIUM_ASSIGN_OR_RETURN(RegularFile opened, OpenArrayFile(path));
+  GzFile file(gzdopen(opened.descriptor(), "rb"), gzclose_r);  // Reads plain files as they are.
+  if (file == nullptr) return SystemError("can not read", path);
+  opened.Release();
   CONSILIUM_ASSIGN_OR_RETURN(ArrayFormat format, ReadHeader(path, file));
   const absl::StatusOr<uint64_t> item_bytes = BytesOf(format);
   if (!item_bytes.ok()) {
     return absl::Status(item_bytes.status().code(),
                         absl::StrCat(path, " ", item_bytes.status().message()));
   }
-  if (!CanUnpackTo(file_bytes, *item_bytes)) {
+  if (!CanUnpackTo(opened.bytes(), *item_bytes)) {
     return Wrong(path, "claims more items than its bytes can hold");
   }
   return OpenedIdx{std::move(file), std::move(format), *item_bytes};

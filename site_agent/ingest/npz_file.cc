@@ -1,6 +1,7 @@
+#include <unistd.h>
 #include <zip.h>
 
-#include <fstream>
+#include <cstdio>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
 #include "site_agent/ingest/array_files.h"
@@ -21,18 +23,19 @@ constexpr absl::string_view kNpyMagic = "\x93NUMPY";
 constexpr size_t kNpyPrefixBytes = 8;
 // Where libzip looks for the end of an archive: its record, before it perhaps ZIP64's locator,
 // behind it a comment.
-constexpr std::streamoff kEndBytesMax = 22 + 20 + 65536;
+constexpr uint64_t kEndBytesMax = 22 + 20 + 65536;
 constexpr size_t kLocatorBytes = 20;
 
 // An archive's list of entries is read whole. Without ZIP64 it has 65,535 at most; with it, as many
 // as a number of 64 bits says.
-absl::Status RefuseZip64(const std::string& path, uint64_t file_bytes) {
-  std::ifstream file(path, std::ios::binary);
-  const auto tail = std::min<std::streamoff>(kEndBytesMax, static_cast<std::streamoff>(file_bytes));
+absl::Status RefuseZip64(const std::string& path, const RegularFile& file) {
+  const uint64_t tail = std::min(kEndBytesMax, file.bytes());
   std::string end(static_cast<size_t>(tail), '\0');
-  file.seekg(-tail, std::ios::end);
-  file.read(end.data(), tail);
-  if (!file.good()) return absl::UnavailableError(absl::StrCat("can not read ", path));
+  const ssize_t n =
+      pread(file.descriptor(), end.data(), end.size(), static_cast<off_t>(file.bytes() - tail));
+  if (n != static_cast<ssize_t>(tail)) {
+    return absl::UnavailableError(absl::StrCat("can not read ", path));
+  }
   constexpr absl::string_view kLocator = "PK\x06\x07";
   constexpr absl::string_view kEnd = "PK\x05\x06";
   for (size_t at = end.find(std::string(kLocator)); at != std::string::npos;
@@ -43,6 +46,19 @@ absl::Status RefuseZip64(const std::string& path, uint64_t file_bytes) {
         path, " is a ZIP64 archive, which only more than 4 GiB or 65,535 arrays need"));
   }
   return absl::OkStatus();
+}
+
+using Source = std::unique_ptr<zip_source_t, void (*)(zip_source_t*)>;
+
+absl::StatusOr<Source> SourceOf(const std::string& path, RegularFile file, zip_error_t& error) {
+  std::FILE* stream = fdopen(file.descriptor(), "rb");
+  if (stream == nullptr) return SystemError("can not read", path);
+  file.Release();
+  Source source(zip_source_filep_create(stream, 0, -1, &error), zip_source_free);
+  if (source != nullptr) return source;  // Closes the stream.
+  std::fclose(stream);
+  return absl::UnavailableError(
+      absl::StrCat("can not read ", path, ": ", zip_error_strerror(&error)));
 }
 
 using Entry = std::unique_ptr<zip_file_t, int (*)(zip_file_t*)>;
@@ -64,17 +80,18 @@ NpzFile::NpzFile(NpzFile&&) noexcept = default;
 NpzFile::~NpzFile() = default;
 
 absl::StatusOr<NpzFile> NpzFile::Open(const std::string& path) {
-  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t file_bytes, ArrayFileBytes(path));
-  CONSILIUM_RETURN_IF_ERROR(RefuseZip64(path, file_bytes));
-  int error = 0;
-  zip_t* zip = zip_open(path.c_str(), ZIP_RDONLY, &error);
+  CONSILIUM_ASSIGN_OR_RETURN(RegularFile file, OpenArrayFile(path));
+  CONSILIUM_RETURN_IF_ERROR(RefuseZip64(path, file));
+  zip_error_t error;
+  zip_error_init(&error);
+  const absl::Cleanup release = [&error] { zip_error_fini(&error); };
+  CONSILIUM_ASSIGN_OR_RETURN(Source source, SourceOf(path, std::move(file), error));
+  zip_t* zip = zip_open_from_source(source.get(), ZIP_RDONLY, &error);
   if (zip == nullptr) {
-    zip_error_t description;
-    zip_error_init_with_code(&description, error);
-    const absl::Cleanup release = [&description] { zip_error_fini(&description); };
     return absl::InvalidArgumentError(
-        absl::StrCat(path, " is no NPZ file: ", zip_error_strerror(&description)));
+        absl::StrCat(path, " is no NPZ file: ", zip_error_strerror(&error)));
   }
+  source.release();  // It is the archive's now.
   auto archive = std::make_unique<Archive>(zip);
   const zip_int64_t entries = zip_get_num_entries(zip, 0);
   if (entries < 0 || static_cast<uint64_t>(entries) > limits::kArchiveArraysMax) {

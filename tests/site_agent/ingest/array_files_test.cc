@@ -3,8 +3,13 @@
 #include "site_agent/ingest/array_files.h"
 
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -286,6 +291,43 @@ TEST(ArrayFormatTest, AFileThatChangedAfterItsHeaderWasReadIsRefused) {
   wider.item_bytes = 2;
   EXPECT_THAT(archive->Read("image", wider),
               IsError(StatusCode::kInvalidArgument, "array \"image\" has changed since"));
+}
+
+// Between two openings by path another file could take its place, or a pipe that nobody writes.
+TEST(ArrayFormatTest, AFileIsOpenedOnceAndIsARegularOne) {
+  const TempFolder folder;
+  const std::string npz = folder.File("a.npz");
+  const std::string idx = folder.File("a.idx");
+  for (const std::string& path : {npz, idx}) {
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    const absl::Status status =
+        path == npz ? NpzFile::Open(path).status() : IdxFormat(path).status();
+    EXPECT_THAT(status, IsError(StatusCode::kInvalidArgument, path + " is not a regular file"));
+    ASSERT_EQ(unlink(path.c_str()), 0);
+  }
+  std::filesystem::copy_file(Fixture("arrays.npz"), npz);
+  std::filesystem::copy_file(Fixture("images.idx"), idx);
+  const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  // Since it was asked last; one for equal ones that follow each other.
+  const auto events = [watch] {
+    std::array<char, 4096> bytes;
+    const ssize_t n = read(watch, bytes.data(), bytes.size());
+    return n / static_cast<ssize_t>(sizeof(inotify_event));
+  };
+  for (const std::string& path : {npz, idx}) {
+    ASSERT_GE(inotify_add_watch(watch, path.c_str(), IN_OPEN | IN_CLOSE_NOWRITE), 0);
+  }
+  {
+    const auto file = NpzFile::Open(npz);
+    ASSERT_THAT(file, IsOk());
+    EXPECT_EQ(events(), 1);
+    ASSERT_THAT(file->Read("image", *file->Format("image")), IsOk());
+    EXPECT_EQ(events(), 0);
+  }
+  EXPECT_EQ(events(), 1);  // It is closed.
+  ASSERT_THAT(IdxFormat(idx), IsOk());
+  EXPECT_EQ(events(), 2);
+  close(watch);
 }
 
 TEST(PackedBytesTest, NoStreamUnpacksToMoreThanDeflateCan) {
