@@ -125,13 +125,14 @@ void Effects::Do(const federation::AnnounceToMembers& announcement, EngineInput&
 }
 
 void Effects::Do(const federation::SendReceipt& receipt, EngineInput& cause) {
-  v1::Receipt signed_receipt = parts_.receipts.Sign(receipt);
+  // Signed only where somebody receives it: who is away asks again when it attaches, and gets the
+  // same bytes.
   if (receipt.kind == v1::Receipt::ACCEPTED && Answers(receipt, cause)) {
-    Answer(cause, std::move(signed_receipt));
-  } else {
+    Answer(cause, parts_.receipts.Sign(receipt));
+  } else if (const auto link = parts_.links.Find(receipt.site); link != nullptr) {
     v1::Directive directive;
-    *directive.mutable_receipt() = std::move(signed_receipt);
-    Send(receipt.site, std::move(directive));
+    *directive.mutable_receipt() = parts_.receipts.Sign(receipt);
+    link->Send(std::move(directive));
   }
   Failpoint("aggregator.receipt_sent");
 }

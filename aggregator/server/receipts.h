@@ -18,8 +18,10 @@ namespace consilium {
 class ReceiptSigner {
  public:
   explicit ReceiptSigner(SigningKey key) : key_(std::move(key)) {}
+  virtual ~ReceiptSigner() = default;
 
-  v1::Receipt Sign(const federation::SendReceipt& receipt) const;
+  // Virtual for tests that count.
+  virtual v1::Receipt Sign(const federation::SendReceipt& receipt) const;
   const SigningKey& key() const { return key_; }
 
  private:

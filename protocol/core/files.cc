@@ -11,6 +11,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "protocol/core/regular_file.h"
 #include "protocol/core/status_macros.h"
 
 namespace consilium {
@@ -52,22 +53,15 @@ absl::Status SystemError(absl::string_view what, const std::string& path) {
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t bytes_max) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return SystemError("can not open", path);
-  const absl::Cleanup closer = [fd] { close(fd); };
-  struct stat info;
-  if (fstat(fd, &info) != 0) return SystemError("can not look at", path);
-  if (!S_ISREG(info.st_mode)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
-  }
-  if (static_cast<size_t>(info.st_size) > bytes_max) {
+  CONSILIUM_ASSIGN_OR_RETURN(const RegularFile file, RegularFile::Open(path));
+  if (file.bytes() > bytes_max) {
     return absl::ResourceExhaustedError(
-        absl::StrFormat("%s has %d bytes; at most %d are read", path, info.st_size, bytes_max));
+        absl::StrFormat("%s has %d bytes; at most %d are read", path, file.bytes(), bytes_max));
   }
-  std::string content(static_cast<size_t>(info.st_size), '\0');
+  std::string content(static_cast<size_t>(file.bytes()), '\0');
   size_t done = 0;
   while (done < content.size()) {
-    const ssize_t n = read(fd, content.data() + done, content.size() - done);
+    const ssize_t n = read(file.descriptor(), content.data() + done, content.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return SystemError("can not read", path);
     if (n == 0) break;

@@ -58,39 +58,35 @@ bool IsName(absl::string_view name) {
   });
 }
 
-// Stays below the folder that it is put into.
-bool IsInside(const std::string& path) {
-  const std::filesystem::path parts(path);
-  if (path.empty() || parts.is_absolute()) return false;
-  return std::none_of(parts.begin(), parts.end(), [](const std::filesystem::path& part) {
-    return part.empty() || part == ".." || part == ".";
-  });
-}
-
-std::string MadeFrom(const v1::DatasetFile& file) {
+std::vector<std::string> MadeFrom(const v1::DatasetFile& file) {
   switch (file.made_case()) {
     case v1::DatasetFile::kUnpackedFrom:
-      return file.unpacked_from();
+      return {file.unpacked_from()};
     case v1::DatasetFile::kZipMember:
-      return file.zip_member().file();
+      return {file.zip_member().file()};
     case v1::DatasetFile::kTableLines:
-      return file.table_lines().file();
+      return {file.table_lines().file()};
+    case v1::DatasetFile::kEcgArray:  // The records, too, which its table names.
+      return {file.ecg_array().database(), file.ecg_array().statements()};
+    case v1::DatasetFile::kDrawnSequences:
+      return {file.drawn_sequences().motifs()};
     default:
-      return "";
+      return {};
   }
 }
 
 absl::Status CheckFiles(const v1::DatasetManifest& manifest) {
   std::set<std::string> before;
   for (const v1::DatasetFile& file : manifest.files()) {
-    if (!IsInside(file.path())) {
+    if (!StaysInFolder(file.path())) {
       return Refuse(manifest, absl::StrCat("the path \"", file.path(), "\" leaves its folder"));
     }
     if (file.bytes() == 0 || file.bytes() > kDatasetFileBytesMax ||
         !DigestFromHex(file.sha256()).has_value()) {
       return Refuse(manifest, absl::StrCat(file.path(), " needs its size and its SHA-256"));
     }
-    if (const std::string from = MadeFrom(file); !from.empty() && before.count(from) == 0) {
+    for (const std::string& from : MadeFrom(file)) {
+      if (before.count(from) > 0) continue;
       return Refuse(manifest, absl::StrCat(file.path(), " is made of ", from,
                                            ", which must stand before it"));
     }
@@ -130,6 +126,14 @@ std::vector<v1::DatasetManifest> ParseAll() {
 }
 
 }  // namespace
+
+bool StaysInFolder(const std::string& path) {
+  const std::filesystem::path parts(path);
+  if (path.empty() || path.find('\0') != std::string::npos || parts.is_absolute()) return false;
+  return std::none_of(parts.begin(), parts.end(), [](const std::filesystem::path& part) {
+    return part.empty() || part == ".." || part == ".";
+  });
+}
 
 const std::vector<v1::DatasetManifest>& AllManifests() {
   static const auto* const manifests = new std::vector<v1::DatasetManifest>(ParseAll());

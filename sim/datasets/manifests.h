@@ -22,6 +22,9 @@ namespace consilium {
 // A data set of more is none for a simulator on one machine.
 inline constexpr uint64_t kDatasetFileBytesMax = uint64_t{4} << 30;
 
+// Whether a relative path stays below the folder that it is put into.
+bool StaysInFolder(const std::string& path);
+
 // All of them, in the order of their names. They satisfy CheckManifest.
 const std::vector<v1::DatasetManifest>& AllManifests();
 

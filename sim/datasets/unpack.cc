@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "sim/datasets/ecg_database.h"
 #include "sim/datasets/manifests.h"
 
 namespace consilium {
@@ -89,6 +90,8 @@ absl::StatusOr<std::string> MakeFile(const std::string& folder, const v1::Datase
           ReadFile(in_folder(file.table_lines().file()), kDatasetFileBytesMax));
       return ApplyTableLines(text, file.table_lines());
     }
+    case v1::DatasetFile::kEcgArray:
+      return MakeEcgArray(folder, file.ecg_array(), file.bytes());
     default:
       return absl::InvalidArgumentError(absl::StrCat(file.path(), " is not made of another file"));
   }

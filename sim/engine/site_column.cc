@@ -1,18 +1,17 @@
 #include "sim/engine/site_column.h"
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/identity.h"
 #include "sim/engine/refused_rows.h"
 #include "site_agent/ingest/contract_check.h"
+#include "site_agent/ingest/csv_file.h"
 #include "site_agent/ingest/csv_reader.h"
 
 namespace consilium {
@@ -32,8 +31,7 @@ absl::StatusOr<size_t> PositionOf(const std::string& column,
 
 absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadBySiteColumn(
     const SiteColumnFile& file, const v1::DataContract& contract, RowBudget& budget) {
-  auto input = std::make_unique<std::ifstream>(file.path, std::ios::binary);
-  if (!input->is_open()) return SystemError("open", file.path);
+  CONSILIUM_ASSIGN_OR_RETURN(std::unique_ptr<std::istream> input, OpenCsvFile(file.path));
   CONSILIUM_ASSIGN_OR_RETURN(ContractCheck check, ContractCheck::Create(contract));
   CONSILIUM_RETURN_IF_ERROR(check.RefuseTensors());
   CsvOptions options;

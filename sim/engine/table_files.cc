@@ -1,5 +1,6 @@
 #include "sim/engine/table_files.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -24,12 +25,17 @@ bool IsArrays(const TableSource& source) {
 }
 
 absl::StatusOr<ArrayTable> ReadArrays(const TableSource& source, const std::string& site_column,
-                                      const v1::DataContract& contract) {
+                                      const v1::DataContract& contract, const RowBudget& budget) {
+  const ArrayTableOptions options = {
+      .contract = contract, .site_column = site_column, .budget = budget};
   if (!source.file.empty()) {
     const std::string path = InFolder(source.folder, source.file);
     std::vector<ArrayColumnSource> columns = ArraysOfArchive(path, contract);
-    if (!site_column.empty()) columns.push_back({site_column, {{path, site_column}}});
-    return ArrayTable::Read(columns);
+    const bool named = std::any_of(
+        columns.begin(), columns.end(),
+        [&site_column](const ArrayColumnSource& column) { return column.column == site_column; });
+    if (!site_column.empty() && !named) columns.push_back({site_column, {{path, site_column}}});
+    return ArrayTable::Read(columns, options);
   }
   if (source.arrays.empty()) {
     return absl::InvalidArgumentError("dataset: a table names neither a file nor arrays");
@@ -42,7 +48,7 @@ absl::StatusOr<ArrayTable> ReadArrays(const TableSource& source, const std::stri
       to.parts.push_back({InFolder(source.folder, part.file()), part.array()});
     }
   }
-  return ArrayTable::Read(columns);
+  return ArrayTable::Read(columns, options);
 }
 
 // The complaint with the file that it is about.
@@ -68,10 +74,9 @@ absl::StatusOr<std::vector<RawRow>> ReadTable(const TableSource& source,
     return absl::OkStatus();
   };
   if (IsArrays(source)) {
-    CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, "", contract));
-    CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, contract, [&keep](const RawRow& row, size_t) {
-                                return keep(row);
-                              }).status());
+    CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, "", contract, budget));
+    CONSILIUM_RETURN_IF_ERROR(
+        ImportArrays(table, [&keep](const RawRow& row, size_t) { return keep(row); }).status());
   } else {
     const std::string path = InFolder(source.folder, source.file);
     const absl::StatusOr<ImportReport> report = ImportCsvFile(path, contract, keep);
@@ -92,12 +97,8 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
     CONSILIUM_RETURN_IF_ERROR(OfFile(path, rows.status()));
     return rows;
   }
-  CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table, ReadArrays(source, site_column, contract));
-  if (!table.Has(site_column) || !table.RowShape(site_column).empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("dataset.together.site_column: there is no array \"", site_column,
-                     "\" of one value a row"));
-  }
+  CONSILIUM_ASSIGN_OR_RETURN(const ArrayTable table,
+                             ReadArrays(source, site_column, contract, budget));
   std::map<SiteId, std::vector<RawRow>> rows;
   const auto sink = [&](const RawRow& row, size_t index) {
     const std::string site = table.Text(site_column, index);
@@ -110,7 +111,7 @@ absl::StatusOr<std::map<SiteId, std::vector<RawRow>>> ReadTableBySite(
     rows[SiteId(site)].push_back(row);
     return absl::OkStatus();
   };
-  CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, contract, sink).status());
+  CONSILIUM_RETURN_IF_ERROR(ImportArrays(table, sink).status());
   if (rows.empty()) return NoRows(source);
   return rows;
 }

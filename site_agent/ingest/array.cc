@@ -86,10 +86,6 @@ Array::Array(ArrayFormat format, std::vector<uint8_t> bytes)
   for (const uint64_t size : row_shape_) row_items_ *= static_cast<size_t>(size);
 }
 
-bool Array::is_text() const {
-  return format_.kind == Kind::kBytes || format_.kind == Kind::kUnicode;
-}
-
 uint64_t Array::Bits(size_t i) const {
   const uint8_t* item = bytes_.data() + i * format_.item_bytes;
   uint64_t bits = 0;

@@ -29,6 +29,9 @@ struct ArrayFormat {
   size_t item_bytes = 1;
   std::endian order = std::endian::little;
   std::vector<uint64_t> shape = {};  // Row-major. The first dimension counts the rows.
+
+  bool operator==(const ArrayFormat&) const = default;
+  bool is_text() const { return kind == Kind::kBytes || kind == Kind::kUnicode; }
 };
 
 // The bytes of all items. INVALID_ARGUMENT where there is no dimension; RESOURCE_EXHAUSTED names
@@ -44,8 +47,7 @@ class Array {
   // Of one row, e.g. [28, 28]; empty where a row is one item.
   const std::vector<uint64_t>& row_shape() const { return row_shape_; }
   size_t row_items() const { return row_items_; }
-  size_t bytes() const { return bytes_.size(); }  // In memory, of all items.
-  bool is_text() const;
+  bool is_text() const { return format_.is_text(); }
 
   // Item i of all, row-major. Not of a text. i is below rows() · row_items().
   double Number(size_t i) const;

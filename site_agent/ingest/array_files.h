@@ -1,7 +1,8 @@
 // Arrays out of the files in which the field keeps images and signals: NumPy's NPZ archives and the
 // IDX files of the MNIST family. No byte is believed before it is checked: what a header claims is
 // held against the limits (protocol/wire/limits.h) and against what the packed bytes could hold
-// before memory is taken, and both kinds of packing have a checksum that is verified.
+// before memory is taken, and both kinds of packing have a checksum that is verified. A header can
+// be had alone, so that what it says is held against what is wanted before an item is unpacked.
 //
 // Ownership: values. Threads: any; one call at a time on one NpzFile.
 
@@ -25,10 +26,14 @@ class NpzFile {
   NpzFile(NpzFile&&) noexcept;
   ~NpzFile();
 
-  // The array of this name, as numpy.load gives it. NOT_FOUND where there is none;
-  // INVALID_ARGUMENT where it is there twice, is encrypted or damaged, or is none of
-  // ParseNpyHeader's; RESOURCE_EXHAUSTED beyond a limit.
-  absl::StatusOr<Array> Read(const std::string& name) const;
+  // What the header of the array of this name says, and the archive does not gainsay; none of its
+  // items is unpacked. NOT_FOUND where there is none; INVALID_ARGUMENT where it is there twice, is
+  // encrypted, or is none of ParseNpyHeader's; RESOURCE_EXHAUSTED beyond a limit.
+  absl::StatusOr<ArrayFormat> Format(const std::string& name) const;
+
+  // The array of this name, as numpy.load gives it. Errors as of Format; INVALID_ARGUMENT also
+  // where it is damaged, or its header says another `format` than it did.
+  absl::StatusOr<Array> Read(const std::string& name, const ArrayFormat& format) const;
 
  private:
   struct Archive;
@@ -39,8 +44,9 @@ class NpzFile {
 };
 
 // An IDX file (a magic number of two zeros, type and rank; then the dimensions; then the items, all
-// big-endian), plain or packed by gzip. Errors as of NpzFile.
-absl::StatusOr<Array> ReadIdxFile(const std::string& path);
+// big-endian), plain or packed by gzip: its header alone, and its items. Errors as of NpzFile.
+absl::StatusOr<ArrayFormat> IdxFormat(const std::string& path);
+absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& format);
 
 }  // namespace consilium
 

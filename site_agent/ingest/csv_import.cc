@@ -1,12 +1,11 @@
 #include "site_agent/ingest/csv_import.h"
 
-#include <fstream>
 #include <optional>
 #include <utility>
 
-#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
+#include "site_agent/ingest/csv_file.h"
 #include "site_agent/ingest/csv_reader.h"
 
 namespace consilium {
@@ -46,8 +45,7 @@ absl::StatusOr<ImportReport> ImportCsv(std::unique_ptr<std::istream> input,
 
 absl::StatusOr<ImportReport> ImportCsvFile(const std::string& path,
                                            const v1::DataContract& contract, const RowSink& sink) {
-  auto file = std::make_unique<std::ifstream>(path, std::ios::binary);
-  if (!file->is_open()) return SystemError("open", path);
+  CONSILIUM_ASSIGN_OR_RETURN(std::unique_ptr<std::istream> file, OpenCsvFile(path));
   return ImportCsv(std::move(file), contract, sink);
 }
 

@@ -38,7 +38,7 @@ using RowSink = std::function<absl::Status(const RawRow& row)>;
 absl::StatusOr<ImportReport> ImportCsv(std::unique_ptr<std::istream> input,
                                        const v1::DataContract& contract, const RowSink& sink);
 
-// NOT_FOUND or UNAVAILABLE where the file can not be opened.
+// Errors of the file as of OpenCsvFile.
 absl::StatusOr<ImportReport> ImportCsvFile(const std::string& path,
                                            const v1::DataContract& contract, const RowSink& sink);
 

@@ -57,15 +57,19 @@ std::optional<Type> TypeOf(uint8_t code) {
   }
 }
 
-}  // namespace
+// A file of which the header is read, and the items are not.
+struct OpenedIdx {
+  GzFile file;
+  ArrayFormat format;
+  uint64_t item_bytes = 0;
+};
 
-absl::StatusOr<Array> ReadIdxFile(const std::string& path) {
-  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t file_bytes, ArrayFileBytes(path));
-  const GzFile file(gzopen(path.c_str(), "rb"), gzclose_r);  // Reads plain files as they are.
-  if (file == nullptr) return SystemError("can not open", path);
-  const auto read = [&file](uint8_t* to, size_t n) {
-    return int64_t{gzread(file.get(), to, static_cast<unsigned>(n))};
-  };
+int64_t ReadSome(const GzFile& file, uint8_t* to, size_t n) {
+  return int64_t{gzread(file.get(), to, static_cast<unsigned>(n))};
+}
+
+absl::StatusOr<ArrayFormat> ReadHeader(const std::string& path, const GzFile& file) {
+  const auto read = [&file](uint8_t* to, size_t n) { return ReadSome(file, to, n); };
   std::vector<uint8_t> bytes;
   if (!ReadExactly(kMagicBytes, read, bytes)) return CutOff(path, file.get());
   const std::optional<Type> type = TypeOf(bytes[2]);
@@ -84,23 +88,48 @@ absl::StatusOr<Array> ReadIdxFile(const std::string& path) {
     for (size_t b = 0; b < 4; ++b) size = size << 8 | bytes[4 * d + b];
     format.shape.push_back(size);
   }
+  return format;
+}
+
+absl::StatusOr<OpenedIdx> OpenIdx(const std::string& path) {
+  CONSILIUM_ASSIGN_OR_RETURN(RegularFile opened, OpenArrayFile(path));
+  GzFile file(gzdopen(opened.descriptor(), "rb"), gzclose_r);  // Reads plain files as they are.
+  if (file == nullptr) return SystemError("can not read", path);
+  opened.Release();
+  CONSILIUM_ASSIGN_OR_RETURN(ArrayFormat format, ReadHeader(path, file));
   const absl::StatusOr<uint64_t> item_bytes = BytesOf(format);
   if (!item_bytes.ok()) {
     return absl::Status(item_bytes.status().code(),
                         absl::StrCat(path, " ", item_bytes.status().message()));
   }
-  if (!CanUnpackTo(file_bytes, *item_bytes)) {
+  if (!CanUnpackTo(opened.bytes(), *item_bytes)) {
     return Wrong(path, "claims more items than its bytes can hold");
   }
-  if (!ReadExactly(static_cast<size_t>(*item_bytes), read, bytes)) return CutOff(path, file.get());
+  return OpenedIdx{std::move(file), std::move(format), *item_bytes};
+}
+
+}  // namespace
+
+absl::StatusOr<ArrayFormat> IdxFormat(const std::string& path) {
+  CONSILIUM_ASSIGN_OR_RETURN(OpenedIdx opened, OpenIdx(path));
+  return std::move(opened.format);
+}
+
+absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& format) {
+  CONSILIUM_ASSIGN_OR_RETURN(OpenedIdx opened, OpenIdx(path));
+  if (opened.format != format) return Wrong(path, kChangedMeanwhile);
+  const auto read = [&opened](uint8_t* to, size_t n) { return ReadSome(opened.file, to, n); };
+  gzFile const file = opened.file.get();
+  std::vector<uint8_t> bytes;
+  if (!ReadExactly(static_cast<size_t>(opened.item_bytes), read, bytes)) return CutOff(path, file);
   uint8_t beyond = 0;
-  const int left = gzread(file.get(), &beyond, 1);  // At the end zlib compares the checksum.
+  const int left = gzread(file, &beyond, 1);  // At the end zlib compares the checksum.
   if (left > 0) return Wrong(path, "goes on after what its header says");
   int error = Z_OK;
-  gzerror(file.get(), &error);
+  gzerror(file, &error);
   // A file that lacks its checksum reads as ended, with an error.
-  if (left < 0 || error != Z_OK) return CutOff(path, file.get());
-  return Array(std::move(format), std::move(bytes));
+  if (left < 0 || error != Z_OK) return CutOff(path, file);
+  return Array(std::move(opened.format), std::move(bytes));
 }
 
 }  // namespace consilium

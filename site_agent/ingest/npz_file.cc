@@ -1,6 +1,7 @@
+#include <unistd.h>
 #include <zip.h>
 
-#include <fstream>
+#include <cstdio>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
 #include "site_agent/ingest/array_files.h"
@@ -21,18 +23,19 @@ constexpr absl::string_view kNpyMagic = "\x93NUMPY";
 constexpr size_t kNpyPrefixBytes = 8;
 // Where libzip looks for the end of an archive: its record, before it perhaps ZIP64's locator,
 // behind it a comment.
-constexpr std::streamoff kEndBytesMax = 22 + 20 + 65536;
+constexpr uint64_t kEndBytesMax = 22 + 20 + 65536;
 constexpr size_t kLocatorBytes = 20;
 
 // An archive's list of entries is read whole. Without ZIP64 it has 65,535 at most; with it, as many
 // as a number of 64 bits says.
-absl::Status RefuseZip64(const std::string& path, uint64_t file_bytes) {
-  std::ifstream file(path, std::ios::binary);
-  const auto tail = std::min<std::streamoff>(kEndBytesMax, static_cast<std::streamoff>(file_bytes));
+absl::Status RefuseZip64(const std::string& path, const RegularFile& file) {
+  const uint64_t tail = std::min(kEndBytesMax, file.bytes());
   std::string end(static_cast<size_t>(tail), '\0');
-  file.seekg(-tail, std::ios::end);
-  file.read(end.data(), tail);
-  if (!file.good()) return absl::UnavailableError(absl::StrCat("can not read ", path));
+  const ssize_t n =
+      pread(file.descriptor(), end.data(), end.size(), static_cast<off_t>(file.bytes() - tail));
+  if (n != static_cast<ssize_t>(tail)) {
+    return absl::UnavailableError(absl::StrCat("can not read ", path));
+  }
   constexpr absl::string_view kLocator = "PK\x06\x07";
   constexpr absl::string_view kEnd = "PK\x05\x06";
   for (size_t at = end.find(std::string(kLocator)); at != std::string::npos;
@@ -43,6 +46,19 @@ absl::Status RefuseZip64(const std::string& path, uint64_t file_bytes) {
         path, " is a ZIP64 archive, which only more than 4 GiB or 65,535 arrays need"));
   }
   return absl::OkStatus();
+}
+
+using Source = std::unique_ptr<zip_source_t, void (*)(zip_source_t*)>;
+
+absl::StatusOr<Source> SourceOf(const std::string& path, RegularFile file, zip_error_t& error) {
+  std::FILE* stream = fdopen(file.descriptor(), "rb");
+  if (stream == nullptr) return SystemError("can not read", path);
+  file.Release();
+  Source source(zip_source_filep_create(stream, 0, -1, &error), zip_source_free);
+  if (source != nullptr) return source;  // Closes the stream.
+  std::fclose(stream);
+  return absl::UnavailableError(
+      absl::StrCat("can not read ", path, ": ", zip_error_strerror(&error)));
 }
 
 using Entry = std::unique_ptr<zip_file_t, int (*)(zip_file_t*)>;
@@ -64,17 +80,18 @@ NpzFile::NpzFile(NpzFile&&) noexcept = default;
 NpzFile::~NpzFile() = default;
 
 absl::StatusOr<NpzFile> NpzFile::Open(const std::string& path) {
-  CONSILIUM_ASSIGN_OR_RETURN(const uint64_t file_bytes, ArrayFileBytes(path));
-  CONSILIUM_RETURN_IF_ERROR(RefuseZip64(path, file_bytes));
-  int error = 0;
-  zip_t* zip = zip_open(path.c_str(), ZIP_RDONLY, &error);
+  CONSILIUM_ASSIGN_OR_RETURN(RegularFile file, OpenArrayFile(path));
+  CONSILIUM_RETURN_IF_ERROR(RefuseZip64(path, file));
+  zip_error_t error;
+  zip_error_init(&error);
+  const absl::Cleanup release = [&error] { zip_error_fini(&error); };
+  CONSILIUM_ASSIGN_OR_RETURN(Source source, SourceOf(path, std::move(file), error));
+  zip_t* zip = zip_open_from_source(source.get(), ZIP_RDONLY, &error);
   if (zip == nullptr) {
-    zip_error_t description;
-    zip_error_init_with_code(&description, error);
-    const absl::Cleanup release = [&description] { zip_error_fini(&description); };
     return absl::InvalidArgumentError(
-        absl::StrCat(path, " is no NPZ file: ", zip_error_strerror(&description)));
+        absl::StrCat(path, " is no NPZ file: ", zip_error_strerror(&error)));
   }
+  source.release();  // It is the archive's now.
   auto archive = std::make_unique<Archive>(zip);
   const zip_int64_t entries = zip_get_num_entries(zip, 0);
   if (entries < 0 || static_cast<uint64_t>(entries) > limits::kArchiveArraysMax) {
@@ -160,10 +177,17 @@ absl::StatusOr<NpyHeader> ReadHeader(zip_file_t* entry) {
   return header;
 }
 
-absl::StatusOr<Array> ReadEntry(zip_t* zip, const std::string& name) {
+// An entry of which the header is read, and the items are not.
+struct OpenedEntry {
+  Entry entry;
+  ArrayFormat format;
+  uint64_t item_bytes = 0;
+};
+
+absl::StatusOr<OpenedEntry> OpenEntry(zip_t* zip, const std::string& name) {
   CONSILIUM_ASSIGN_OR_RETURN(const zip_uint64_t index, Locate(zip, name));
   CONSILIUM_ASSIGN_OR_RETURN(const uint64_t entry_bytes, CheckedSize(zip, index));
-  const Entry entry(zip_fopen_index(zip, index, 0), zip_fclose);
+  Entry entry(zip_fopen_index(zip, index, 0), zip_fclose);
   if (entry == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("can not be unpacked: ", zip_strerror(zip)));
   }
@@ -172,22 +196,39 @@ absl::StatusOr<Array> ReadEntry(zip_t* zip, const std::string& name) {
   if (header.bytes + item_bytes != entry_bytes) {
     return absl::InvalidArgumentError("does not have the bytes that its shape says");
   }
-  const auto read = [&entry](uint8_t* to, size_t n) { return zip_fread(entry.get(), to, n); };
+  return OpenedEntry{std::move(entry), std::move(header.format), item_bytes};
+}
+
+absl::StatusOr<Array> ReadEntry(zip_t* zip, const std::string& name, const ArrayFormat& format) {
+  CONSILIUM_ASSIGN_OR_RETURN(OpenedEntry opened, OpenEntry(zip, name));
+  if (opened.format != format) return absl::InvalidArgumentError(kChangedMeanwhile);
+  zip_file_t* const entry = opened.entry.get();
+  const auto read = [entry](uint8_t* to, size_t n) { return zip_fread(entry, to, n); };
   std::vector<uint8_t> bytes;
-  if (!ReadExactly(static_cast<size_t>(item_bytes), read, bytes)) return Damaged(entry.get());
+  if (!ReadExactly(static_cast<size_t>(opened.item_bytes), read, bytes)) return Damaged(entry);
   uint8_t beyond = 0;
   // At the end libzip compares the checksum.
-  if (zip_fread(entry.get(), &beyond, 1) != 0) return Damaged(entry.get());
-  return Array(std::move(header.format), std::move(bytes));
+  if (zip_fread(entry, &beyond, 1) != 0) return Damaged(entry);
+  return Array(std::move(opened.format), std::move(bytes));
+}
+
+absl::Status OfArray(const std::string& path, const std::string& name, const absl::Status& status) {
+  return absl::Status(status.code(),
+                      absl::StrCat(path, ": array \"", name, "\" ", status.message()));
 }
 
 }  // namespace
 
-absl::StatusOr<Array> NpzFile::Read(const std::string& name) const {
-  absl::StatusOr<Array> array = ReadEntry(archive_->zip, name);
-  if (array.ok()) return array;
-  return absl::Status(array.status().code(),
-                      absl::StrCat(path_, ": array \"", name, "\" ", array.status().message()));
+absl::StatusOr<ArrayFormat> NpzFile::Format(const std::string& name) const {
+  absl::StatusOr<OpenedEntry> opened = OpenEntry(archive_->zip, name);
+  if (!opened.ok()) return OfArray(path_, name, opened.status());
+  return std::move(opened->format);
+}
+
+absl::StatusOr<Array> NpzFile::Read(const std::string& name, const ArrayFormat& format) const {
+  absl::StatusOr<Array> array = ReadEntry(archive_->zip, name, format);
+  if (!array.ok()) return OfArray(path_, name, array.status());
+  return array;
 }
 
 }  // namespace consilium

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "protocol/core/regular_file.h"
 
 namespace consilium {
 
@@ -25,10 +26,12 @@ inline bool CanUnpackTo(uint64_t packed, uint64_t unpacked) {
   return unpacked / kDeflateRatioMax <= packed;
 }
 
-// The size of a regular file of at most limits::kArrayFileBytesMax bytes. NOT_FOUND and what else
-// the system says; INVALID_ARGUMENT where it is no regular file; RESOURCE_EXHAUSTED where it is
-// larger.
-absl::StatusOr<uint64_t> ArrayFileBytes(const std::string& path);
+// Of a file whose header said something else when it was looked at.
+inline constexpr char kChangedMeanwhile[] = "has changed since its header was read";
+
+// A file of at most limits::kArrayFileBytesMax bytes; RESOURCE_EXHAUSTED where it is larger.
+// Otherwise as RegularFile::Open.
+absl::StatusOr<RegularFile> OpenArrayFile(const std::string& path);
 
 // `size` bytes from `read`, a callable (uint8_t* to, size_t n) -> int64_t that gives how many it
 // read, 0 at the end, or below 0 where it can not. False where there are fewer.

@@ -7,6 +7,8 @@
 #ifndef CONSILIUM_SITE_AGENT_INGEST_ROW_BUDGET_H_
 #define CONSILIUM_SITE_AGENT_INGEST_ROW_BUDGET_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -24,14 +26,26 @@ class RowBudget {
 
   // RESOURCE_EXHAUSTED where the row is one too many.
   absl::Status Take(const RawRow& row) {
-    bytes_ += sizeof(RawRow) + row.values.size() * sizeof(double) +
-              row.tensors.size() * sizeof(float) + row.patient_id.size();
-    if (bytes_ <= bytes_max_) return absl::OkStatus();
+    bytes_ += BytesOf(row.values.size(), row.tensors.size()) + row.patient_id.size();
+    return bytes_ <= bytes_max_ ? absl::OkStatus() : TooMany();
+  }
+
+  // RESOURCE_EXHAUSTED where not all of `rows` could be taken, whatever their patients are called:
+  // of what claims to have so many. `values` and `tensor_numbers` are those of one row.
+  absl::Status CheckRoom(uint64_t rows, size_t values, size_t tensor_numbers) const {
+    const uint64_t left = bytes_max_ - std::min(bytes_, bytes_max_);
+    return rows <= left / BytesOf(values, tensor_numbers) ? absl::OkStatus() : TooMany();
+  }
+
+ private:
+  static uint64_t BytesOf(size_t values, size_t tensor_numbers) {
+    return sizeof(RawRow) + values * sizeof(double) + tensor_numbers * sizeof(float);
+  }
+  absl::Status TooMany() const {
     return absl::ResourceExhaustedError(
         absl::StrCat("the rows take more than ", bytes_max_, " bytes of memory"));
   }
 
- private:
   uint64_t bytes_max_;
   uint64_t bytes_ = 0;
 };

@@ -66,8 +66,9 @@ absl::StatusOr<std::vector<ArrayColumnSource>> ArraysOf(const json& request) {
 absl::StatusOr<std::optional<ArrayTable>> ReadArrays(const ImportOptions& options,
                                                      const v1::DataContract& contract) {
   if (!options.csv_file.empty()) return std::nullopt;
-  return ArrayTable::Read(options.npz_file.empty() ? options.arrays
-                                                   : ArraysOfArchive(options.npz_file, contract));
+  return ArrayTable::Read(
+      options.npz_file.empty() ? options.arrays : ArraysOfArchive(options.npz_file, contract),
+      {.contract = contract});
 }
 
 // `arrays` is null where there are none.
@@ -79,8 +80,7 @@ absl::StatusOr<ImportReport> ReadRows(const ImportOptions& options, const ArrayT
     return sink(row);
   };
   if (arrays == nullptr) return ImportCsvFile(options.csv_file, contract, bounded);
-  return ImportArrays(*arrays, contract,
-                      [&bounded](const RawRow& row, size_t) { return bounded(row); });
+  return ImportArrays(*arrays, [&bounded](const RawRow& row, size_t) { return bounded(row); });
 }
 
 absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const std::string& dataset,

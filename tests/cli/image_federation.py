@@ -7,6 +7,7 @@ usage: image_federation.py --bin DIR --source DIR [UNITTEST_NAME]...
 import gzip
 import hashlib
 import json
+import os
 import random
 import struct
 import zipfile
@@ -264,6 +265,22 @@ class Refusals(Case):
                 ("is a tensor", ["--csv", archive])]:
             with self.subTest(arguments):
                 self.expect(self.imported(*arguments), WRONG_USAGE, words)
+
+    def test_a_pipe_in_the_place_of_a_file_is_refused(self):
+        """Nobody writes it: whoever opened it would wait."""
+        pipes = [self.folder / name for name in ("pipe.npz", "pipe.idx", "pipe.csv")]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        for arguments in [["--npz", pipes[0]], ["--csv", pipes[2]],
+                          ["--array", f"scan={pipes[1]}", "--array",
+                           f"kind={self.folder / 'others.npz'}", "--array",
+                           f"patient={self.folder / 'others.npz'}:who"]]:
+            with self.subTest(arguments):
+                self.expect(self.imported(*arguments), WRONG_USAGE, "is not a regular file")
+        self.contract.unlink()
+        os.mkfifo(self.contract)
+        self.expect(self.imported("--npz", self.folder / f"{SITES[0]}.npz"), WRONG_USAGE,
+                    "contract.textproto is not a regular file")
 
     def test_a_damaged_archive_changes_nothing(self):
         archive = self.folder / f"{SITES[0]}.npz"

@@ -322,8 +322,7 @@ class Runs(Case):
                 ('name: "wdbc" partitioned { sites: 3 file: "other.csv" }', ["other.csv"]),
                 ('name: "wdbc" partitioned { sites: 3 file: "/etc/hostname" }', ["/etc/hostname"]),
                 ('name: "heart-disease-uci" partitioned { sites: 3 }', ["a file a site"]),
-                ('name: "dna-tal1" partitioned { sites: 3 }', ["motifs"]),
-                ('name: "ecg-ptbxl"', ["WFDB"])]:
+                ('name: "dna-tal1" partitioned { sites: 3 }', ["motifs"])]:
             with self.subTest(dataset):
                 self.call(WRONG_USAGE, "run", self.config, self.scenario(dataset), words=words)
 

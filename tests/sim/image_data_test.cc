@@ -77,7 +77,12 @@ TEST(ImageDataTest, NamesWhatIsWrong) {
     EXPECT_THAT(Load(dataset), IsError(StatusCode::kInvalidArgument, words));
   };
   wrong("together { file: 'arrays.npz' site_column: 'site' }", "holds what is no site id");
-  wrong("together { file: 'arrays.npz' site_column: 'signed' }", "of one value a row");
+  wrong("together { file: 'arrays.npz' site_column: 'signed' }",
+        "column \"signed\" has [6] numbers a row; a site column is of one value a row");
+  wrong(
+      "together { site_column: 'who' arrays { column: 'image' parts { file: 'arrays.npz' } } "
+      "arrays { column: 'column' parts { file: 'arrays.npz' } } }",
+      "column \"who\" is not among the arrays");
   wrong("together { file: 'x.csv' arrays { column: 'c' parts { file: 'f' } } }", "both say where");
   wrong("partitioned { sites: 2 arrays { column: 'c' } }", "each needs a column and a part");
   wrong("partitioned { sites: 2 arrays { column: 'c' parts {} } }", "name a file");

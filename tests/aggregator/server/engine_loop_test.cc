@@ -86,7 +86,7 @@ class EngineLoopTest : public ::testing::Test {
     task_ = link_->Await(v1::Directive::kTaskOffer).task_offer();
     model_ = *parts_.runs().FindModel(kRun, Version(0));
   }
-  void Attach() {
+  void Attach(const std::vector<federation::SiteAttached::Held>& held = {}) {
     link_ = std::make_shared<RecordingLink>();
     EngineInput input;
     federation::SiteAttached attached;
@@ -94,6 +94,7 @@ class EngineLoopTest : public ::testing::Test {
     attached.incarnation = Incarnation(++attaches_);
     attached.lease_presented_hash = Lease(attaches_ - 1);
     attached.lease_next_hash = Lease(attaches_);
+    attached.held_receipts = held;
     input.event = attached;
     input.link = link_;
     ASSERT_TRUE(parts_.loop().Post(std::move(input)));
@@ -223,6 +224,32 @@ TEST_F(EngineLoopTest, ARestartGoesOn) {
   EXPECT_EQ(again->SerializeAsString(), receipt->SerializeAsString());
   task_ = link_->Await(v1::Directive::kTaskOffer).task_offer();
   EXPECT_THAT(Deliver(Stage({1, 2, 3, 4}, 100)), IsOk());
+}
+
+// Its two updates are in a version while its stream is gone.
+TEST_F(EngineLoopTest, SignsReceiptsForThoseWhoReceiveThem) {
+  BeginRun();
+  const auto first = Deliver(Stage({1, 2, 3, 4}, 100));
+  ASSERT_THAT(first, IsOk());
+  task_ = link_->Await(v1::Directive::kTaskOffer).task_offer();
+  parts_.links().Remove(kSite, link_.get());
+  ASSERT_THAT(Deliver(Stage({4, 3, 2, 1}, 100)), IsOk());
+  AwaitVersion(Version(1));
+  Blobs();
+  EXPECT_EQ(parts_.receipts().signed_receipts, 2);  // Of acceptance, which the uploads waited for.
+  // What was not sent is, when it is asked for, and as often the same.
+  std::string included;
+  for (int times = 1; times <= 2; ++times) {
+    ASSERT_THAT(parts_.loop().PostAndWait(federation::SiteLost{kSite, Incarnation(attaches_)}),
+                IsOk());
+    Attach({{kRun, TaskId(first->task_id()), *DigestFromBytes(first->update_id())}});
+    const v1::Receipt receipt = link_->Await(v1::Directive::kReceipt).receipt();
+    EXPECT_EQ(receipt.kind(), v1::Receipt::INCLUDED);
+    EXPECT_EQ(receipt.version(), 1);
+    if (times == 1) included = receipt.SerializeAsString();
+    EXPECT_EQ(receipt.SerializeAsString(), included);
+    EXPECT_EQ(parts_.receipts().signed_receipts, 2 + times);
+  }
 }
 
 // The rule decides by distances: its first program's answer is durable, its second one has written

@@ -88,6 +88,16 @@ class FullDiskStore final : public Store {
   int results_ = 0;  // Of programs, in the journal.
 };
 
+class CountingSigner final : public ReceiptSigner {
+ public:
+  using ReceiptSigner::ReceiptSigner;
+  v1::Receipt Sign(const federation::SendReceipt& receipt) const override {
+    ++signed_receipts;
+    return ReceiptSigner::Sign(receipt);
+  }
+  mutable std::atomic<int> signed_receipts = 0;
+};
+
 class ServerParts {
  public:
   ServerParts()
@@ -125,7 +135,7 @@ class ServerParts {
   RunIndex& runs() { return runs_; }
   RunVectors& vectors() { return vectors_; }
   StagedBlobs& staged() { return staged_; }
-  const ReceiptSigner& receipts() const { return receipts_; }
+  const CountingSigner& receipts() const { return receipts_; }
   Digest StateDigest() {
     Digest digest = {};
     EXPECT_TRUE(loop_
@@ -142,7 +152,7 @@ class ServerParts {
   std::unique_ptr<SqlcipherStore> disk_;
   FullDiskStore store_;
   SystemClock clock_;
-  ReceiptSigner receipts_;
+  CountingSigner receipts_;
   LinkTable links_;
   RunIndex runs_;
   RunVectors vectors_;

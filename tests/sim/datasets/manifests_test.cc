@@ -74,6 +74,11 @@ TEST(CheckManifestTest, RefusesWhatCanNotBeChecked) {
   refuses("https", [](auto& m) { m.set_base_url("http://example.org"); });
   refuses("twice", [](auto& m) { AddFile(m, "table.csv", "x"); });
   refuses("before it", [](auto& m) { m.mutable_files(0)->set_unpacked_from("later.gz"); });
+  refuses("made of statements.csv", [](auto& m) {
+    v1::EcgArray& array = *AddFile(m, "signal.idx", "x").mutable_ecg_array();
+    array.set_database("table.csv");
+    array.set_statements("statements.csv");
+  });
   refuses("none of its files",
           [](auto& m) { m.mutable_table()->mutable_partitioned()->set_file("other.csv"); });
   refuses("no_table", [](auto& m) { m.clear_contract_file(); });

@@ -39,6 +39,7 @@ TEST(CompleteFromManifestTest, TakesTheHospitalsThatThereWere) {
             Parse("together { file: 'eicu_demo_apache_mortality.csv' site_column: 'hospitalid' }")
                 .DebugString());
   EXPECT_EQ(Completed("name: 'fed-tcga-brca' split_file: 's'").together().file(), "brca.csv");
+  EXPECT_EQ(Completed("name: 'ecg-ptbxl'").together().arrays_size(), 4);
 }
 
 TEST(CompleteFromManifestTest, TakesTheFilesAlone) {

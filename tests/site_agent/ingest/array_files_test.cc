@@ -3,8 +3,13 @@
 #include "site_agent/ingest/array_files.h"
 
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -39,7 +44,15 @@ std::string Bytes(const std::string& path) {
 absl::StatusOr<Array> ReadNpz(const std::string& path, const std::string& name) {
   absl::StatusOr<NpzFile> file = NpzFile::Open(path);
   if (!file.ok()) return file.status();
-  return file->Read(name);
+  const absl::StatusOr<ArrayFormat> format = file->Format(name);
+  if (!format.ok()) return format.status();
+  return file->Read(name, *format);
+}
+
+absl::StatusOr<Array> ReadIdx(const std::string& path) {
+  const absl::StatusOr<ArrayFormat> format = IdxFormat(path);
+  if (!format.ok()) return format.status();
+  return ReadIdxFile(path, *format);
 }
 
 Array Given(const std::string& name) {
@@ -197,7 +210,7 @@ TEST(ArrayFormatTest, BoundsTheBytesOfAnyShape) {
 
 TEST(IdxFileTest, ReadsPlainAndPacked) {
   for (const char* name : {"images.idx", "images.idx.gz"}) {
-    const absl::StatusOr<Array> images = ReadIdxFile(Fixture(name));
+    const absl::StatusOr<Array> images = ReadIdx(Fixture(name));
     ASSERT_THAT(images, IsOk());
     EXPECT_EQ(images->rows(), 4u);
     EXPECT_EQ(images->row_shape(), (std::vector<uint64_t>{2, 3}));
@@ -205,7 +218,7 @@ TEST(IdxFileTest, ReadsPlainAndPacked) {
       EXPECT_EQ(images->Number(i), static_cast<double>(i * 7 % 256));
     }
   }
-  const absl::StatusOr<Array> numbers = ReadIdxFile(Fixture("numbers.idx"));
+  const absl::StatusOr<Array> numbers = ReadIdx(Fixture("numbers.idx"));
   ASSERT_THAT(numbers, IsOk());
   EXPECT_EQ(numbers->Number(0), 1.5);
   EXPECT_EQ(numbers->Number(1), -2);
@@ -216,7 +229,7 @@ TEST(IdxFileTest, RefusesHostileFiles) {
   const std::string plain = Bytes(Fixture("images.idx"));
   const std::string packed = Bytes(Fixture("images.idx.gz"));
   const auto refused = [&folder](const std::string& bytes, StatusCode code, const char* words) {
-    EXPECT_THAT(ReadIdxFile(Write(folder, "a.idx", bytes)), IsError(code, words));
+    EXPECT_THAT(ReadIdx(Write(folder, "a.idx", bytes)), IsError(code, words));
   };
   const StatusCode invalid = StatusCode::kInvalidArgument;
   refused("", invalid, "cut off");
@@ -242,7 +255,79 @@ TEST(IdxFileTest, RefusesHostileFiles) {
   wrong = packed;
   wrong[wrong.size() - 6] ^= 1;  // In the checksum.
   refused(wrong, invalid, "is damaged");
-  EXPECT_THAT(ReadIdxFile(folder.File("none")), IsError(StatusCode::kNotFound, "none"));
+  EXPECT_THAT(ReadIdx(folder.File("none")), IsError(StatusCode::kNotFound, "none"));
+}
+
+// Both are damaged behind their headers, which say what they are all the same.
+TEST(ArrayFormatTest, AHeaderIsReadWithoutTheItems) {
+  const TempFolder folder;
+  const std::string npz =
+      Write(folder, "a.npz",
+            ZipBytes({{.name = "x.npy", .packed = NpyBytes(kTwoBytes, "ab"), .crc = 1}}));
+  const absl::StatusOr<NpzFile> archive = NpzFile::Open(npz);
+  ASSERT_THAT(archive, IsOk());
+  const auto format = archive->Format("x");
+  ASSERT_THAT(format, IsOk());
+  EXPECT_EQ(format->shape, std::vector<uint64_t>{2});
+  EXPECT_THAT(archive->Read("x", *format), IsError(StatusCode::kInvalidArgument, "is damaged"));
+  EXPECT_THAT(archive->Format("y"), IsError(StatusCode::kNotFound, "array \"y\" is not there"));
+  const std::string images = Bytes(Fixture("images.idx"));
+  const std::string idx = Write(folder, "a.idx", images.substr(0, images.size() - 1));
+  const auto of_images = IdxFormat(idx);
+  ASSERT_THAT(of_images, IsOk());
+  EXPECT_EQ(of_images->shape, (std::vector<uint64_t>{4, 2, 3}));
+  EXPECT_THAT(ReadIdxFile(idx, *of_images), IsError(StatusCode::kInvalidArgument, "cut off"));
+}
+
+TEST(ArrayFormatTest, AFileThatChangedAfterItsHeaderWasReadIsRefused) {
+  ArrayFormat other = *IdxFormat(Fixture("images.idx"));
+  other.shape[0] = 3;
+  EXPECT_THAT(ReadIdxFile(Fixture("images.idx"), other),
+              IsError(StatusCode::kInvalidArgument, "has changed since"));
+  const absl::StatusOr<NpzFile> archive = NpzFile::Open(Fixture("arrays.npz"));
+  ASSERT_THAT(archive, IsOk());
+  ArrayFormat wider = *archive->Format("image");
+  EXPECT_THAT(archive->Read("image", wider), IsOk());
+  wider.item_bytes = 2;
+  EXPECT_THAT(archive->Read("image", wider),
+              IsError(StatusCode::kInvalidArgument, "array \"image\" has changed since"));
+}
+
+// Between two openings by path another file could take its place, or a pipe that nobody writes.
+TEST(ArrayFormatTest, AFileIsOpenedOnceAndIsARegularOne) {
+  const TempFolder folder;
+  const std::string npz = folder.File("a.npz");
+  const std::string idx = folder.File("a.idx");
+  for (const std::string& path : {npz, idx}) {
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    const absl::Status status =
+        path == npz ? NpzFile::Open(path).status() : IdxFormat(path).status();
+    EXPECT_THAT(status, IsError(StatusCode::kInvalidArgument, path + " is not a regular file"));
+    ASSERT_EQ(unlink(path.c_str()), 0);
+  }
+  std::filesystem::copy_file(Fixture("arrays.npz"), npz);
+  std::filesystem::copy_file(Fixture("images.idx"), idx);
+  const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  // Since it was asked last; one for equal ones that follow each other.
+  const auto events = [watch] {
+    std::array<char, 4096> bytes;
+    const ssize_t n = read(watch, bytes.data(), bytes.size());
+    return n / static_cast<ssize_t>(sizeof(inotify_event));
+  };
+  for (const std::string& path : {npz, idx}) {
+    ASSERT_GE(inotify_add_watch(watch, path.c_str(), IN_OPEN | IN_CLOSE_NOWRITE), 0);
+  }
+  {
+    const auto file = NpzFile::Open(npz);
+    ASSERT_THAT(file, IsOk());
+    EXPECT_EQ(events(), 1);
+    ASSERT_THAT(file->Read("image", *file->Format("image")), IsOk());
+    EXPECT_EQ(events(), 0);
+  }
+  EXPECT_EQ(events(), 1);  // It is closed.
+  ASSERT_THAT(IdxFormat(idx), IsOk());
+  EXPECT_EQ(events(), 2);
+  close(watch);
 }
 
 TEST(PackedBytesTest, NoStreamUnpacksToMoreThanDeflateCan) {

@@ -40,10 +40,11 @@ v1::DataContract ImageContract(const std::string& more = "") {
                     more);
 }
 
-absl::StatusOr<ArrayTable> ImageTable(const std::string& more = "site") {
-  return ArrayTable::Read(
-      {{"image", {{kNpz, ""}}}, {"column", {{kNpz, ""}}}, {more, {{kNpz, ""}}}});
+ArrayColumnSource Column(const std::string& name, const std::string& file = kNpz) {
+  return {name, {{file, ""}}};
 }
+
+std::vector<ArrayColumnSource> ImageColumns() { return {Column("image"), Column("column")}; }
 
 struct Imported {
   std::vector<RawRow> rows;
@@ -51,11 +52,12 @@ struct Imported {
   ImportReport report;
 };
 
-absl::StatusOr<Imported> Import(const absl::StatusOr<ArrayTable>& table,
+absl::StatusOr<Imported> Import(const std::vector<ArrayColumnSource>& sources,
                                 const v1::DataContract& contract) {
+  const absl::StatusOr<ArrayTable> table = ArrayTable::Read(sources, {.contract = contract});
   if (!table.ok()) return table.status();
   Imported imported;
-  const auto report = ImportArrays(*table, contract, [&](const RawRow& row, size_t index) {
+  const auto report = ImportArrays(*table, [&](const RawRow& row, size_t index) {
     imported.rows.push_back(row);
     imported.indices.push_back(index);
     return absl::OkStatus();
@@ -66,7 +68,7 @@ absl::StatusOr<Imported> Import(const absl::StatusOr<ArrayTable>& table,
 }
 
 TEST(ArrayTableTest, MakesRowsOfArrays) {
-  const auto imported = Import(ImageTable(), ImageContract());
+  const auto imported = Import(ImageColumns(), ImageContract());
   ASSERT_THAT(imported, IsOk());
   ASSERT_EQ(imported->rows.size(), 4u);
   EXPECT_EQ(imported->report.rows_stored, 4u);
@@ -86,9 +88,7 @@ TEST(ArrayTableTest, MakesRowsOfArrays) {
 }
 
 TEST(ArrayTableTest, TakesPatientsAndNumbersAsACsvFileWould) {
-  const auto imported = Import(
-      ArrayTable::Read({{"bytes", {{kNpz, ""}}}, {"column", {{kNpz, ""}}}, {"site", {{kNpz, ""}}}}),
-      ContractOf(R"(
+  const auto imported = Import({Column("bytes"), Column("column"), Column("site")}, ContractOf(R"(
         name: "t" columns { name: "column" number { min: 0 max: 0.5 } }
         label { column: "site" classes { values: ["nord", "süd", "東"] } }
         patient_id_column: "bytes")"));
@@ -105,7 +105,7 @@ TEST(ArrayTableTest, TakesPatientsAndNumbersAsACsvFileWould) {
 TEST(ArrayTableTest, RefusesRowsWhoseTensorsLeaveTheRange) {
   v1::DataContract contract = ImageContract();
   contract.mutable_columns(0)->mutable_tensor()->set_max(100);  // 15 · 7 is more.
-  const auto imported = Import(ImageTable(), contract);
+  const auto imported = Import(ImageColumns(), contract);
   ASSERT_THAT(imported, IsOk());
   EXPECT_EQ(imported->indices, (std::vector<size_t>{0, 1}));
   ASSERT_EQ(imported->report.refusals.size(), 2u);
@@ -116,7 +116,9 @@ TEST(ArrayTableTest, RefusesRowsWhoseTensorsLeaveTheRange) {
 }
 
 TEST(ArrayTableTest, PutsPartsOneAfterTheOther) {
-  const auto table = ArrayTable::Read({{"image", {{kNpz, ""}, {kIdx, ""}}}});
+  const auto table = ArrayTable::Read(
+      {{"image", {{kNpz, ""}, {kIdx, ""}}}, {"column", {{kNpz, ""}, {kNpz, "column"}}}},
+      {.contract = ImageContract()});
   ASSERT_THAT(table, IsOk());
   EXPECT_EQ(table->rows(), 8u);
   std::vector<double> first, second;
@@ -127,26 +129,87 @@ TEST(ArrayTableTest, PutsPartsOneAfterTheOther) {
 }
 
 TEST(ArrayTableTest, NamesWhatDoesNotFit) {
-  const auto read = [](const std::vector<ArrayColumnSource>& sources, const char* words) {
-    EXPECT_THAT(ArrayTable::Read(sources), IsError(StatusCode::kInvalidArgument, words));
+  const auto refused = [](const std::vector<ArrayColumnSource>& sources,
+                          const v1::DataContract& contract, const char* words) {
+    EXPECT_THAT(Import(sources, contract), IsError(StatusCode::kInvalidArgument, words));
   };
-  read({{"image", {}}}, "has no parts");
-  read({{"image", {{kIdx, "x"}}}}, "only a *.npz file has");
-  read({{"image", {{kNpz, ""}}}, {"image", {{kNpz, ""}}}}, "is there twice");
-  read({{"image", {{kNpz, ""}}}, {"single", {{kNpz, ""}}}}, "has 24 rows, another one 4");
-  read({{"image", {{kNpz, ""}, {kNpz, "column"}}}}, "unlike shapes");
-  const auto import = [](const absl::StatusOr<ArrayTable>& table, const v1::DataContract& contract,
-                         const char* words) {
-    EXPECT_THAT(Import(table, contract), IsError(StatusCode::kInvalidArgument, words));
+  const auto read = [&refused](const std::vector<ArrayColumnSource>& sources, const char* words) {
+    refused(sources, ImageContract(), words);
   };
+  const ArrayColumnSource label = Column("column");
+  read({{"image", {}}, label}, "has no parts");
+  read({{"image", {{kIdx, "x"}}}, label}, "only a *.npz file has");
+  read({Column("image"), Column("image"), label}, "\"image\" is there twice");
+  read({Column("image"), {"column", {{kNpz, "single"}}}}, "has 24 rows, another one 4");
+  read({{"image", {{kNpz, ""}, {kNpz, "column"}}}, label}, "unlike shapes");
+  read({Column("image")}, "\"column\" is not among the arrays");
+  read({label}, "\"image\" is not among the arrays");
+  read({{"image", {{kNpz, "site"}}}, label}, "\"image\" holds texts");
   v1::DataContract other = ImageContract();
   other.mutable_columns(0)->mutable_tensor()->clear_shape();
   for (const uint32_t size : {3, 2}) other.mutable_columns(0)->mutable_tensor()->add_shape(size);
-  import(ImageTable(), other, "has rows of [2, 3] where the contract says [3, 2]");
-  import(ImageTable(), ImageContract("patient_id_column: 'nobody'"), "is not among the arrays");
+  refused(ImageColumns(), other, "has rows of [2, 3] where the contract says [3, 2]");
+  refused(ImageColumns(), ImageContract("patient_id_column: 'nobody'"), "is not among the arrays");
+  refused(ImageColumns(), ImageContract("patient_id_column: 'column'"), "named twice");
   other = ImageContract();
   other.mutable_label()->set_column("signed");
-  import(ImageTable("signed"), other, "has [6] numbers a row");
+  refused({Column("image"), Column("signed")}, other, "has [6] numbers a row");
+}
+
+// What would be said of the items, were they unpacked, is that they are damaged.
+TEST(ArrayTableTest, WhatAHeaderTellsIsRefusedBeforeAnItemIsUnpacked) {
+  const TempFolder folder;
+  const auto npy = [](const std::string& shape, size_t items) {
+    return NpyBytes(
+        absl::StrCat("{'descr': '|u1', 'fortran_order': False, 'shape': ", shape, "}\n"),
+        std::string(items, '\0'));
+  };
+  const std::string file = folder.File("a.npz");
+  ASSERT_THAT(WriteFileDurably(
+                  file, ZipBytes({{.name = "image.npy", .packed = npy("(4, 2, 3)", 24), .crc = 1},
+                                  {.name = "column.npy", .packed = npy("(4,)", 4), .crc = 1},
+                                  {.name = "other.npy", .packed = npy("(2, 9)", 18), .crc = 1},
+                                  {.name = "none.npy", .packed = npy("(0,)", 0), .crc = 1},
+                                  {.name = "empty.npy", .packed = npy("(0, 2, 3)", 0), .crc = 1}})),
+              IsOk());
+  const ArrayTableOptions of_contract = {.contract = ImageContract()};
+  const auto read = [&file](const char* image, const char* label,
+                            const ArrayTableOptions& options) {
+    return ArrayTable::Read({{"image", {{file, image}}}, {"column", {{file, label}}}}, options)
+        .status();
+  };
+  const StatusCode invalid = StatusCode::kInvalidArgument;
+  EXPECT_THAT(read("image", "column", of_contract), IsError(invalid, "is damaged"));
+  EXPECT_THAT(read("other", "column", of_contract), IsError(invalid, "has 4 rows, another one 2"));
+  EXPECT_THAT(read("image", "image", of_contract), IsError(invalid, "has [2, 3] numbers a row"));
+  EXPECT_THAT(read("column", "column", of_contract), IsError(invalid, "has rows of []"));
+  EXPECT_THAT(read("empty", "none", of_contract), IsError(invalid, "no rows"));
+  EXPECT_THAT(read("image", "column", {.contract = ImageContract(), .bytes_max = 28}),
+              IsError(invalid, "is damaged"));
+  EXPECT_THAT(read("image", "column", {.contract = ImageContract(), .bytes_max = 27}),
+              IsError(StatusCode::kResourceExhausted, "more than 27 bytes unpacked"));
+  constexpr uint64_t kRowBytes = sizeof(RawRow) + sizeof(double) + 6 * sizeof(float);
+  EXPECT_THAT(
+      read("image", "column", {.contract = ImageContract(), .budget = RowBudget(4 * kRowBytes)}),
+      IsError(invalid, "is damaged"));
+  EXPECT_THAT(read("image", "column",
+                   {.contract = ImageContract(), .budget = RowBudget(4 * kRowBytes - 1)}),
+              IsError(StatusCode::kResourceExhausted, "bytes of memory"));
+}
+
+TEST(RowBudgetTest, NoNumberOfRowsIsTooLargeToRefuse) {
+  RowBudget budget(1000);
+  for (const uint64_t rows : {uint64_t{1001}, uint64_t{1} << 61, ~uint64_t{0}}) {
+    EXPECT_THAT(budget.CheckRoom(rows, 1, 6), IsError(StatusCode::kResourceExhausted, "1000"));
+  }
+  EXPECT_THAT(budget.CheckRoom(1, 1, 6), IsOk());
+  // What is taken is no longer there.
+  RawRow row;
+  row.values.resize(100);
+  ASSERT_THAT(budget.Take(row), IsOk());
+  EXPECT_THAT(budget.CheckRoom(1, 100, 0), IsError(StatusCode::kResourceExhausted, "1000"));
+  EXPECT_THAT(budget.Take(row), IsError(StatusCode::kResourceExhausted, "1000"));
+  EXPECT_THAT(budget.CheckRoom(1, 0, 0), IsError(StatusCode::kResourceExhausted, "1000"));
 }
 
 TEST(ArrayTableTest, AnArchiveHasAnArrayForEachColumn) {
@@ -180,9 +243,9 @@ TEST(ArrayTableTest, RefusesNumbersBeyondSinglePrecision) {
                                ZipBytes({{.name = "image.npy", .packed = npy("(2, 1)")},
                                          {.name = "column.npy", .packed = npy("(2,)")}})),
               IsOk());
-  const auto imported = Import(ArrayTable::Read({{"image", {{folder.File("a.npz"), ""}}},
-                                                 {"column", {{folder.File("a.npz"), ""}}}}),
-                               ContractOf(R"(
+  const auto imported =
+      Import({Column("image", folder.File("a.npz")), Column("column", folder.File("a.npz"))},
+             ContractOf(R"(
         name: "t" columns { name: "image" tensor { shape: [1] min: -1e300 max: 1e300 } }
         label { column: "column" real { min: -1e300 max: 1e300 } })"));
   ASSERT_THAT(imported, IsOk());
@@ -194,7 +257,7 @@ TEST(ArrayTableTest, RefusesNumbersBeyondSinglePrecision) {
 // A site's store could not read back what is more.
 TEST(TensorTest, ARowHasNoMoreNumbersThanAModelTakes) {
   const auto refused = [](const std::string& columns, const char* words) {
-    EXPECT_THAT(Import(ImageTable(),
+    EXPECT_THAT(Import(ImageColumns(),
                        ContractOf("name: 't' " + columns +
                                   " label { column: 'column' classes { values: ['0', '1'] } }")),
                 IsError(StatusCode::kInvalidArgument, words));
@@ -214,13 +277,13 @@ TEST(TensorTest, ARowHasNoMoreNumbersThanAModelTakes) {
 
 // A scenario of a few lines may name a file of a few bytes a thousand times.
 TEST(ArrayTableTest, ManyPartsAreNoMoreThanTheLimit) {
-  ArrayColumnSource image = {"image", {{kNpz, ""}}};
-  const auto one = ArrayTable::Read({image}, 1000);
-  ASSERT_THAT(one, IsOk());
-  image.parts.resize(1000, image.parts.front());
-  EXPECT_THAT(ArrayTable::Read({image}, 1000),
-              IsError(StatusCode::kResourceExhausted, "column \"image\": the table has too many"));
-  EXPECT_THAT(ArrayTable::Read({image}), IsOk());
+  std::vector<ArrayColumnSource> columns = ImageColumns();
+  EXPECT_THAT(ArrayTable::Read(columns, {.contract = ImageContract(), .bytes_max = 1000}), IsOk());
+  for (ArrayColumnSource& column : columns) column.parts.resize(1000, column.parts.front());
+  EXPECT_THAT(ArrayTable::Read(columns, {.contract = ImageContract(), .bytes_max = 1000}),
+              IsError(StatusCode::kResourceExhausted,
+                      "column \"image\": the table has more than 1000 bytes unpacked"));
+  EXPECT_THAT(ArrayTable::Read(columns, {.contract = ImageContract()}), IsOk());
 }
 
 TEST(TensorTest, ACsvFileCanNotHoldOne) {
@@ -231,7 +294,7 @@ TEST(TensorTest, ACsvFileCanNotHoldOne) {
 
 TEST(TensorTest, TheModelSeesShiftedAndScaledNumbersAndNoStatisticsLeave) {
   v1::DataContract contract = ImageContract();
-  const auto imported = Import(ImageTable(), contract);
+  const auto imported = Import(ImageColumns(), contract);
   ASSERT_THAT(imported, IsOk());
   const std::vector<v1::Split> parts(4, v1::TRAIN);
   const SplitRows rows = {imported->rows, parts};

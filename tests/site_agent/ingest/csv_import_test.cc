@@ -3,6 +3,9 @@
 
 #include "site_agent/ingest/csv_import.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -16,8 +19,11 @@
 #include "gtest/gtest.h"
 #include "models/spec/features.h"
 #include "models/spec/standardisation.h"
+#include "protocol/core/files.h"
 #include "protocol/wire/text_format.h"
 #include "site_agent/ingest/encode.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace consilium {
 namespace {
@@ -159,6 +165,23 @@ TEST(RealFiles, HeartDiseaseAtFourHospitals) {
   EXPECT_NEAR(moments["st_depression"].first, 0.8943243243243243, 1e-12);
   EXPECT_NEAR(moments["st_depression"].second, 1.086424934386622, 1e-12);
   EXPECT_EQ(moments["chest_pain=4"], (std::pair<double, double>(0, 1)));
+}
+
+TEST(ImportCsvFile, TakesARegularFile) {
+  const TempFolder folder;
+  const std::string path = folder.File("table.csv");
+  std::vector<RawRow> rows;
+  const v1::DataContract contract = SmallContract();
+  ASSERT_THAT(WriteFileDurably(path, "y,a\n1,5\n0,7\n"), IsOk());
+  ASSERT_THAT(ImportCsvFile(path, contract, Into(rows)), IsOk());
+  ASSERT_THAT(rows, SizeIs(2));
+  EXPECT_EQ(rows[1].values, std::vector<double>{7});
+  ASSERT_EQ(unlink(path.c_str()), 0);
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_THAT(ImportCsvFile(path, contract, Into(rows)),
+              IsError(absl::StatusCode::kInvalidArgument, path + " is not a regular file"));
+  EXPECT_THAT(ImportCsvFile(folder.File("none.csv"), contract, Into(rows)),
+              IsError(absl::StatusCode::kNotFound, "none.csv"));
 }
 
 // scikit-learn's file: its first line counts rows and features, and 0 means malignant there. The

@@ -52,10 +52,10 @@ std::vector<RawRow> RowsOf(const std::vector<ArrayColumnSource>& sources,
                            const std::string& contract_text) {
   v1::DataContract contract;
   EXPECT_THAT(ParseTextFormat(contract_text, "contract", contract), IsOk());
-  const auto table = ArrayTable::Read(sources);
+  const auto table = ArrayTable::Read(sources, {.contract = ResolvedContract(contract)});
   EXPECT_THAT(table, IsOk());
   std::vector<RawRow> rows;
-  EXPECT_THAT(ImportArrays(*table, ResolvedContract(contract),
+  EXPECT_THAT(ImportArrays(*table,
                            [&rows](const RawRow& row, size_t) {
                              rows.push_back(row);
                              return absl::OkStatus();
