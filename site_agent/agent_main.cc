@@ -135,7 +135,13 @@ int Import(const Arguments& arguments) {
     options.arrays.push_back(*std::move(column));
   }
   const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, options);
-  if (!result.ok()) return Fail(result.status());
+  if (!result.ok()) {
+    const int code = Fail(result.status());
+    if (!options.npz_file.empty() && absl::IsNotFound(result.status())) {
+      fprintf(stderr, "--array COLUMN=FILE.npz:NAME takes an array of another name, or file\n");
+    }
+    return code;
+  }
   if (arguments.json) {
     Print(*result);
   } else {

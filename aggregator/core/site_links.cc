@@ -155,8 +155,10 @@ void OnSiteAttached(StepContext& step, const SiteAttached& event) {
   }
   for (auto& [id, run] : step.federation.runs) {
     TellRun(step, run, event.site);
-    // Free slots wait for who attaches.
-    if (run.stages.concurrency.has_value()) GrantTasks(step, run, event.site);
+    // Free slots wait for a member who attaches; nobody else's coming is a reason to look for one.
+    if (run.stages.concurrency.has_value() && run.members.contains(event.site)) {
+      GrantTasks(step, run, event.site);
+    }
   }
 }
 

@@ -132,6 +132,12 @@ void CheckTraining(const v1::RunConfig& config, Complaints& complaints) {
       "training.tasks_in_flight_max",
       "must be 1 with aggregation.concurrency: a slot is for one task, and the next goes to "
       "another site");
+  const v1::Concurrency& concurrency = config.aggregation().concurrency();
+  complaints.Require(
+      concurrency.deadline_ms() == 0 || concurrency.deadline_ms() > training.task_duration_min_ms(),
+      "aggregation.concurrency.deadline_ms",
+      "must be above training.task_duration_min_ms; else every slot ends before its "
+      "task, and more sites train at once than sites_max");
   complaints.Require(IsNotNegative(training.proximal_mu()), "training.proximal_mu",
                      "must be 0 or more");
 }

@@ -98,7 +98,11 @@ class Headers {
       if (found != nullptr) return Wrong(name, "is there twice");
       found = &source;
     }
-    if (found == nullptr) return Wrong(name, "is not among the arrays");
+    if (found == nullptr) {
+      return Wrong(name,
+                   "is not among the arrays: each column of the contract needs one, and so do its "
+                   "label and its patients, with an entry a row");
+    }
     return found;
   }
 

@@ -9,7 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "protocol/core/files.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/limits.h"
 #include "site_agent/ingest/array_files.h"
@@ -103,6 +106,23 @@ absl::StatusOr<NpzFile> NpzFile::Open(const std::string& path) {
 
 namespace {
 
+// The names of some arrays, for who asked for one that is not there: '"image", "who" and 3 more'.
+std::string SomeNames(zip_t* zip) {
+  constexpr size_t kNamesShownMax = 8;
+  std::vector<std::string> names;
+  size_t arrays = 0;
+  for (zip_int64_t i = 0; i < zip_get_num_entries(zip, 0); ++i) {
+    const char* entry = zip_get_name(zip, static_cast<zip_uint64_t>(i), ZIP_FL_ENC_RAW);
+    absl::string_view name = entry == nullptr ? "" : entry;
+    if (!absl::ConsumeSuffix(&name, ".npy") || ++arrays > kNamesShownMax) continue;
+    names.push_back(absl::StrCat("\"", PrintableText(name, {.bytes_max = 64}), "\""));
+  }
+  if (arrays == 0) return "no arrays";
+  std::string said = absl::StrJoin(names, ", ");
+  if (arrays > names.size()) absl::StrAppend(&said, " and ", arrays - names.size(), " more");
+  return said;
+}
+
 // The index of the one entry of this name.
 absl::StatusOr<zip_uint64_t> Locate(zip_t* zip, const std::string& name) {
   const std::string sought = absl::StrCat(name, ".npy");
@@ -112,7 +132,9 @@ absl::StatusOr<zip_uint64_t> Locate(zip_t* zip, const std::string& name) {
     const char* entry = zip_get_name(zip, index, ZIP_FL_ENC_RAW);
     if (entry != nullptr && entry == sought) found.push_back(index);
   }
-  if (found.empty()) return absl::NotFoundError("is not there");
+  if (found.empty()) {
+    return absl::NotFoundError(absl::StrCat("is not there; the file has ", SomeNames(zip)));
+  }
   if (found.size() > 1) return absl::InvalidArgumentError("is there twice");
   return found[0];
 }

@@ -261,10 +261,15 @@ class Refusals(Case):
                 ("COLUMN=FILE", ["--array", f"scan={archive},"]),
                 ("nowhere", ["--array", "scan=nowhere.npz"]),
                 ("is there twice", ["--array", f"scan={archive}", "--array", f"scan={archive}"]),
-                ("is not among the arrays", ["--array", f"scan={archive}"]),
+                ("its label and its patients", ["--array", f"scan={archive}"]),
                 ("is a tensor", ["--csv", archive])]:
             with self.subTest(arguments):
                 self.expect(self.imported(*arguments), WRONG_USAGE, words)
+
+    def test_an_archive_without_a_label_says_what_is_there_instead(self):
+        done = self.expect(self.imported("--npz", self.folder / "others.npz"), FAILED,
+                           'array "scan" is not there; the file has "rest", "kind", "age", "who"')
+        self.assertIn("--array", done.stderr)
 
     def test_a_pipe_in_the_place_of_a_file_is_refused(self):
         """Nobody writes it: whoever opened it would wait."""

@@ -95,6 +95,34 @@ class Validate(Case):
         self.refused(self.variant(("preset: STALENESS_WEIGHTED_TABLE", "preset: NO_SUCH_RULE")),
                      "NO_SUCH_RULE")
 
+    def test_so_many_at_once_needs_a_number_a_deadline_and_a_rule_without_rounds(self):
+        def variant(preset, concurrency, *more):
+            return self.variant(
+                ("preset: STALENESS_WEIGHTED_TABLE",
+                 f"preset: {preset} concurrency {{ {concurrency} }}"),
+                ("  trigger { buffer { updates: 2 } }\n", ""), *more)
+
+        two = "sites_max: 2 deadline_ms: 60000"
+        self.expect(world.call("consilium", "run", "validate", variant("FEDBUFF", two)), DONE)
+        path = "aggregation.concurrency"
+        slow = ("task_duration_min_ms: 0", "task_duration_min_ms: 60000")
+        for preset, concurrency, words, *more in [
+                ("FEDBUFF", "deadline_ms: 60000", (f"{path}.sites_max", "must be given")),
+                ("FEDBUFF", "sites_max: 0 deadline_ms: 9000", (f"{path}.sites_max", "from 1")),
+                ("FEDBUFF", "sites_max: 10001 deadline_ms: 9000", (f"{path}.sites_max", "10,000")),
+                ("FEDBUFF", "sites_max: 2", (f"{path}.deadline_ms", "must be given")),
+                ("FEDBUFF", "sites_max: 2 deadline_ms: -1", ("Expected integer",)),
+                ("FEDBUFF", "", (f"{path}.sites_max", f"{path}.deadline_ms")),
+                ("FEDBUFF", two, (f"{path}.deadline_ms", "task_duration_min_ms"), slow),
+                ("FEDBUFF", two, ("tasks_in_flight_max", path),
+                 ("tasks_in_flight_max: 1", "tasks_in_flight_max: 2")),
+                ("FEDAVG", two, (path, "sites_per_round")),
+                ("FEDCOMPASS", two, (path, "groups")),
+                ("ADAPTIVE", two, (path, "fairness")),
+                ("ZENO transform { zeno { validator: 'northern' } }", two, (path, "validator"))]:
+            with self.subTest(preset=preset, concurrency=concurrency):
+                self.refused(variant(preset, concurrency, *more), *words)
+
     def test_each_impossible_value_is_named_by_its_path(self):
         for old, new, words in [
                 ("learning_rate: 0.01", "learning_rate: -1",

@@ -1,10 +1,11 @@
 """What `consilium-sim run` says to a person: targets, means over seeds, what was written, how to go
-on, and which word was out of place.
+on, and which word was out of place; and how many hospitals train at once.
 
 usage: simulator_run.py --bin DIR --source DIR [UNITTEST_NAME]...
 """
 
 import argparse
+import csv
 import fcntl
 import json
 import os
@@ -174,6 +175,63 @@ class Trained(Case):
         self.assertAlmostEqual(*losses, places=3)
         self.assertNotEqual(*(told["model_sha256"] for told in by_name.values()))
         self.expect(WRONG_USAGE, world.run("--trainer", "bogus"), "--trainer", "fused")
+
+
+def most_at_once(spans):
+    """The most of these (begin, end) that overlap; one that begins as another ends does not."""
+    changes = sorted([(end, -1) for _, end in spans] + [(begin, 1) for begin, _ in spans])
+    now, most = 0, 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most
+
+
+class Concurrency(Case):
+    """Who trained when is counted from the record of what each hospital did, not from the slots."""
+    SITES = 12
+    SITES_MAX = 3
+
+    def trainings(self, name, slow="", *arguments):
+        """By site, its (begin, end) in virtual seconds."""
+        scenario = world.folder / f"{name}.textproto"
+        scenario.write_text(
+            f'dataset {{ partitioned {{ file: "wdbc.csv" sites: {self.SITES} }} }}\n'
+            f"sites {{ latency_ms: 5 speed {{ log_normal_sigma: 0.5 }} {slow} }}\n")
+        out = world.folder / name
+        self.expect(DONE, world.command(
+            "run", world.files[0], scenario, "--data", world.folder, "--no-baselines", "--out", out,
+            "--set", "stop.versions_max=40", *arguments))
+        [table] = (out / "tables").glob("*/activity.csv")
+        trainings = {}
+        with table.open() as rows:
+            for row in csv.DictReader(rows):
+                if row["kind"] == "train":
+                    trainings.setdefault(row["site"], []).append(
+                        (float(row["begin_seconds"]), float(row["end_seconds"])))
+        return trainings
+
+    def slots(self, deadline_ms):
+        return ["--set", f"aggregation.concurrency.sites_max={self.SITES_MAX}",
+                "--set", f"aggregation.concurrency.deadline_ms={deadline_ms}"]
+
+    def test_never_more_train_than_there_are_slots(self):
+        everyone = self.trainings("everyone")
+        self.assertEqual(most_at_once(sum(everyone.values(), [])), self.SITES)
+        drawn = self.trainings("drawn", "", *self.slots(600000))
+        self.assertEqual(most_at_once(sum(drawn.values(), [])), self.SITES_MAX)
+        self.assertEqual(len(drawn), self.SITES)  # Each has its turn.
+        for spans in drawn.values():
+            self.assertEqual(most_at_once(spans), 1)
+
+    def test_who_is_late_trains_beside_those_who_have_its_slot(self):
+        deadline_s = 2
+        slow = 'overrides { site_id: "site-1" slowdown: 100 }'
+        spans = sum(self.trainings("late", slow, *self.slots(1000 * deadline_s)).values(), [])
+        self.assertEqual(most_at_once(spans), self.SITES_MAX + 1)
+        # A slot is given some milliseconds before its task begins.
+        in_time = [(begin, min(end, begin + deadline_s - 0.1)) for begin, end in spans]
+        self.assertEqual(most_at_once(in_time), self.SITES_MAX)
 
 
 class OutOfPlace(Case):

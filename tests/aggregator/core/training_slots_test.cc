@@ -15,6 +15,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/core/events.h"
+#include "aggregator/core/site_links.h"
+#include "aggregator/core/task_grants.h"
 #include "tests/aggregator/core/federation_fixture.h"
 
 namespace consilium::federation {
@@ -298,6 +300,34 @@ TEST(TrainingSlots, AreForThoseWhoAreConnected) {
   EXPECT_THAT(Training(f), ElementsAre(a, c));
   f.Attach(TestFederation::Site(1));
   EXPECT_THAT(Training(f), ElementsAre(a, c));
+}
+
+// Whoever looks finds a member for a slot here: no events come to that, but so it is seen who
+// looks.
+TEST(TrainingSlots, AreLookedAtWhenAMemberAttaches) {
+  TestFederation f(std::vector<uint64_t>(3, 10));
+  f.StartRun(PlanOf(2));
+  const SiteId stranger("stranger");
+  Federation federation;
+  federation.runs[f.run_id] = f.run();
+  for (const SiteId& site : f.sites) federation.sites[site].link = SiteState::Link::kAttached;
+  federation.sites[stranger].lease_current = TestFederation::Lease(stranger, 0);
+  std::vector<Action> actions;
+  StepContext step{federation, actions};
+  const SiteId holder = Holders(f)[0];
+  WithdrawTasks(step, federation.runs[f.run_id], holder, v1::RUN_ENDED);
+  SiteAttached attached;
+  attached.site = stranger;
+  attached.lease_presented_hash = TestFederation::Lease(stranger, 0);
+  OnSiteAttached(step, attached);
+  ASSERT_THAT(Of<Welcome>(actions), SizeIs(1));
+  EXPECT_THAT(Of<OfferTask>(actions), IsEmpty());
+  attached.site = holder;
+  federation.sites[holder].link = SiteState::Link::kLost;
+  federation.sites[holder].lease_current = TestFederation::Lease(stranger, 0);
+  OnSiteAttached(step, attached);
+  ASSERT_THAT(Of<Welcome>(actions), SizeIs(2));
+  EXPECT_THAT(Of<OfferTask>(actions), SizeIs(1));
 }
 
 TEST(TrainingSlots, AreOfAllWhereThereAreMoreThanMembers) {

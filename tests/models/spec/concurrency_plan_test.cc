@@ -86,6 +86,14 @@ TEST(ConcurrencyPlan, HasOneTaskASite) {
               HasSubstr("training.tasks_in_flight_max: must be 1 with aggregation.concurrency"));
 }
 
+TEST(ConcurrencyPlan, HasSlotsThatATaskFitsInto) {
+  EXPECT_THAT(Refused(absl::StrCat("preset: FEDBUFF", kTwo), "task_duration_min_ms: 8"), IsEmpty());
+  EXPECT_THAT(Refused(absl::StrCat("preset: FEDBUFF", kTwo), "task_duration_min_ms: 9"),
+              HasSubstr("aggregation.concurrency.deadline_ms: must be above "
+                        "training.task_duration_min_ms"));
+  EXPECT_THAT(Refused("preset: FEDBUFF", "task_duration_min_ms: 9"), IsEmpty());
+}
+
 // Else every run that was approved before would have to be approved again.
 TEST(ConcurrencyPlan, IsNotInThePlanOfARunWithoutIt) {
   const auto plan = Resolved("preset: FEDBUFF");

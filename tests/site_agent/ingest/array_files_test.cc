@@ -258,6 +258,23 @@ TEST(IdxFileTest, RefusesHostileFiles) {
   EXPECT_THAT(ReadIdx(folder.File("none")), IsError(StatusCode::kNotFound, "none"));
 }
 
+TEST(NpzFileTest, SaysWhatThereIsInPlaceOfWhatIsNot) {
+  const TempFolder folder;
+  const auto refusal = [&folder](const std::vector<ZipEntry>& entries) {
+    return ReadNpz(Write(folder, "a.npz", ZipBytes(entries)), "x").status();
+  };
+  EXPECT_THAT(refusal({{.name = "x.txt"}}), IsError(StatusCode::kNotFound, "has no arrays"));
+  EXPECT_THAT(refusal({{.name = "\x1b[2J.npy"}, {.name = std::string(9999, 'n') + ".npy"}}),
+              IsError(StatusCode::kNotFound, "has \"\\x1b[2J\", \"nnn"));
+  std::vector<ZipEntry> many(20);
+  for (size_t i = 0; i < many.size(); ++i) many[i].name = absl::StrCat(i, ".npy");
+  const absl::Status status = refusal(many);
+  EXPECT_THAT(status, IsError(StatusCode::kNotFound, "\"0\", \"1\", "));
+  EXPECT_THAT(status, IsError(StatusCode::kNotFound, "\"7\" and 12 more"));
+  many.assign(limits::kArchiveArraysMax, {.name = std::string(1000, 'n') + ".npy"});
+  EXPECT_LT(refusal(many).message().size(), 1000u);
+}
+
 // Both are damaged behind their headers, which say what they are all the same.
 TEST(ArrayFormatTest, AHeaderIsReadWithoutTheItems) {
   const TempFolder folder;
@@ -270,7 +287,8 @@ TEST(ArrayFormatTest, AHeaderIsReadWithoutTheItems) {
   ASSERT_THAT(format, IsOk());
   EXPECT_EQ(format->shape, std::vector<uint64_t>{2});
   EXPECT_THAT(archive->Read("x", *format), IsError(StatusCode::kInvalidArgument, "is damaged"));
-  EXPECT_THAT(archive->Format("y"), IsError(StatusCode::kNotFound, "array \"y\" is not there"));
+  EXPECT_THAT(archive->Format("y"),
+              IsError(StatusCode::kNotFound, "array \"y\" is not there; the file has \"x\""));
   const std::string images = Bytes(Fixture("images.idx"));
   const std::string idx = Write(folder, "a.idx", images.substr(0, images.size() - 1));
   const auto of_images = IdxFormat(idx);
