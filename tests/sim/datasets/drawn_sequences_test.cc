@@ -148,6 +148,18 @@ TEST_F(DrawnSequencesTest, HaveTheMotifWhereTheySayAndItsMatrixThere) {
   EXPECT_LT(of_places, 33.7) << "beyond 1 of 10,000 with 9 degrees of freedom";
 }
 
+// Decimals are cut off, so a row may sum to a little less; what is left goes to no base that can
+// not be.
+TEST_F(DrawnSequencesTest, HaveNoBaseThatTheMatrixHasNot) {
+  const Motif motif(kMotifBasesMax, BaseShares{0.99995, 0, 0, 0});
+  for (uint32_t i = 0; i < 3000; ++i) {
+    const DnaSequence sequence = DrawSequence(drawn_, motif, i);
+    for (size_t m = 0; sequence.bound && m < motif.size(); ++m) {
+      ASSERT_EQ(sequence.bases[sequence.place + m], sequence.reversed ? 3 : 0);
+    }
+  }
+}
+
 // Those that NumPy draws (fixtures/drawn_sequences.py), which the manifest has.
 TEST_F(DrawnSequencesTest, AreTheSameBytesEverywhere) {
   for (const char* path : {"bases.idx", "bound.idx"}) {
