@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
+#include "sim/datasets/drawn_sequences.h"
 #include "sim/datasets/ecg_database.h"
 #include "sim/datasets/manifests.h"
 
@@ -92,6 +93,8 @@ absl::StatusOr<std::string> MakeFile(const std::string& folder, const v1::Datase
     }
     case v1::DatasetFile::kEcgArray:
       return MakeEcgArray(folder, file.ecg_array(), file.bytes());
+    case v1::DatasetFile::kDrawnSequences:
+      return MakeDrawnSequences(folder, file.drawn_sequences(), file.bytes());
     default:
       return absl::InvalidArgumentError(absl::StrCat(file.path(), " is not made of another file"));
   }

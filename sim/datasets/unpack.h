@@ -1,5 +1,5 @@
 // A data set's files that are made of others here: unpacked, given a header line, read as WFDB
-// records.
+// records, drawn from a motif.
 //
 // Threads: any.
 
@@ -16,8 +16,8 @@ namespace consilium {
 
 // The content of `file`, of file.bytes() bytes, from what it is made of, which lies in `folder`.
 // Memory is bounded by file.bytes(), whatever the packed bytes hold. DATA_LOSS where that one is
-// damaged or gives another number of bytes, otherwise as MakeEcgArray; INVALID_ARGUMENT where the
-// file is not made of another; errors of the system.
+// damaged or gives another number of bytes, otherwise as MakeEcgArray and MakeDrawnSequences;
+// INVALID_ARGUMENT where the file is not made of another; errors of the system.
 absl::StatusOr<std::string> MakeFile(const std::string& folder, const v1::DatasetFile& file);
 
 // `text` as TableLines has it. DATA_LOSS where it has fewer lines than are left out, or a

@@ -315,6 +315,20 @@ class Runs(Case):
         self.call(FAILED, "run", self.config,
                   self.scenario('name: "wdbc" partitioned { sites: 3 }'), words=["SHA-256", TABLE])
 
+    def test_what_is_made_of_signals_and_motifs_is_a_table(self):
+        here = pathlib.Path(os.environ.get("CONSILIUM_DATASETS", "/nowhere"))
+        for name, scenario, rows in (("ecg-ptbxl", "ecg-ptbxl-four-sites", [249, 161, 17, 61]),
+                                     ("dna-tal1", "dna-tal1-four-sites", [6400, 4800, 3200, 1600])):
+            with self.subTest(name):
+                if not (here / name).is_dir():
+                    self.skipTest(f"{name} is not in $CONSILIUM_DATASETS")
+                self.call(DONE, "data", "fetch", name, "--from", here, words=["SHA-256 checked"])
+                self.call(DONE, "data", "list", name, words=["present", str(sum(rows))])
+                folder = world.source / "sim/scenarios" / scenario
+                told = self.call(DONE, "data", "split", folder / "run.textproto",
+                                 folder / "scenario.textproto", "--preview", "--json")
+                self.assertEqual([site["rows"] for site in json.loads(told)["sites"]], rows)
+
     def test_what_can_not_be_is_2(self):
         for dataset, words in [
                 ('name: "wdbc"', ["no hospitals", "partitioned"]),
@@ -322,7 +336,7 @@ class Runs(Case):
                 ('name: "wdbc" partitioned { sites: 3 file: "other.csv" }', ["other.csv"]),
                 ('name: "wdbc" partitioned { sites: 3 file: "/etc/hostname" }', ["/etc/hostname"]),
                 ('name: "heart-disease-uci" partitioned { sites: 3 }', ["a file a site"]),
-                ('name: "dna-tal1" partitioned { sites: 3 }', ["motifs"])]:
+                ('name: "dna-tal1"', ["no hospitals", "partitioned"])]:
             with self.subTest(dataset):
                 self.call(WRONG_USAGE, "run", self.config, self.scenario(dataset), words=words)
 

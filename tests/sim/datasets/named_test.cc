@@ -47,6 +47,7 @@ TEST(CompleteFromManifestTest, TakesTheFilesAlone) {
             Parse("partitioned { file: 'wdbc.csv' sites: 3 dirichlet: 1 }").DebugString());
   EXPECT_EQ(Completed("name: 'fashion-mnist' partitioned { sites: 3 }").partitioned().arrays_size(),
             2);
+  EXPECT_EQ(Completed("name: 'dna-tal1' partitioned { sites: 3 }").partitioned().arrays_size(), 2);
   EXPECT_EQ(Completed("name: 'eicu-demo' partitioned { sites: 3 }").partitioned().file(),
             "eicu_demo_apache_mortality.csv");
   EXPECT_EQ(
@@ -73,7 +74,8 @@ TEST(CompleteFromManifestTest, RefusesWhatCanNotBe) {
   refuses("name: 'other'", "no data set");
   refuses("name: 'wdbc' partitioned { sites: 2 file: '../wdbc.csv' }", "../wdbc.csv");
   refuses("name: 'heart-disease-uci' together {}", "a file a site");
-  refuses("name: 'dna-tal1' partitioned { sites: 2 }", "motifs");
+  refuses("name: 'dna-tal1'", "no hospitals");
+  refuses("name: 'dna-tal1' partitioned { sites: 2 file: 'tal1.txt' }", "tal1.txt");
 }
 
 TEST(LocateDatasetTest, TakesTheFirstFolderThatHasAllAndChecksIt) {
