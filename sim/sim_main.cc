@@ -49,6 +49,7 @@ constexpr char kRunExamples[] = R"(Examples:
   consilium-sim run run.textproto scenario.textproto --set training.local_steps=50
   consilium-sim run run.textproto scenario.textproto --out out/first --resume
   mpirun -n 4 consilium-sim run run.textproto scenario.textproto --out out/first
+  sbatch sim/cluster/slurm_job.sh run.textproto scenario.textproto --out out/first
   mpirun -n 5 consilium-sim run run.textproto scenario.textproto --clock wall --out out/wall
   consilium-sim run run.textproto scenario.textproto --json --no-baselines | jq .federated)";
 
@@ -442,6 +443,11 @@ absl::Status ExecuteAlone(const CLI::App& app, absl::FunctionRef<absl::Status()>
 
 template <typename Command>
 absl::Status ExecuteOverRanks(Command& command) {
+  if (IsOneOfSeveralAlone(getenv)) {
+    spdlog::warn(
+        "srun has started several of this program without --mpi=pmix: each simulates by itself "
+        "all that it is asked to");
+  }
   if (!IsLaunchedWithOthers(getenv)) return Execute(command);
   CONSILIUM_ASSIGN_OR_RETURN(const std::unique_ptr<Ranks> ranks, JoinRanks());
   command.ranks = ranks.get();

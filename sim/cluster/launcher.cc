@@ -19,8 +19,16 @@ bool IsLaunchedWithOthers(Environment environment) {
   return true;
 }
 
+bool IsOneOfSeveralAlone(Environment environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
+    if (environment(name) != nullptr) return false;
+  }
+  const char* size = environment("SLURM_STEP_NUM_TASKS");
+  return size != nullptr && absl::string_view(size) != "1";
+}
+
 bool IsOfLauncher(absl::string_view variable) {
-  for (const absl::string_view prefix : {"OMPI_", "PMIX_", "PMI_"}) {
+  for (const absl::string_view prefix : {"OMPI_", "PMIX_", "PMI_", "SLURM_STEP_"}) {
     if (absl::StartsWith(variable, prefix)) return true;
   }
   return false;

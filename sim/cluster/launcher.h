@@ -17,6 +17,10 @@ using Environment = absl::FunctionRef<const char*(const char* name)>;
 // started together. A job step's own variables alone do not say so: a batch script has them, too.
 bool IsLaunchedWithOthers(Environment environment);
 
+// Whether srun has started several of this process without a process manager (--mpi), so that none
+// knows of the others. That may be meant, where each is given another seed.
+bool IsOneOfSeveralAlone(Environment environment);
+
 // Whether a variable of the environment ("NAME=value") says it: a process that is to run alone, and
 // is started by one of several, is started without.
 bool IsOfLauncher(absl::string_view variable);
