@@ -175,7 +175,9 @@ TEST_F(DrawnSequencesTest, AreOneHotArraysOfWhatIsDrawn) {
   const auto content = MakeDrawnSequences(folder_.path(), drawn_, 16 + 20 * 4 * 500);
   ASSERT_THAT(content, IsOk());
   Write(folder_.File("made.idx"), *content);
-  const auto array = ReadIdxFile(folder_.File("made.idx"));
+  const auto format = IdxFormat(folder_.File("made.idx"));
+  ASSERT_THAT(format, IsOk());
+  const auto array = ReadIdxFile(folder_.File("made.idx"), *format);
   ASSERT_THAT(array, IsOk());
   EXPECT_EQ(array->row_shape(), (std::vector<uint64_t>{4, 500}));
   for (uint32_t i = 0; i < 20; ++i) {

@@ -84,7 +84,9 @@ class EcgDatabaseTest : public testing::Test {
     const auto file = Make(content, bytes);
     EXPECT_THAT(file, IsOk());
     Write(folder_.File("made.idx"), file.value_or(""));
-    auto array = ReadIdxFile(folder_.File("made.idx"));
+    const auto format = IdxFormat(folder_.File("made.idx"));
+    EXPECT_THAT(format, IsOk());
+    auto array = ReadIdxFile(folder_.File("made.idx"), *format);
     EXPECT_THAT(array, IsOk());
     return *std::move(array);
   }
