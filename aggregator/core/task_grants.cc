@@ -206,9 +206,9 @@ size_t OpenTasksMax(const RunState& run) {
 }
 
 std::optional<size_t> WaitingMax(const RunState& run) {
-  if (run.stages.trigger == TriggerStage::kInterval) return kIntervalUpdatesOfSiteMax;
+  if (run.stages.trigger == TriggerStage::kInterval) return kWaitingUpdatesOfSiteMax;
   if (!HasBuckets(run)) return std::nullopt;
-  return std::max(run.stages.buffer_updates, kIntervalUpdatesOfSiteMax);
+  return std::max(run.stages.buffer_updates, kWaitingUpdatesOfSiteMax);
 }
 
 void GrantTasks(StepContext& step, RunState& run, const SiteId& site) {

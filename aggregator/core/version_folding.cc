@@ -19,6 +19,7 @@
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/update_intake.h"
 #include "aggregator/core/validator.h"
+#include "models/spec/preset_traits.h"
 #include "protocol/wire/identity.h"
 
 namespace consilium::federation {
@@ -33,6 +34,20 @@ size_t BufferUpdates(RunState& run) {
                   static_cast<size_t>(std::ceil(share * static_cast<double>(LiveMembers(run)))));
 }
 
+// Whether who delivered last has as many updates in the buffer as a plan lets one site have. Looks
+// at its newest tasks alone, so that what came of a run's many does not cost each arrival.
+bool IsFilledByOne(const RunState& run) {
+  if (run.buffer.empty()) return false;
+  const Participant& last = run.participants.find(run.buffer.back().first)->second;
+  size_t waiting = 0;
+  size_t seen = 0;
+  for (auto task = last.tasks.rbegin(); task != last.tasks.rend(); ++task) {
+    if (task->second.phase == TaskPhase::kIncluded || ++seen > 2 * kWaitingUpdatesOfSiteMax) break;
+    if (task->second.phase == TaskPhase::kAccepted) ++waiting;
+  }
+  return waiting >= kWaitingUpdatesOfSiteMax;
+}
+
 // How many of the buffer, from its front, the trigger would make the next version of; 0: not yet.
 size_t TriggeredSize(RunState& run) {
   if (HasBuckets(run)) {
@@ -43,7 +58,8 @@ size_t TriggeredSize(RunState& run) {
     case TriggerStage::kBuffer:
     case TriggerStage::kBounded: {
       const size_t updates = ValidatorsWaiting(run) + BufferUpdates(run);
-      return run.buffer.size() >= updates ? updates : 0;
+      if (run.buffer.size() >= updates) return updates;
+      return run.stages.buffer_live_share_min > 0 && IsFilledByOne(run) ? run.buffer.size() : 0;
     }
     case TriggerStage::kGroups:
       return run.buffer.size();

@@ -61,9 +61,10 @@ struct PresetTraits {
   double mixing_alpha = 0;
 };
 
-// With the trigger `interval`, and with buckets, the most updates of one site that wait: who has
-// so many gets no grant. So what a person approves has a bound (site_agent/core/tasks.h).
-inline constexpr uint32_t kIntervalUpdatesOfSiteMax = 10;
+// The most updates of one site that wait where no number of the plan bounds them, so that what a
+// person approves has a bound (site_agent/core/tasks.h). With the trigger `interval`, and with
+// buckets, who has so many gets no grant; with a share of the live sites they make a version.
+inline constexpr uint32_t kWaitingUpdatesOfSiteMax = 10;
 
 // What a site keeps from task to task and never sends.
 enum class SiteKeeps : uint8_t {

@@ -98,10 +98,10 @@ size_t TasksMax(const v1::RunPlan& plan) {
   const v1::AggregationConfig& aggregation = plan.config().aggregation();
   const v1::Trigger& trigger = aggregation.trigger();
   uint64_t updates = trigger.has_buffer()     ? trigger.buffer().updates()
-                     : trigger.has_interval() ? kIntervalUpdatesOfSiteMax
+                     : trigger.has_interval() ? kWaitingUpdatesOfSiteMax
                                               : 1;
-  if (aggregation.combine().has_buckets()) {
-    updates = std::max<uint64_t>(updates, kIntervalUpdatesOfSiteMax);
+  if (aggregation.combine().has_buckets() || trigger.buffer().live_share_min() > 0) {
+    updates = std::max<uint64_t>(updates, kWaitingUpdatesOfSiteMax);
   }
   const uint64_t useful = 2 * updates * plan.config().stop().versions_max();
   return std::min(uint64_t{limits::kSiteTasksPerRunMax}, useful + limits::kSiteGrantsOpenMax);

@@ -13,8 +13,9 @@
 namespace consilium::site {
 
 // So many tasks a site takes of one run: of a run of V versions of K updates each, twice V·K and a
-// few, even if all of them are this site's and every other one comes too late. With buckets K
-// counts as no less than one site's updates that may wait for a version.
+// few, even if all of them are this site's and every other one comes too late. With buckets, and
+// where K is a share of the live sites, it counts as no less than one site's updates that may wait
+// for a version.
 size_t TasksMax(const v1::RunPlan& plan);
 
 void OnTaskOffered(StepContext& step, const TaskOffered& event);

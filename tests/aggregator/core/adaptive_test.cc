@@ -115,6 +115,18 @@ TEST(Adaptive, WhoLeavesIsWaitedForNoLonger) {
   EXPECT_EQ(f.run().pending->contributions.size(), 2u);
 }
 
+// All others are away from the beginning: versions are made all the same, of ten updates each.
+TEST(Adaptive, OneSiteAloneMakesVersionsOfTen) {
+  PacedFederation federation(AdaptivePlan(), std::vector<PacedFederation::SiteOptions>(
+                                                 24, {.examples = 10, .seconds_per_step = 1}));
+  for (int site = 1; site < 24; ++site) federation.Silence(site);
+  ASSERT_TRUE(federation.RunTo(Version(5)));
+  for (const VersionState& version : std::span(federation.run().versions).subspan(1)) {
+    EXPECT_EQ(version.contributions.size(), 10u) << version.version.value();
+  }
+  EXPECT_TRUE(federation.ReplaysAlike());
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, AdaptiveProperty, ::testing::Range<uint64_t>(1, 25));
 
 }  // namespace

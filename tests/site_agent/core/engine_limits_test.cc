@@ -145,6 +145,15 @@ TEST_F(HostileAggregator, MayGrantASiteWhatABucketWaitsWith) {
   EXPECT_EQ(TasksMax(plan), 2 * 10 * 3 + limits::kSiteGrantsOpenMax);
 }
 
+TEST_F(HostileAggregator, MayGrantASiteWhatMakesAVersionOfALiveShare) {
+  v1::RunPlan plan = *PlanOf({.versions_max = 3});
+  v1::Trigger& trigger = *plan.mutable_config()->mutable_aggregation()->mutable_trigger();
+  trigger.mutable_buffer()->set_live_share_min(0.5);
+  EXPECT_EQ(TasksMax(plan), 2 * 10 * 3 + limits::kSiteGrantsOpenMax);
+  trigger.mutable_buffer()->set_updates(12);
+  EXPECT_EQ(TasksMax(plan), 2 * 12 * 3 + limits::kSiteGrantsOpenMax);
+}
+
 TEST_F(HostileAggregator, AsksForScoresThatThePlanHasNoUseFor) {
   StartRun(kRun, {.versions_max = 3});
   ExpectOnlyAlarm(Announcement(kRun, {.version = 0, .evaluate = v1::TRAIN}), v1::MALFORMED);

@@ -100,6 +100,8 @@ TEST_F(AgentDataTest, APlanWhoseUpdatesMayComeFromTooFewPatientsIsRefused) {
   ImportPatients(60);
   EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
   StartAgent();
+  // Whose tasks have all of the plan's steps.
+  plan_.mutable_config()->mutable_aggregation()->set_preset(v1::AggregationConfig::FEDBUFF);
   for (const auto& [batch, steps] : {std::pair{1, 4}, std::pair{2, 2}, std::pair{4, 1}}) {
     plan_.mutable_config()->mutable_training()->set_batch_examples(batch);
     plan_.mutable_config()->mutable_training()->set_local_steps(steps);
