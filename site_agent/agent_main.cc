@@ -13,9 +13,11 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "models/torch/torch_model.h"
 #include "protocol/core/process_memory.h"
+#include "protocol/core/progress.h"
 #include "protocol/wire/hash.h"
 #include "site_agent/runtime/commands.h"
 #include "site_agent/train/cpu_trainer.h"
@@ -126,6 +128,17 @@ void PrintImport(const nlohmann::json& result, const char* place) {
          result.value("report_file", "").c_str());
 }
 
+// With a line of progress on a terminal.
+absl::StatusOr<nlohmann::json> ImportWithProgress(const StorePlace& place,
+                                                  const ImportOptions& options) {
+  Progress progress("importing");
+  return ImportData(place, options, [&progress](const nlohmann::json& told) {
+    progress.Show(
+        told.value("part", 0.0), 1,
+        told.value("unpacking", false) ? "unpacking" : absl::StrCat(Count(told, "rows"), " rows"));
+  });
+}
+
 int Import(const Arguments& arguments) {
   const bool strict = arguments.import.bad_rows == ImportOptions::BadRows::kImportNothing;
   ImportOptions options = arguments.import;
@@ -134,7 +147,7 @@ int Import(const Arguments& arguments) {
     if (!column.ok()) return Fail(column.status());
     options.arrays.push_back(*std::move(column));
   }
-  const absl::StatusOr<nlohmann::json> result = ImportData(arguments.place, options);
+  const absl::StatusOr<nlohmann::json> result = ImportWithProgress(arguments.place, options);
   if (!result.ok()) {
     const int code = Fail(result.status());
     if (!options.npz_file.empty() && absl::IsNotFound(result.status())) {

@@ -13,9 +13,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "protocol/core/files.h"
+#include "protocol/core/progress.h"
 #include "protocol/core/status_macros.h"
 #include "sim/check/shrink.h"
-#include "sim/commands/progress.h"
 #include "sim/engine/saved_simulation.h"
 #include "spdlog/spdlog.h"
 

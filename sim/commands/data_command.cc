@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "protocol/core/progress.h"
 #include "protocol/core/status_macros.h"
-#include "sim/commands/progress.h"
 #include "sim/datasets/fetch.h"
 #include "sim/datasets/locate.h"
 #include "sim/datasets/manifests.h"

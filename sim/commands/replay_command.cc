@@ -11,10 +11,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "models/spec/run_plan.h"
+#include "protocol/core/progress.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/journal_export.h"
-#include "sim/commands/progress.h"
 #include "sim/commands/what_if_command.h"
 
 namespace consilium {

@@ -86,18 +86,18 @@ auto WhileStoreIsBusy(const StorePlace& place, Try once) -> decltype(once()) {
   return result;
 }
 
-absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request,
-                                             int file) {
+absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request, int file,
+                                             const TellProgress& tell) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(place.folder, ignored)) return std::nullopt;
-  return AskRunningAgent(place.folder, request, PatienceFor(request), file);
+  return AskRunningAgent(place.folder, request, PatienceFor(request), file, tell);
 }
 
 // The answer of a running agent, or of the store itself. An agent that is starting has the store
 // and does not answer yet: it is asked again. `file`, open, is for what the request is to write.
 absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request,
-                                     int file = kNoFile) {
-  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request, file));
+                                     int file = kNoFile, const TellProgress& tell = nullptr) {
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request, file, tell));
   if (answer.has_value()) return ResultOf(*answer);
   CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, KekOf(place));
   absl::StatusOr<std::unique_ptr<SiteStore>> store =
@@ -106,12 +106,12 @@ absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& reques
             SiteStore::Open(kek, Absolute(place.folder));
         if (opened.ok() || !absl::IsUnavailable(opened.status())) return opened;
         const absl::Status busy = opened.status();
-        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request, file));
+        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request, file, tell));
         return answer.has_value() ? absl::StatusOr<std::unique_ptr<SiteStore>>(nullptr) : busy;
       });
   if (answer.has_value()) return ResultOf(*answer);
   CONSILIUM_RETURN_IF_ERROR(store.status());
-  return ResultOf(HandleRequest(**store, nullptr, request, file));
+  return ResultOf(HandleRequest(**store, nullptr, request, file, tell));
 }
 
 }  // namespace
@@ -143,8 +143,11 @@ absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place) {
   return WhileStoreIsBusy(place, [&] { return SiteStore::Open(kek, Absolute(place.folder)); });
 }
 
-absl::StatusOr<json> ImportData(const StorePlace& place, const ImportOptions& options) {
-  return AskAgentOrStore(place, ImportRequest(options));
+absl::StatusOr<json> ImportData(const StorePlace& place, const ImportOptions& options,
+                                const TellProgress& tell) {
+  json request = ImportRequest(options);
+  request["progress"] = tell != nullptr;
+  return AskAgentOrStore(place, request, kNoFile, tell);
 }
 
 absl::StatusOr<json> ListData(const StorePlace& place) {

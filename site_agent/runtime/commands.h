@@ -48,8 +48,10 @@ absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place);
 // "signing_key_sha256"}: the fingerprints that a person compares with the aggregator's.
 absl::StatusOr<nlohmann::json> EnrolSite(const StorePlace& place, const std::string& join_file);
 
-// Gives what ImportInto() does. FAILED_PRECONDITION where a live run uses the data set.
-absl::StatusOr<nlohmann::json> ImportData(const StorePlace& place, const ImportOptions& options);
+// Gives what ImportInto() does, and tells what it tells. FAILED_PRECONDITION where a live run uses
+// the data set.
+absl::StatusOr<nlohmann::json> ImportData(const StorePlace& place, const ImportOptions& options,
+                                          const TellProgress& tell = nullptr);
 
 // Each gives the JSON of agent_status.h.
 absl::StatusOr<nlohmann::json> ListData(const StorePlace& place);

@@ -116,22 +116,34 @@ ssize_t ReceiveSome(int connection, std::span<char> bytes, FileDescriptor* file)
   return n;
 }
 
-// Nothing where the other side sends no whole line.
-std::optional<std::string> ReceiveLine(int connection, FileDescriptor* file = nullptr) {
-  std::string line;
-  char buffer[4096];
-  while (line.size() <= kControlBytesMax) {
-    const ssize_t n = ReceiveSome(connection, buffer, file);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return std::nullopt;
-    line.append(buffer, static_cast<size_t>(n));
-    if (line.back() == '\n') {
-      line.pop_back();
-      return line;
+class LineReader {
+ public:
+  explicit LineReader(int connection) : connection_(connection) {}
+
+  // Nothing where the other side sends no whole line.
+  std::optional<std::string> Next(FileDescriptor* file = nullptr) {
+    char buffer[4096];
+    size_t looked_at = 0;
+    for (;;) {
+      const size_t end = received_.find('\n', looked_at);
+      if (end != std::string::npos) {
+        std::string line = received_.substr(0, end);
+        received_.erase(0, end + 1);
+        return line;
+      }
+      if (received_.size() > kControlBytesMax) return std::nullopt;
+      looked_at = received_.size();
+      const ssize_t n = ReceiveSome(connection_, buffer, file);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return std::nullopt;
+      received_.append(buffer, static_cast<size_t>(n));
     }
   }
-  return std::nullopt;
-}
+
+ private:
+  const int connection_;
+  std::string received_;
+};
 
 // Never throws: a string that is no UTF-8 (a file's name may be none) loses what is not.
 std::string OneLine(const json& value) {
@@ -139,14 +151,21 @@ std::string OneLine(const json& value) {
 }
 
 // Whatever a command meets, the agent goes on.
-std::string AnswerOf(const ControlServer::Handler& handler, const json& request, int file) {
+std::string AnswerOf(const ControlServer::Handler& handler, const json& request, int file,
+                     const ControlServer::Tell& tell) {
   try {
-    return OneLine(handler(request, file));
+    return OneLine(handler(request, file, tell));
   } catch (const std::exception& error) {
     spdlog::error("a command failed: {}", error.what());
     return OneLine(
         {{"ok", false}, {"message", absl::StrCat("the agent failed at it: ", error.what())}});
   }
+}
+
+// Room in the connection for more than a line of progress.
+bool TakesMore(int connection) {
+  pollfd waiting = {.fd = connection, .events = POLLOUT, .revents = 0};
+  return poll(&waiting, 1, 0) == 1 && waiting.revents == POLLOUT;
 }
 
 bool IsSameUser(int connection) {
@@ -206,15 +225,21 @@ void ControlServer::Run() {
 void ControlServer::Answer(int connection) const {
   LimitWaits(connection, kControlPatience);
   FileDescriptor file(kNoFile);
-  const std::optional<std::string> line = ReceiveLine(connection, &file);
+  const std::optional<std::string> line = LineReader(connection).Next(&file);
   if (!line.has_value()) return;
   const json request = json::parse(*line, nullptr, false);
   if (!request.is_object()) return;
-  SendLine(connection, AnswerOf(handler_, request, file.get()));
+  const auto asked = request.find("progress");
+  const bool asks = asked != request.end() && *asked == true;
+  const Tell tell = [connection, asks](const json& progress) {
+    if (asks && TakesMore(connection)) SendLine(connection, OneLine({{"progress", progress}}));
+  };
+  SendLine(connection, AnswerOf(handler_, request, file.get(), tell));
 }
 
 absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request,
-                                                    absl::Duration patience, int file) {
+                                                    absl::Duration patience, int file,
+                                                    const ControlServer::Tell& heard) {
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor folder, OpenFolder(path));
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor connection, MakeSocket());
   const sockaddr_un address = AddressIn(folder);
@@ -224,10 +249,13 @@ absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, con
   }
   LimitWaits(connection.get(), patience);
   if (SendLine(connection.get(), OneLine(request), file)) {
-    const std::optional<std::string> line = ReceiveLine(connection.get());
-    if (line.has_value()) {
+    LineReader lines(connection.get());
+    while (const std::optional<std::string> line = lines.Next()) {
       json answer = json::parse(*line, nullptr, false);
-      if (answer.is_object()) return answer;
+      if (!answer.is_object()) break;
+      const auto progress = answer.find("progress");
+      if (progress == answer.end()) return answer;
+      if (heard != nullptr) heard(*progress);
     }
   }
   return absl::UnavailableError(

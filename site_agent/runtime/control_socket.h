@@ -1,5 +1,6 @@
 // How commands of the same user reach a running agent, which has its store to itself: a Unix socket
-// in the store's folder (0700), one JSON request and one JSON answer per connection, each a line.
+// in the store's folder (0700), one JSON request and one JSON answer per connection, each a line; a
+// request with "progress": true hears before its answer, on lines of their own, how far it came.
 // An open file may come with the request: the person's own, for what the agent writes for them. The
 // agent may see other folders than the person does, and may write to fewer.
 //
@@ -26,8 +27,12 @@ inline constexpr int kNoFile = -1;
 
 class ControlServer {
  public:
+  // Sends {"progress": `progress`} where the request asks for it and whoever asks can take it now:
+  // nobody is waited for.
+  using Tell = std::function<void(const nlohmann::json& progress)>;
   // `file` came with the request, or is kNoFile; it is closed after the call.
-  using Handler = std::function<nlohmann::json(const nlohmann::json& request, int file)>;
+  using Handler =
+      std::function<nlohmann::json(const nlohmann::json& request, int file, const Tell& tell)>;
 
   // Whoever is not this user is not answered. `folder` is the store's. What the handler throws is
   // answered as an error (request_handler.h). The disk's errors.
@@ -54,9 +59,11 @@ inline constexpr absl::Duration kControlPatience = absl::Seconds(30);
 
 // The answer of the agent that runs on this store; nothing where none does. UNAVAILABLE where it
 // does not answer within `patience`. `file`, open, goes with the request unless it is kNoFile.
+// `heard`, unless it is null, gets what is told of the progress.
 absl::StatusOr<std::optional<nlohmann::json>> AskRunningAgent(
     const std::string& folder, const nlohmann::json& request,
-    absl::Duration patience = kControlPatience, int file = kNoFile);
+    absl::Duration patience = kControlPatience, int file = kNoFile,
+    const ControlServer::Tell& heard = nullptr);
 
 }  // namespace consilium::site
 

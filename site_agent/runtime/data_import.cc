@@ -1,15 +1,21 @@
 #include "site_agent/runtime/data_import.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <istream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/text_format.h"
+#include "site_agent/ingest/csv_file.h"
 #include "site_agent/ingest/csv_import.h"
 #include "site_agent/ingest/row_budget.h"
 #include "site_agent/runtime/agent_status.h"
@@ -71,16 +77,57 @@ absl::StatusOr<std::optional<ArrayTable>> ReadArrays(const ImportOptions& option
       {.contract = contract});
 }
 
+// Passes rows on within their budget, and tells of them ten times a second.
+class Counted {
+ public:
+  Counted(const RowSink& sink, const TellProgress& tell) : sink_(sink), tell_(tell) {}
+
+  // `part` of the import lies behind the row: a callable, asked where it is told.
+  template <typename Part>
+  absl::Status Take(const RawRow& row, Part&& part) {
+    CONSILIUM_RETURN_IF_ERROR(budget_.Take(row));
+    CONSILIUM_RETURN_IF_ERROR(sink_(row));
+    ++rows_;
+    if (tell_ == nullptr) return absl::OkStatus();
+    const absl::Time now = absl::Now();
+    if (now - told_ < absl::Milliseconds(100)) return absl::OkStatus();
+    told_ = now;
+    tell_({{"part", part()}, {"rows", rows_}});
+    return absl::OkStatus();
+  }
+
+ private:
+  const RowSink& sink_;
+  const TellProgress& tell_;
+  RowBudget budget_;
+  uint64_t rows_ = 0;
+  absl::Time told_ = absl::InfinitePast();
+};
+
+absl::StatusOr<ImportReport> ReadCsv(const std::string& file, const v1::DataContract& contract,
+                                     Counted& rows) {
+  CONSILIUM_ASSIGN_OR_RETURN(std::unique_ptr<std::istream> input, OpenCsvFile(file));
+  std::streambuf& buffer = *input->rdbuf();
+  const std::streamoff bytes = buffer.pubseekoff(0, std::ios::end, std::ios::in);
+  buffer.pubseekoff(0, std::ios::beg, std::ios::in);
+  const auto part = [&buffer, bytes] {
+    const std::streamoff read = buffer.pubseekoff(0, std::ios::cur, std::ios::in);
+    return static_cast<double>(read) / static_cast<double>(std::max<std::streamoff>(bytes, 1));
+  };
+  return ImportCsv(std::move(input), contract,
+                   [&](const RawRow& row) { return rows.Take(row, part); });
+}
+
 // `arrays` is null where there are none.
 absl::StatusOr<ImportReport> ReadRows(const ImportOptions& options, const ArrayTable* arrays,
-                                      const v1::DataContract& contract, const RowSink& sink) {
-  RowBudget budget;
-  const RowSink bounded = [&](const RawRow& row) -> absl::Status {
-    CONSILIUM_RETURN_IF_ERROR(budget.Take(row));
-    return sink(row);
-  };
-  if (arrays == nullptr) return ImportCsvFile(options.csv_file, contract, bounded);
-  return ImportArrays(*arrays, [&bounded](const RawRow& row, size_t) { return bounded(row); });
+                                      const v1::DataContract& contract, const RowSink& sink,
+                                      const TellProgress& tell) {
+  Counted rows(sink, tell);
+  if (arrays == nullptr) return ReadCsv(options.csv_file, contract, rows);
+  return ImportArrays(*arrays, [&](const RawRow& row, size_t index) {
+    return rows.Take(
+        row, [&] { return static_cast<double>(index + 1) / static_cast<double>(arrays->rows()); });
+  });
 }
 
 absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const std::string& dataset,
@@ -96,11 +143,12 @@ absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const s
 // The report; of what was stored, where anything was.
 absl::StatusOr<ImportReport> Replace(SiteStore& store, const std::string& dataset,
                                      const v1::DataContract& contract, const ImportOptions& options,
-                                     const ArrayTable* arrays) {
+                                     const ArrayTable* arrays, const TellProgress& tell) {
   std::optional<ImportReport> given_up;
   absl::StatusOr<ImportReport> report = store.ReplaceDataset(
       dataset, contract, [&](const RowSink& sink) -> absl::StatusOr<ImportReport> {
-        CONSILIUM_ASSIGN_OR_RETURN(ImportReport read, ReadRows(options, arrays, contract, sink));
+        CONSILIUM_ASSIGN_OR_RETURN(ImportReport read,
+                                   ReadRows(options, arrays, contract, sink, tell));
         if (read.rows_refused == 0 || options.bad_rows == ImportOptions::BadRows::kLeaveOut) {
           return read;
         }
@@ -171,7 +219,7 @@ absl::StatusOr<ImportOptions> ImportOptionsOf(const json& request) {
 }
 
 absl::StatusOr<json> ImportInto(SiteStore& store, const ImportOptions& options,
-                                MayReplace may_replace) {
+                                MayReplace may_replace, const TellProgress& tell) {
   v1::DataContract contract;
   CONSILIUM_RETURN_IF_ERROR(ReadTextFormatFile(options.contract_file, contract));
   const v1::DataContract resolved = ResolvedContract(contract);
@@ -179,13 +227,14 @@ absl::StatusOr<json> ImportInto(SiteStore& store, const ImportOptions& options,
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Digest> contracts,
                              ContractsConcerned(store, dataset, resolved));
   CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
+  if (tell != nullptr && options.csv_file.empty()) tell({{"part", 0}, {"unpacking", true}});
   // Unpacked before the store is held: others wait for it.
   CONSILIUM_ASSIGN_OR_RETURN(const std::optional<ArrayTable> arrays, ReadArrays(options, resolved));
   // It took its time, in which a run may have begun.
   if (arrays.has_value()) CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
   CONSILIUM_ASSIGN_OR_RETURN(
       const ImportReport report,
-      Replace(store, dataset, resolved, options, arrays.has_value() ? &*arrays : nullptr));
+      Replace(store, dataset, resolved, options, arrays.has_value() ? &*arrays : nullptr, tell));
   const std::string report_file = options.report_file.empty()
                                       ? absl::StrCat(store.folder(), "/import-", dataset, ".json")
                                       : options.report_file;

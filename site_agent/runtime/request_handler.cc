@@ -170,12 +170,13 @@ absl::StatusOr<json> Policy(SiteStore& store, const json& request) {
               {"all_runs_approved", all_runs == AllRuns::kApproved}};
 }
 
-absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request) {
+absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request,
+                            const TellProgress& tell) {
   CONSILIUM_ASSIGN_OR_RETURN(const ImportOptions options, ImportOptionsOf(request));
-  CONSILIUM_ASSIGN_OR_RETURN(
-      json imported, ImportInto(store, options, [agent](const std::vector<Digest>& contracts) {
-        return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
-      }));
+  const auto may_replace = [agent](const std::vector<Digest>& contracts) {
+    return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
+  };
+  CONSILIUM_ASSIGN_OR_RETURN(json imported, ImportInto(store, options, may_replace, tell));
   if (agent != nullptr) agent->LookAgainAtWaitingRuns();
   return imported;
 }
@@ -206,7 +207,8 @@ absl::StatusOr<json> ExportModel(SiteStore& store, Agent* agent, const json& req
   return written;
 }
 
-absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request, int file) {
+absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request, int file,
+                            const TellProgress& tell) {
   const std::string name = Text(request, "command");
   if (name == "status") return agent != nullptr ? agent->Status() : StatusAtRest(store);
   if (name == "data_list") return DescribeDatasets(store);
@@ -219,14 +221,15 @@ absl::StatusOr<json> Handle(SiteStore& store, Agent* agent, const json& request,
   if (name == "approve_one_by_one") return SetAllRuns(store, agent, AllRuns::kOneByOne);
   if (name == "policy") return Policy(store, request);
   if (name == "model_export") return ExportModel(store, agent, request, file);
-  if (name == "import") return Import(store, agent, request);
+  if (name == "import") return Import(store, agent, request, tell);
   return absl::InvalidArgumentError("the agent knows no such command");
 }
 
 }  // namespace
 
-json HandleRequest(SiteStore& store, Agent* agent, const json& request, int file) {
-  const absl::StatusOr<json> result = Handle(store, agent, request, file);
+json HandleRequest(SiteStore& store, Agent* agent, const json& request, int file,
+                   const TellProgress& tell) {
+  const absl::StatusOr<json> result = Handle(store, agent, request, file, tell);
   if (result.ok()) return {{"ok", true}, {"result", *result}};
   return {{"ok", false},
           {"code", static_cast<int>(result.status().code())},

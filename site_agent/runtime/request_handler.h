@@ -22,14 +22,15 @@
 
 #include "absl/status/statusor.h"
 #include "site_agent/runtime/agent.h"
+#include "site_agent/runtime/data_import.h"
 #include "site_agent/runtime/site_store.h"
 
 namespace consilium::site {
 
 // `agent` is null where none runs on this store; `file` is the open one that came with the request,
-// or kNoFile.
+// or kNoFile. `tell`, unless it is null, is told how far a long command came.
 nlohmann::json HandleRequest(SiteStore& store, Agent* agent, const nlohmann::json& request,
-                             int file);
+                             int file, const TellProgress& tell = nullptr);
 
 // The result of an answer, or its error.
 absl::StatusOr<nlohmann::json> ResultOf(const nlohmann::json& answer);

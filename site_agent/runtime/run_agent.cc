@@ -67,8 +67,9 @@ absl::Status RunAgent(const StorePlace& place, Trainer* trainer, const AgentOpti
                              Agent::Start({store.get(), trainer, &ending}, options));
   CONSILIUM_ASSIGN_OR_RETURN(
       const std::unique_ptr<ControlServer> control,
-      ControlServer::Start(store->folder(), [&](const nlohmann::json& request, int file) {
-        return HandleRequest(*store, agent.get(), request, file);
+      ControlServer::Start(store->folder(), [&](const nlohmann::json& request, int file,
+                                                const ControlServer::Tell& tell) {
+        return HandleRequest(*store, agent.get(), request, file, tell);
       }));
   spdlog::info("the agent runs on {}", store->folder());
   const absl::Status why = ending.Wait();

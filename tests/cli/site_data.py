@@ -3,7 +3,11 @@
 usage: site_data.py --bin DIR --source DIR [UNITTEST_NAME]...
 """
 
-from programs import Case, DONE, FAILED, SITES, main, world
+import os
+import pty
+import subprocess
+
+from programs import DEADLINE_S, Case, DONE, FAILED, SITES, main, world
 
 
 class Import(Case):
@@ -22,6 +26,34 @@ class Import(Case):
         listed = self.expect(world.call("consilium-agent", "data", "list", "--store", store), DONE)
         self.assertIn(f"{rows} rows (0 refused)", listed.stdout)
         self.expect(world.call(*command, bad), DONE, f"{rows} stored, 1 refused", "refused rows")
+
+    def on_a_terminal(self, command):
+        """What a terminal is shown beside the answer, each state of its line once."""
+        master, slave = pty.openpty()
+        with subprocess.Popen([world.bin / command[0], *map(str, command[1:])], stderr=slave,
+                              stdout=subprocess.DEVNULL) as process:
+            os.close(slave)
+            seen = b""
+            try:
+                while part := os.read(master, 65536):
+                    seen += part
+            except OSError:  # The last one that had it open is gone.
+                pass
+            os.close(master)
+            self.assertEqual(process.wait(DEADLINE_S), DONE)
+        self.assertNotIn(b"\n", seen)
+        return [line for line in seen.decode().split("\r\033[K") if line]
+
+    def test_a_terminal_sees_how_far_an_import_came(self):
+        """From an agent that runs, and without one; and nobody else does."""
+        for site in SITES:
+            command = ["consilium-agent", "data", "import", "--store", world.store(site),
+                       "--contract", world.contract, "--csv", world.tables / f"{site}.csv"]
+            with self.subTest(site):
+                lines = self.on_a_terminal(command)
+                self.assertNotEqual(lines, [])
+                self.assertRegex(lines[0], r"^importing \[=* *\] +\d+% 1 rows wall ")
+                self.assertEqual(world.call(*command).stderr, "")
 
 
 main(__name__)

@@ -91,6 +91,19 @@ TEST_F(AgentArraysTest, StoresTheRowsOfAnArchiveInItsOrder) {
   }
 }
 
+TEST_F(AgentArraysTest, WhoListensHearsHowFarAnImportCame) {
+  Enrol();
+  for (const char* who : {"the store", "the agent"}) {
+    std::vector<nlohmann::json> heard;
+    Must(ImportData(place_, Archive(),
+                    [&heard](const nlohmann::json& told) { heard.push_back(told); }));
+    ASSERT_GE(heard.size(), 2u) << who;
+    EXPECT_EQ(heard[0], (nlohmann::json{{"part", 0}, {"unpacking", true}}));
+    EXPECT_EQ(heard[1], (nlohmann::json{{"part", 0.25}, {"rows", 1}}));
+    if (agent_ == nullptr) StartAgent();
+  }
+}
+
 TEST_F(AgentArraysTest, StoresArraysOfSeveralFilesOneAfterTheOther) {
   Enrol();
   StartAgent();

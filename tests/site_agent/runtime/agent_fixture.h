@@ -107,9 +107,10 @@ class AgentTest : public ::testing::Test {
     AgentOptions options;
     options.egress.certificate_reload_interval = absl::Seconds(1);
     agent_ = Must(Agent::Start({store_.get(), &trainer_, ending_.get()}, options));
-    control_ = Must(
-        ControlServer::Start(store_->folder(), [this](const nlohmann::json& request, int file) {
-          return HandleRequest(*store_, agent_.get(), request, file);
+    control_ =
+        Must(ControlServer::Start(store_->folder(), [this](const nlohmann::json& request, int file,
+                                                           const ControlServer::Tell& tell) {
+          return HandleRequest(*store_, agent_.get(), request, file, tell);
         }));
   }
 

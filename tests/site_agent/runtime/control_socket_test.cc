@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "protocol/core/files.h"
 #include "site_agent/runtime/request_handler.h"
 #include "tests/fakes/status_matchers.h"
@@ -21,8 +23,9 @@ using ::testing::HasSubstr;
 
 TEST(ControlSocket, WhatACommandThrowsIsAnsweredAndTheServerGoesOn) {
   const TempFolder folder;
-  const auto server =
-      ControlServer::Start(folder.path(), [](const nlohmann::json& request, int /*file*/) {
+  const auto server = ControlServer::Start(
+      folder.path(),
+      [](const nlohmann::json& request, int /*file*/, const ControlServer::Tell& /*tell*/) {
         if (request.at("command") == "bad") throw std::runtime_error("out of order");
         return nlohmann::json{{"ok", true}, {"result", 7}};
       });
@@ -39,9 +42,10 @@ TEST(ControlSocket, WhatACommandThrowsIsAnsweredAndTheServerGoesOn) {
 
 TEST(ControlSocket, AnOpenFileComesWithARequest) {
   const TempFolder folder;
-  const auto server = ControlServer::Start(folder.path(), [](const nlohmann::json&, int file) {
-    return nlohmann::json{{"ok", file != kNoFile && write(file, "told", 4) == 4}};
-  });
+  const auto server = ControlServer::Start(
+      folder.path(), [](const nlohmann::json&, int file, const ControlServer::Tell&) {
+        return nlohmann::json{{"ok", file != kNoFile && write(file, "told", 4) == 4}};
+      });
   ASSERT_THAT(server, IsOk());
   const FileDescriptor out(open(folder.File("out").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   // A long request comes in pieces, and the file with the first.
@@ -53,6 +57,49 @@ TEST(ControlSocket, AnOpenFileComesWithARequest) {
   const auto none = AskRunningAgent(folder.path(), request);
   ASSERT_THAT(none, IsOk());
   EXPECT_EQ(**none, (nlohmann::json{{"ok", false}}));
+}
+
+// In order, and only who asks for it; who does not read is not waited for.
+TEST(ControlSocket, WhoAsksHearsHowFarItCame) {
+  const TempFolder folder;
+  const auto server = ControlServer::Start(
+      folder.path(), [](const nlohmann::json& request, int, const ControlServer::Tell& tell) {
+        for (int i = 1; i <= request.at("times"); ++i) tell({{"done", i}});
+        return nlohmann::json{{"ok", true}, {"result", 7}};
+      });
+  ASSERT_THAT(server, IsOk());
+  std::vector<int> heard;
+  const auto hear = [&heard](const nlohmann::json& told) { heard.push_back(told.at("done")); };
+  const auto ask = [](const TempFolder& of, const nlohmann::json& request,
+                      const ControlServer::Tell& listener) {
+    const auto answer = AskRunningAgent(of.path(), request, kControlPatience, kNoFile, listener);
+    ASSERT_THAT(answer, IsOk());
+    ASSERT_TRUE(answer->has_value());
+    EXPECT_EQ(ResultOf(**answer).value(), 7);
+  };
+  ask(folder, {{"times", 3}, {"progress", true}}, hear);
+  EXPECT_EQ(heard, (std::vector<int>{1, 2, 3}));
+  heard.clear();
+  ask(folder, {{"times", 3}}, hear);
+  ask(folder, {{"times", 3}, {"progress", "yes"}}, hear);
+  EXPECT_TRUE(heard.empty());
+  ask(folder, {{"times", 3}, {"progress", true}}, nullptr);
+  // More than the connection holds: some are left out while the listener waits for the end.
+  const TempFolder other;
+  absl::Notification all_told;
+  const auto flooding = ControlServer::Start(
+      other.path(), [&](const nlohmann::json&, int, const ControlServer::Tell& tell) {
+        for (int i = 1; i <= 100'000; ++i) tell({{"done", i}});
+        all_told.Notify();
+        return nlohmann::json{{"ok", true}, {"result", 7}};
+      });
+  ASSERT_THAT(flooding, IsOk());
+  ask(other, {{"progress", true}}, [&](const nlohmann::json& told) {
+    all_told.WaitForNotification();
+    hear(told);
+  });
+  EXPECT_FALSE(heard.empty());
+  EXPECT_LT(heard.size(), 100'000u);
 }
 
 }  // namespace

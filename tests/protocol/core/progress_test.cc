@@ -1,6 +1,6 @@
 // The line of progress: one line of any terminal, with what it says whole where there is room.
 
-#include "sim/commands/progress.h"
+#include "protocol/core/progress.h"
 
 #include <gtest/gtest.h>
 

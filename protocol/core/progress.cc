@@ -1,4 +1,4 @@
-#include "sim/commands/progress.h"
+#include "protocol/core/progress.h"
 
 #include <stdio.h>
 #include <sys/ioctl.h>

@@ -2,8 +2,8 @@
 //
 // Threads: one.
 
-#ifndef CONSILIUM_SIM_COMMANDS_PROGRESS_H_
-#define CONSILIUM_SIM_COMMANDS_PROGRESS_H_
+#ifndef CONSILIUM_PROTOCOL_CORE_PROGRESS_H_
+#define CONSILIUM_PROTOCOL_CORE_PROGRESS_H_
 
 #include <cstddef>
 #include <string>
@@ -46,4 +46,4 @@ class Progress {
 
 }  // namespace consilium
 
-#endif  // CONSILIUM_SIM_COMMANDS_PROGRESS_H_
+#endif  // CONSILIUM_PROTOCOL_CORE_PROGRESS_H_
