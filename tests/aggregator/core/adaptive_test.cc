@@ -115,6 +115,15 @@ TEST(Adaptive, WhoLeavesIsWaitedForNoLonger) {
   EXPECT_EQ(f.run().pending->contributions.size(), 2u);
 }
 
+TEST(Adaptive, TwoSitesMakeVersionsOfTwo) {
+  TestFederation f({10, 10});
+  f.StartRun(AdaptivePlan());
+  f.Deliver(SiteId("a"));
+  ASSERT_FALSE(f.run().pending.has_value());
+  f.Deliver(SiteId("b"));
+  ASSERT_TRUE(f.run().pending.has_value());
+}
+
 // All others are away from the beginning: versions are made all the same, of ten updates each.
 TEST(Adaptive, OneSiteAloneMakesVersionsOfTen) {
   PacedFederation federation(AdaptivePlan(), std::vector<PacedFederation::SiteOptions>(
