@@ -526,7 +526,8 @@ void VirtualSite::FinishTraining() {
 }
 
 void VirtualSite::Evaluate(const site::Evaluate& action) {
-  if (!models_.contains({action.run, action.version})) {
+  const auto model = models_.find({action.run, action.version});
+  if (model == models_.end()) {
     world_.failure.Update(absl::InternalError(
         absl::StrCat(options_.id.value(), " evaluates a version that it does not have")));
     return;
@@ -534,7 +535,14 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
   const uint64_t number = ++evaluations_begun_;
   const SiteTurn end = {options_.index, SiteTurn::Kind::kEvaluated, number};
   Evaluation& evaluation = evaluations_[number];
-  evaluation = {action, incarnation_};
+  evaluation.action = action;
+  evaluation.process = incarnation_;
+  const site::RunState& run = engine_.runs().at(action.run);
+  evaluation.plan = run.plan;
+  evaluation.standardisation = run.standardisation;
+  evaluation.model = model->second;
+  // Who plays back has nothing kept.
+  if (action.kept.has_value() && !work_.PlaysBack()) evaluation.kept = kept_.at(*action.kept);
   if (world_.workers != nullptr) {
     evaluation.at_worker = BeginAtWorker<v1::MetricSums>(end, JobOf(evaluation));
     return;
@@ -547,17 +555,12 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
 
 std::function<absl::StatusOr<v1::MetricSums>(TaskWorker&)> VirtualSite::JobOf(
     const Evaluation& evaluation) const {
-  const site::Evaluate& action = evaluation.action;
-  const site::RunState& run = engine_.runs().at(action.run);
   SiteWork::EvaluationTask task;
-  task.plan = run.plan;
-  task.standardisation = run.standardisation;
-  task.split = action.split;
-  // Who plays back has nothing kept.
-  const bool has_kept = action.kept.has_value() && !work_.PlaysBack();
-  const IdleVectors::Held kept = has_kept ? kept_.at(*action.kept) : nullptr;
-  return [this, task, model = models_.at({action.run, action.version}),
-          kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
+  task.plan = evaluation.plan;
+  task.standardisation = evaluation.standardisation;
+  task.split = evaluation.action.split;
+  return [this, task, model = evaluation.model,
+          kept = evaluation.kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
     CONSILIUM_ASSIGN_OR_RETURN(const SiteWork::EvaluationTask whole,
                                WithVectors(task, *model, kept.get()));
     return who.Evaluate(work_, whole);
@@ -653,6 +656,11 @@ void VirtualSite::AddVectors(SimulationVectors& out) const {
   for (const auto& [key, model] : models_) out.models[key.second] = model;
   if (training_.has_value()) out.models[training_->action.base] = training_->base;
   out.kept.insert(kept_.begin(), kept_.end());
+  for (const auto& [number, evaluation] : evaluations_) {
+    if (!IsRunning(evaluation.process)) continue;
+    out.models[evaluation.action.version] = evaluation.model;
+    if (evaluation.kept != nullptr) out.kept.emplace(*evaluation.action.kept, evaluation.kept);
+  }
   const Attacker* attacker = work_.attacker();
   if (attacker != nullptr && !attacker->first_update().empty()) {
     out.first_updates[options_.id] = attacker->first_update();
@@ -669,13 +677,21 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
   if (training_.has_value()) {
     complete = (training_->base = find(training_->action.base)) && complete;
   }
-  for (auto& [id, held] : kept_) {
+  const auto take_kept = [&](const Digest& id, IdleVectors::Held& held) -> absl::Status {
     const auto found = from.kept.find(id);
     if (found == from.kept.end()) {
       return absl::DataLossError(
           absl::StrCat("the checkpoint lacks what ", options_.id.value(), " keeps of an update"));
     }
     held = found->second;
+    return absl::OkStatus();
+  };
+  for (auto& [id, held] : kept_) CONSILIUM_RETURN_IF_ERROR(take_kept(id, held));
+  for (auto& [number, evaluation] : evaluations_) {
+    if (!IsRunning(evaluation.process)) continue;
+    complete = (evaluation.model = find(evaluation.action.version)) && complete;
+    if (evaluation.kept == nullptr) continue;
+    CONSILIUM_RETURN_IF_ERROR(take_kept(*evaluation.action.kept, evaluation.kept));
   }
   const auto first = from.first_updates.find(options_.id);
   if (first != from.first_updates.end() && work_.attacker() != nullptr) {
