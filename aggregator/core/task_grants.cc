@@ -288,9 +288,10 @@ bool IsIntervalOver(const RunState& run) {
 }
 
 bool IsRoundOver(const RunState& run) {
-  if (run.buffer.size() < RoundUpdatesMin(run)) return false;
-  if (run.awaited.empty()) return true;
-  return IsDeadlineOver(run) && run.buffer.size() >= run.stages.round_sites_min;
+  // Where members have left, no more than are there.
+  const size_t sites_min = std::min<size_t>(run.stages.round_sites_min, run.members.size());
+  if (run.buffer.size() < std::max(RoundUpdatesMin(run), sites_min)) return false;
+  return run.awaited.empty() || IsDeadlineOver(run);
 }
 
 void RetryRefused(StepContext& step, RunState& run) {

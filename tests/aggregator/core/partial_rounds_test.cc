@@ -170,6 +170,32 @@ TEST(PartialRounds, ReplaceWhoIsRefused) {
   EXPECT_THAT(Training(f), SizeIs(2));
 }
 
+TEST(PartialRounds, AreNoVersionOfFewerThanSitesMin) {
+  TestFederation f(std::vector<uint64_t>(3, 10));
+  f.StartRun(PlanOf(2, 1, "sites_min: 2"));
+  const std::set<SiteId> round = Training(f);
+  f.Deliver(*round.begin());
+  Refuse(f, *round.rbegin());
+  // The third takes its place; and where it is refused, too, both may try again.
+  const std::set<SiteId> third = Training(f);
+  ASSERT_THAT(third, SizeIs(1));
+  EXPECT_FALSE(round.contains(*third.begin()));
+  Refuse(f, *third.begin());
+  EXPECT_FALSE(f.run().pending.has_value());
+  const std::set<SiteId> again = Training(f);
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_FALSE(again.contains(*round.begin()));
+  EXPECT_THAT(Of<Compute>(f.Deliver(*again.begin())), SizeIs(1));
+}
+
+TEST(PartialRounds, AreOfFewerThanSitesMinWhereThereAreNoMoreMembers) {
+  TestFederation f(std::vector<uint64_t>(2, 10));
+  f.StartRun(PlanOf(2, 1, "sites_min: 2"));
+  f.Deliver(f.sites[0]);
+  f.Step(SiteRemoved{f.sites[1]});
+  EXPECT_TRUE(f.run().pending.has_value());
+}
+
 TEST(PartialRounds, ReplaceWhoIsSilent) {
   for (const int drawn : {1, 2}) {
     TestFederation f(std::vector<uint64_t>(5, 10));
