@@ -116,6 +116,7 @@ constexpr const char* kRules[] = {
     "preset: ADAPTIVE trigger { interval { interval_ms: 3000 } } fairness { window_versions: 3 }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 60000 sites_per_round: 2 } }",
     "preset: SCAFFOLD trigger { barrier { deadline_ms: 60000 sites_per_round: 3 sites_min: 2 } }",
+    "preset: FEDAVG trigger { barrier { deadline_ms: 700 sites_per_round: 2 sites_min: 2 } }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 4000 } } fairness { window_versions: 2 }",
     "preset: FEDBUFF trigger { buffer { updates: 3 } } "
     "concurrency { sites_max: 2 deadline_ms: 9000 }",
