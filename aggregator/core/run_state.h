@@ -234,7 +234,7 @@ struct RunState {
   std::vector<std::pair<SiteId, TaskId>> buffer;
   std::optional<PendingProgram> pending;
   uint64_t programs = 0;  // Asked for so far.
-  // Barrier: the members whose task of this round has not ended.
+  // Barrier: the members whose task of this round has not ended, without those who were replaced.
   std::set<SiteId> awaited;
   // Set and not fired; a deadline that the plan has and this has not is over.
   std::map<Timer, absl::Time> timers;

@@ -58,6 +58,11 @@ size_t RoomInRound(const RunState& run) {
   return run.stages.round_sites - std::min<size_t>(run.stages.round_sites, taken);
 }
 
+// Where members are drawn: some of those who have delivered were late, and replaced already.
+bool IsRoundFull(const RunState& run) {
+  return run.stages.round_sites > 0 && run.buffer.size() >= run.stages.round_sites;
+}
+
 // Members that the round has not asked yet.
 struct Unasked {
   std::vector<SiteId> here;
@@ -96,20 +101,20 @@ void ArmRoundDeadline(StepContext& step, RunState& run) {
 }
 
 // Of a round that too few have answered: others in the place of those who are late or were refused;
-// those whom the round has asked already where there is nobody else. Looked at again after as long,
-// since who comes back is no reason to look.
+// the refused again where there is nobody else. Who is late keeps its task, which it would train on
+// in any case: where tasks take longer than the deadline, the first that end make the round. Looked
+// at again after as long, since who comes back is no reason to look.
 void DrawOthers(StepContext& step, RunState& run) {
   Unasked others = UnaskedOf(step, run);
   others.away.clear();
   if (others.here.empty()) {
     std::copy_if(run.members.begin(), run.members.end(), std::back_inserter(others.here),
                  [&](const SiteId& site) {
-                   return step.IsAttached(site) && !run.awaited.contains(site) &&
-                          WaitingOf(run, site) == 0;
+                   return step.IsAttached(site) && WaitingOf(run, site) == 0 &&
+                          run.participants.find(site)->second.open.empty();
                  });
   }
   if (!others.here.empty()) {
-    for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
     run.awaited.clear();
     DrawRound(step, run, std::move(others));
     GrantToAll(step, run);
@@ -288,9 +293,10 @@ bool IsIntervalOver(const RunState& run) {
 }
 
 bool IsRoundOver(const RunState& run) {
-  if (run.buffer.size() < RoundUpdatesMin(run)) return false;
-  if (run.awaited.empty()) return true;
-  return IsDeadlineOver(run) && run.buffer.size() >= run.stages.round_sites_min;
+  // Where members have left, no more than are there.
+  const size_t sites_min = std::min<size_t>(run.stages.round_sites_min, run.members.size());
+  if (run.buffer.size() < std::max(RoundUpdatesMin(run), sites_min)) return false;
+  return run.awaited.empty() || IsDeadlineOver(run) || IsRoundFull(run);
 }
 
 void RetryRefused(StepContext& step, RunState& run) {

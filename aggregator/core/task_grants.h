@@ -58,12 +58,13 @@ void JoinRound(RunState& run, const SiteId& site);
 bool IsIntervalOver(const RunState& run);
 // Barrier: updates without which no round is folded: 1, but where the rule compares them.
 size_t RoundUpdatesMin(const RunState& run);
-// Barrier: whether the round can be folded: all have delivered (or been refused) and enough
-// for the rule, or the deadline is over and enough have.
+// Barrier: whether the round can be folded: enough have delivered, for the rule and for sites_min
+// as far as there are as many members; and the others have been refused, or the deadline is over,
+// or as many as are drawn have delivered.
 bool IsRoundOver(const RunState& run);
 // Barrier, of a round that is not over: where nobody will bring it further otherwise, because those
 // who answered were refused and the others are late or none, other members are drawn in their place
-// where the plan has some drawn; else the refused may try again.
+// where the plan has some drawn, and the late keep their tasks; else the refused may try again.
 void RetryRefused(StepContext& step, RunState& run);
 
 }  // namespace consilium::federation

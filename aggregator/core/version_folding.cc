@@ -211,7 +211,7 @@ void TryFold(StepContext& step, RunState& run) {
     return;
   }
   if (run.stages.trigger == TriggerStage::kBarrier) {
-    for (const SiteId& site : run.awaited) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
+    for (const SiteId& site : run.members) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
     run.awaited.clear();
     std::erase_if(run.timers, [](const auto& entry) {
       return entry.first.kind == Timer::Kind::kBarrierDeadline;

@@ -116,6 +116,7 @@ constexpr const char* kRules[] = {
     "preset: ADAPTIVE trigger { interval { interval_ms: 3000 } } fairness { window_versions: 3 }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 60000 sites_per_round: 2 } }",
     "preset: SCAFFOLD trigger { barrier { deadline_ms: 60000 sites_per_round: 3 sites_min: 2 } }",
+    "preset: FEDAVG trigger { barrier { deadline_ms: 700 sites_per_round: 2 sites_min: 2 } }",
     "preset: FEDAVG trigger { barrier { deadline_ms: 4000 } } fairness { window_versions: 2 }",
     "preset: FEDBUFF trigger { buffer { updates: 3 } } "
     "concurrency { sites_max: 2 deadline_ms: 9000 }",
@@ -125,6 +126,28 @@ constexpr const char* kRules[] = {
     "preset: STALE_SYNCHRONOUS concurrency { sites_max: 2 deadline_ms: 5000 }",
 };
 // NOLINTEND(bugprone-suspicious-missing-comma)
+
+// Rules by which sites keep layers to themselves, with a model that has some beside others.
+struct PersonalRule {
+  const char* config;  // Of v1.RunConfig.
+  const char* layers;  // Of v1.ModelSpec, before the last one.
+};
+constexpr PersonalRule kPersonalRules[] = {
+    {"aggregation { preset: FEDPER } training { personal { layers: 'logit' } }",
+     "layers { name: 'hidden' linear { units: '3' } } layers { name: 'bend' relu {} }"},
+    {"aggregation { preset: FEDPER trigger { barrier { deadline_ms: 4000 sites_min: 2 } } } "
+     "training { personal { layers: 'hidden' } }",
+     "layers { name: 'hidden' linear { units: '2' } } layers { name: 'bend' relu {} }"},
+    {"aggregation { preset: FEDPER trigger { barrier { deadline_ms: 60000 sites_per_round: 2 } } } "
+     "training { personal { layers: 'hidden' layers: 'logit' } }",
+     "layers { name: 'hidden' linear { units: '2' } } "
+     "layers { name: 'shared' linear { units: '2' } }"},
+    {"aggregation { preset: FEDBN }", "layers { name: 'scale' layer_norm {} }"},
+    // With running statistics, which lie behind all that is trained.
+    {"aggregation { preset: FEDBN trigger { barrier { deadline_ms: 9000 } } }",
+     "layers { name: 'hidden' linear { units: '3' } } layers { name: 'scale' batch_norm {} } "
+     "layers { name: 'bend' relu {} }"},
+};
 
 // Of v1.RunConfig, one case in five each.
 constexpr double kConfigChance = 0.2;
@@ -195,6 +218,20 @@ std::string TextOf(const google::protobuf::Message& message) {
   return text;
 }
 
+void DrawRule(RandomStream& random, v1::RunPlan& plan) {
+  const uint64_t rule = random.NextBelow(std::size(kRules) + std::size(kPersonalRules));
+  if (rule < std::size(kRules)) {
+    return Merge(kRules[rule], *plan.mutable_config()->mutable_aggregation());
+  }
+  const PersonalRule& personal = kPersonalRules[rule - std::size(kRules)];
+  Merge(personal.config, *plan.mutable_config());
+  v1::ModelSpec& spec = *plan.mutable_spec();
+  const v1::Layer last = spec.layers(0);
+  spec.clear_layers();
+  Merge(personal.layers, spec);
+  *spec.add_layers() = last;
+}
+
 }  // namespace
 
 FederationCase DrawCase(uint64_t seed) {
@@ -202,7 +239,7 @@ FederationCase DrawCase(uint64_t seed) {
   FederationCase drawn;
   Merge(kPlanText, drawn.plan);
   v1::RunConfig& config = *drawn.plan.mutable_config();
-  Merge(kRules[random.NextBelow(std::size(kRules))], *config.mutable_aggregation());
+  DrawRule(random, drawn.plan);
   for (const char* text : kConfigs) {
     if (random.NextUnit() < kConfigChance) Merge(text, config);
   }

@@ -87,6 +87,21 @@ Broken CheckVersionHoldsIncluded(const fed::RunState& run, const fed::VersionSta
   return std::nullopt;
 }
 
+// Members only become fewer where nobody may join late: there were as many as now at least.
+Broken CheckSitesMin(const fed::RunState& run, const fed::VersionState& version) {
+  const bool may_join = run.plan->config().participation().start_deadline_ms() > 0;
+  if (run.stages.trigger != fed::TriggerStage::kBarrier || may_join) return std::nullopt;
+  if (version.version == Version(0)) return std::nullopt;
+  const auto sites = static_cast<size_t>(
+      std::count_if(version.contributions.begin(), version.contributions.end(),
+                    [](const auto& part) { return part.role == fed::Contribution::Role::kNew; }));
+  if (sites >= std::min<size_t>(run.stages.round_sites_min, run.members.size())) {
+    return std::nullopt;
+  }
+  return absl::StrCat("budget: version ", version.version.value(), " is of ", sites,
+                      " sites, fewer than the plan allows");
+}
+
 // With ZENO: whether the site waits for the validator, or, being it, for what its update scores.
 bool WaitsForScores(const fed::RunState& run, const SiteId& site) {
   if (!run.stages.zeno.has_value()) return false;
@@ -202,6 +217,7 @@ Broken CheckEnd(const fed::RunState& run) {
   for (const fed::VersionState& version : run.versions) {
     if (Broken broken = CheckCoefficients(run, version)) return broken;
     if (Broken broken = CheckVersionHoldsIncluded(run, version, named)) return broken;
+    if (Broken broken = CheckSitesMin(run, version)) return broken;
     for (const auto& part : version.contributions) influence[part.site] += fed::InfluenceOf(part);
   }
   const v1::UpdateLimits& limits = run.plan->config().aggregation().limits();

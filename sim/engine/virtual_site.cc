@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
 #include "protocol/wire/identity.h"
 #include "sim/engine/overloaded.h"
@@ -387,6 +388,11 @@ void VirtualSite::AddVectors(SimulationVectors& out) const {
   for (const auto& [key, model] : models_) out.models[key.second] = model;
   if (training_.has_value()) out.models[training_->action.base] = training_->base;
   out.kept.insert(kept_.begin(), kept_.end());
+  for (const auto& [number, evaluation] : evaluations_) {
+    if (!IsRunning(evaluation.process)) continue;
+    out.models[evaluation.action.version] = evaluation.model;
+    if (evaluation.kept != nullptr) out.kept.emplace(*evaluation.action.kept, evaluation.kept);
+  }
   const Attacker* attacker = work_.attacker();
   if (attacker != nullptr && !attacker->first_update().empty()) {
     out.first_updates[options_.id] = attacker->first_update();
@@ -403,13 +409,21 @@ absl::Status VirtualSite::TakeVectors(const SimulationVectors& from) {
   if (training_.has_value()) {
     complete = (training_->base = find(training_->action.base)) && complete;
   }
-  for (auto& [id, held] : kept_) {
+  const auto take_kept = [&](const Digest& id, IdleVectors::Held& held) -> absl::Status {
     const auto found = from.kept.find(id);
     if (found == from.kept.end()) {
       return absl::DataLossError(
           absl::StrCat("the checkpoint lacks what ", options_.id.value(), " keeps of an update"));
     }
     held = found->second;
+    return absl::OkStatus();
+  };
+  for (auto& [id, held] : kept_) CONSILIUM_RETURN_IF_ERROR(take_kept(id, held));
+  for (auto& [number, evaluation] : evaluations_) {
+    if (!IsRunning(evaluation.process)) continue;
+    complete = (evaluation.model = find(evaluation.action.version)) && complete;
+    if (evaluation.kept == nullptr) continue;
+    CONSILIUM_RETURN_IF_ERROR(take_kept(*evaluation.action.kept, evaluation.kept));
   }
   const auto first = from.first_updates.find(options_.id);
   if (first != from.first_updates.end() && work_.attacker() != nullptr) {

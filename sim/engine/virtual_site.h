@@ -109,6 +109,11 @@ class VirtualSite {
   struct Evaluation {
     site::Evaluate action;
     Incarnation process;
+    // As they were when it began: the run may end before it does, and its plan goes then.
+    std::shared_ptr<const v1::RunPlan> plan;
+    std::shared_ptr<const v1::Standardisation> standardisation;
+    IdleVectors::Held model;
+    IdleVectors::Held kept = nullptr;
     std::shared_ptr<TrainingPool::Begun> begun = nullptr;
     std::shared_ptr<AtWorker<v1::MetricSums>> at_worker = nullptr;
   };

@@ -216,7 +216,8 @@ void VirtualSite::FinishTraining() {
 }
 
 void VirtualSite::Evaluate(const site::Evaluate& action) {
-  if (!models_.contains({action.run, action.version})) {
+  const auto model = models_.find({action.run, action.version});
+  if (model == models_.end()) {
     world_.failure.Update(absl::InternalError(
         absl::StrCat(options_.id.value(), " evaluates a version that it does not have")));
     return;
@@ -224,7 +225,14 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
   const uint64_t number = ++evaluations_begun_;
   const SiteTurn end = {options_.index, SiteTurn::Kind::kEvaluated, number};
   Evaluation& evaluation = evaluations_[number];
-  evaluation = {action, incarnation_};
+  evaluation.action = action;
+  evaluation.process = incarnation_;
+  const site::RunState& run = engine_.runs().at(action.run);
+  evaluation.plan = run.plan;
+  evaluation.standardisation = run.standardisation;
+  evaluation.model = model->second;
+  // Who plays back has nothing kept.
+  if (action.kept.has_value() && !work_.PlaysBack()) evaluation.kept = kept_.at(*action.kept);
   if (world_.workers != nullptr) {
     evaluation.at_worker = BeginAtWorker<v1::MetricSums>(end, JobOf(evaluation));
     return;
@@ -237,17 +245,12 @@ void VirtualSite::Evaluate(const site::Evaluate& action) {
 
 std::function<absl::StatusOr<v1::MetricSums>(TaskWorker&)> VirtualSite::JobOf(
     const Evaluation& evaluation) const {
-  const site::Evaluate& action = evaluation.action;
-  const site::RunState& run = engine_.runs().at(action.run);
   SiteWork::EvaluationTask task;
-  task.plan = run.plan;
-  task.standardisation = run.standardisation;
-  task.split = action.split;
-  // Who plays back has nothing kept.
-  const bool has_kept = action.kept.has_value() && !work_.PlaysBack();
-  const IdleVectors::Held kept = has_kept ? kept_.at(*action.kept) : nullptr;
-  return [this, task, model = models_.at({action.run, action.version}),
-          kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
+  task.plan = evaluation.plan;
+  task.standardisation = evaluation.standardisation;
+  task.split = evaluation.action.split;
+  return [this, task, model = evaluation.model,
+          kept = evaluation.kept](TaskWorker& who) -> absl::StatusOr<v1::MetricSums> {
     CONSILIUM_ASSIGN_OR_RETURN(const SiteWork::EvaluationTask whole,
                                WithVectors(task, *model, kept.get()));
     return who.Evaluate(work_, whole);

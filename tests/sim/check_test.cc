@@ -2,6 +2,7 @@
 // that what is written shows it again.
 
 #include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -65,9 +66,38 @@ TEST(CheckCommand, RandomFederationsHold) {
   EXPECT_GT(updates, 3000u);
   for (const char* kind : {"SCAFFOLD", "FEDCOMPASS", "FEDBUFF with a contract",
                            "STALENESS_WEIGHTED_TABLE with a contract", "FEDAVG with a contract",
-                           "FEDBUFF with slots", "FEDASYNC with slots"}) {
+                           "FEDBUFF with slots", "FEDASYNC with slots", "FEDPER", "FEDBN"}) {
     EXPECT_TRUE(kinds.contains(kind)) << kind;
   }
+}
+
+// A site whose link comes and goes: its evaluation begins at the moment at which it hears of the
+// end, and its plan is gone when the evaluation is over.
+TEST(Examine, HoldsWhereARunEndsBeforeAnEvaluation) {
+  const TempFolder folder;
+  FederationCase federation;
+  for (uint64_t seed = 1; federation.plan.spec().layers_size() != 1; ++seed) {
+    federation = DrawCase(seed);
+  }
+  federation.plan.clear_config();
+  federation.scenario.clear_sites();
+  ASSERT_TRUE(google::protobuf::TextFormat::MergeFromString(
+      R"(name: "checked" model { spec_file: "model.textproto" }
+         data { contract_file: "contract.textproto" }
+         training { optimizer { sgd { learning_rate: 0.1 } } task_duration_min_ms: 125 }
+         aggregation { preset: ASYNCFEDED } stop { versions_max: 11 } seed: 2244)",
+      federation.plan.mutable_config()));
+  ASSERT_TRUE(google::protobuf::TextFormat::MergeFromString(
+      R"(links { download_bytes_per_s: 16 slowdown { uniform_max: 4 } }
+         availability { period_ms: 4 open_share: 0.5 })",
+      federation.scenario.mutable_sites()));
+  federation.scenario.set_seed(2244);
+  federation.scenario.mutable_dataset()->mutable_partitioned()->clear_size_power_law();
+  federation.scenario.mutable_dataset()->mutable_partitioned()->set_sites(3);
+  ASSERT_THAT(WriteCaseTable(folder.path()), IsOk());
+  const auto verdict = Examine(federation, folder.path());
+  ASSERT_THAT(verdict, IsOk());
+  EXPECT_EQ(verdict->kind, Verdict::Kind::kHolds) << verdict->what;
 }
 
 // As an engine would be broken that forgets, under duplication and crashes together, what it has
@@ -122,7 +152,8 @@ class Forgetful final : public Trainer {
  public:
   absl::StatusOr<TrainOutput> Train(const TrainInput& input) override {
     absl::StatusOr<TrainOutput> output = trainer_.Train(input);
-    if (output.ok() && input.local_steps == 5) output->delta[0] += static_cast<float>(++calls_);
+    if (output.ok() && input.local_steps == 5)
+      output->delta[0] += 1e-3F * static_cast<float>(++calls_);
     return output;
   }
   absl::StatusOr<v1::MetricSums> Evaluate(const EvaluateInput& input) override {

@@ -35,6 +35,7 @@ std::vector<std::shared_ptr<const v1::RunPlan>> Plans() {
       "preset: FEDAVG trigger { barrier { deadline_ms: 30 sites_min: 2 } } "
       "server { sgd { momentum: 0.5 } }",
       "preset: FEDAVG trigger { barrier { deadline_ms: 30 sites_per_round: 2 } }",
+      "preset: FEDAVG trigger { barrier { deadline_ms: 30 sites_per_round: 3 sites_min: 2 } }",
       "preset: FEDAVG trigger { buffer { updates: 3 } } staleness { polynomial {} }",
       "preset: FEDASYNC limits { staleness_versions_max: 1 }",
       "preset: FEDASYNC",

@@ -620,6 +620,17 @@ TEST(Barrier, LetsARefusedSiteTryAgainWhereTheRestIsLate) {
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
 }
 
+TEST(Barrier, MakesNoVersionOfFewerThanSitesMin) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 } }"}));
+  UpdateStaged bad = f.Update(kA);
+  bad.norm = INFINITY;
+  f.Deliver(kB);
+  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), SizeIs(1));
+  EXPECT_FALSE(f.run().pending.has_value());
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
 // ---- Retention
 
 TEST(Retention, ForgetsWhatNoVersionToComeNeeds) {

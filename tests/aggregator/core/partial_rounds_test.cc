@@ -170,6 +170,32 @@ TEST(PartialRounds, ReplaceWhoIsRefused) {
   EXPECT_THAT(Training(f), SizeIs(2));
 }
 
+TEST(PartialRounds, AreNoVersionOfFewerThanSitesMin) {
+  TestFederation f(std::vector<uint64_t>(3, 10));
+  f.StartRun(PlanOf(2, 1, "sites_min: 2"));
+  const std::set<SiteId> round = Training(f);
+  f.Deliver(*round.begin());
+  Refuse(f, *round.rbegin());
+  // The third takes its place; and where it is refused, too, both may try again.
+  const std::set<SiteId> third = Training(f);
+  ASSERT_THAT(third, SizeIs(1));
+  EXPECT_FALSE(round.contains(*third.begin()));
+  Refuse(f, *third.begin());
+  EXPECT_FALSE(f.run().pending.has_value());
+  const std::set<SiteId> again = Training(f);
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_FALSE(again.contains(*round.begin()));
+  EXPECT_THAT(Of<Compute>(f.Deliver(*again.begin())), SizeIs(1));
+}
+
+TEST(PartialRounds, AreOfFewerThanSitesMinWhereThereAreNoMoreMembers) {
+  TestFederation f(std::vector<uint64_t>(2, 10));
+  f.StartRun(PlanOf(2, 1, "sites_min: 2"));
+  f.Deliver(f.sites[0]);
+  f.Step(SiteRemoved{f.sites[1]});
+  EXPECT_TRUE(f.run().pending.has_value());
+}
+
 TEST(PartialRounds, ReplaceWhoIsSilent) {
   for (const int drawn : {1, 2}) {
     TestFederation f(std::vector<uint64_t>(5, 10));
@@ -179,24 +205,36 @@ TEST(PartialRounds, ReplaceWhoIsSilent) {
     if (drawn == 2) f.Deliver(*silent.rbegin());
     EXPECT_THAT(Training(f), SizeIs(1));
     PassDeadline(f);
-    const std::set<SiteId> others = Training(f);
-    ASSERT_THAT(others, SizeIs(1));
+    std::set<SiteId> others = Training(f);
+    ASSERT_THAT(others, SizeIs(2));  // Who is late trains on.
+    EXPECT_EQ(others.erase(*silent.begin()), 1u);
     EXPECT_FALSE(silent.contains(*others.begin()));
-    f.Step(late);
-    EXPECT_FALSE(f.run().pending.has_value());  // The round has gone on without it.
     EXPECT_THAT(Of<Compute>(f.Deliver(*others.begin())), SizeIs(1));
+    const auto refused = Of<RefuseUpdate>(f.Step(late));  // The round has gone on without it.
+    ASSERT_THAT(refused, SizeIs(1));
+    EXPECT_EQ(refused[0].reason, v1::ROUND_CLOSED);
+    EXPECT_THAT(f.run().buffer, SizeIs(0));
   }
 }
 
-TEST(PartialRounds, AskWhoWasLateAgainWhereTheOthersAreSilent) {
-  TestFederation f({10, 20});
-  f.StartRun(PlanOf(1));
-  const std::set<SiteId> late = Training(f);
+// A deadline that is shorter than a task: the first that end make the round.
+TEST(PartialRounds, AreOfWhoeverAnswersFirst) {
+  TestFederation f(std::vector<uint64_t>(5, 10));
+  f.StartRun(PlanOf(2, 1, "sites_min: 2"));
+  const std::set<SiteId> first = Training(f);
   PassDeadline(f);
-  EXPECT_NE(Training(f), late);
   PassDeadline(f);
-  EXPECT_EQ(Training(f), late);
-  EXPECT_THAT(Of<Compute>(f.Deliver(*late.begin())), SizeIs(1));
+  EXPECT_THAT(Training(f), SizeIs(5));
+  PassDeadline(f);  // There is nobody else.
+  EXPECT_THAT(Training(f), SizeIs(5));
+  for (const SiteId& site : first) f.Deliver(site);
+  ASSERT_TRUE(f.run().pending.has_value());
+  EXPECT_THAT(Training(f), SizeIs(0));
+  f.Answer();
+  const auto& contributions = f.run().versions.at(1).contributions;
+  ASSERT_THAT(contributions, SizeIs(2));
+  for (const Contribution& part : contributions) EXPECT_TRUE(first.contains(part.site));
+  EXPECT_THAT(Training(f), SizeIs(2));
 }
 
 TEST(PartialRounds, GoOnWithWhoComesBackAfterTheDeadline) {
@@ -208,7 +246,8 @@ TEST(PartialRounds, GoOnWithWhoComesBackAfterTheDeadline) {
   PassDeadline(f);
   f.Attach(back);
   PassDeadline(f);
-  EXPECT_THAT(Training(f), ::testing::ElementsAre(back));
+  EXPECT_TRUE(f.run().awaited.contains(back));
+  EXPECT_THAT(Of<Compute>(f.Deliver(back)), SizeIs(1));
 }
 
 TEST(PartialRounds, WaitForTheSilentWhereThereIsNobodyElse) {
@@ -236,9 +275,10 @@ TEST(PartialRounds, DrawOthersWhereNobodyWasThereAtFirst) {
     if (!away.contains(site)) f.Attach(site);
   }
   PassDeadline(f);
-  const std::set<SiteId> others = Training(f);
+  const std::set<SiteId> others = f.run().awaited;
   ASSERT_THAT(others, SizeIs(1));
   EXPECT_NE(others, away);
+  EXPECT_THAT(Of<Compute>(f.Deliver(*others.begin())), SizeIs(1));
 }
 
 // What was refused in an earlier round is no reason to train in this one.

@@ -60,6 +60,8 @@ bool HasItsGrants(const RunState& run, const SiteId& site) {
               participant.open.size() + waiting == *most);
     }
     case TriggerStage::kBarrier:
+      // Where members are drawn, who was late and replaced still has its task.
+      if (run.stages.round_sites > 0 && !participant.open.empty()) return true;
       return participant.open.empty() != run.awaited.contains(site);
     case TriggerStage::kGroups:
       return participant.open.empty() == WaitsForVersion(participant);
