@@ -26,7 +26,7 @@ import time
 import under_mpirun
 
 SKIPPED = 77
-DEADLINE_S = 120
+DEADLINE_S = 300
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scancel", "scontrol", "squeue",
             "sinfo")
 NODE = "here"

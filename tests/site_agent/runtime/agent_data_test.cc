@@ -101,7 +101,9 @@ TEST_F(AgentDataTest, APlanWhoseUpdatesMayComeFromTooFewPatientsIsRefused) {
   EXPECT_THAT(Approve(place_, std::nullopt), IsOk());
   StartAgent();
   // Whose tasks have all of the plan's steps.
+  plan_.mutable_config()->mutable_aggregation()->Clear();
   plan_.mutable_config()->mutable_aggregation()->set_preset(v1::AggregationConfig::FEDBUFF);
+  plan_ = *ResolvePlan(plan_);
   for (const auto& [batch, steps] : {std::pair{1, 4}, std::pair{2, 2}, std::pair{4, 1}}) {
     plan_.mutable_config()->mutable_training()->set_batch_examples(batch);
     plan_.mutable_config()->mutable_training()->set_local_steps(steps);
