@@ -97,7 +97,9 @@ constexpr char kReplayExamples[] = R"(Examples:
     --data north=north.csv --data east=east.csv
   consilium-sim replay run.export --key recipient.key --without west --out out/without-west
 With --set or --without, sites with --data train again; the recorded updates of the others are
-merged again as they are, an approximation that the result names.)";
+merged again as they are, an approximation that the result names. The recorded
+plan has its defaults filled in: with ADAPTIVE a smaller K needs
+--set aggregation.trigger.buffer.live_share_min=0, too.)";
 
 constexpr char kSplitExamples[] = R"(Examples:
   consilium-sim data split run.textproto scenario.textproto --preview

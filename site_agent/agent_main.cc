@@ -133,9 +133,12 @@ absl::StatusOr<nlohmann::json> ImportWithProgress(const StorePlace& place,
                                                   const ImportOptions& options) {
   Progress progress("importing");
   return ImportData(place, options, [&progress](const nlohmann::json& told) {
+    // Of another version of the agent, say.
+    const auto part = told.find("part");
+    if (part == told.end() || !part->is_number()) return;
     progress.Show(
-        told.value("part", 0.0), 1,
-        told.value("unpacking", false) ? "unpacking" : absl::StrCat(Count(told, "rows"), " rows"));
+        part->get<double>(), 1,
+        told.contains("unpacking") ? "unpacking" : absl::StrCat(Count(told, "rows"), " rows"));
   });
 }
 

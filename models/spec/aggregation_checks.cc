@@ -38,8 +38,10 @@ void CheckBarrier(const Config& config, PresetTraits::Triggers triggers, Complai
                      "drawn before it draws others");
   complaints.Require(drawn == 0 || config.trigger().barrier().sites_min() <= drawn,
                      path + ".sites_min", "must be at most sites_per_round");
-  complaints.Require(drawn == 0 || !config.has_fairness(), path + ".sites_per_round",
-                     "has no place with a fairness contract, which says itself who trains");
+  complaints.Require(
+      drawn == 0 || !config.has_fairness(), path + ".sites_per_round",
+      "has no place with a fairness contract, which says itself who trains, and which "
+      "ADAPTIVE, the default, has; take FEDAVG");
   complaints.Require(drawn == 0 || !config.transform().has_zeno(), path + ".sites_per_round",
                      "has no place with ZENO, whose validator trains in each round");
 }
@@ -124,8 +126,10 @@ void CheckConcurrency(const Config& config, Complaints& complaints) {
   complaints.Require(!config.trigger().has_groups(), path,
                      "has no place with FEDCOMPASS, which has all sites train so that groups of "
                      "them arrive together");
-  complaints.Require(!config.has_fairness(), path,
-                     "has no place with a fairness contract, which says itself who trains");
+  complaints.Require(
+      !config.has_fairness(), path,
+      "has no place with a fairness contract, which says itself who trains, and which "
+      "ADAPTIVE, the default, has; take FEDBUFF");
   complaints.Require(!config.transform().has_zeno(), path,
                      "has no place with ZENO, whose validator trains whenever updates wait for it");
 }

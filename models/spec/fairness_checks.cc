@@ -53,9 +53,10 @@ void CheckFairness(const Config& config, Complaints& complaints) {
   const PresetTraits* const traits = TraitsOf(config.preset());
   if (traits == nullptr) return;
   if (!traits->gives_shares) {
-    complaints.Add(path, "has no place in " + name +
-                             "'s rule, which does not weigh sites by their patients; remove it or "
-                             "take FEDBUFF, FEDAVG with a barrier or the staleness-weighted table");
+    complaints.Add(
+        path, "has no place in " + name +
+                  "'s rule, which does not weigh sites by their patients; remove it or "
+                  "take ADAPTIVE, FEDBUFF, FEDAVG with a barrier or the staleness-weighted table");
     return;
   }
   const bool divides = traits->rates == PresetTraits::Rates::kCorrectable &&

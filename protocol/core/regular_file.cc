@@ -10,7 +10,7 @@
 namespace consilium {
 
 absl::StatusOr<RegularFile> RegularFile::Open(const std::string& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) return SystemError("can not open", path);
   RegularFile file(descriptor, 0);
   struct stat info;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -12,11 +11,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "sim/datasets/idx_writer.h"
 #include "sim/datasets/scp_statements.h"
 #include "sim/datasets/wfdb_record.h"
+#include "site_agent/ingest/csv_file.h"
 #include "site_agent/ingest/csv_reader.h"
 
 namespace consilium {
@@ -47,8 +46,7 @@ absl::StatusOr<std::vector<size_t>> PlacesOf(const std::vector<std::string>& col
 // Those `columns` of each line of a CSV file with a header.
 absl::Status ForEachLine(const std::string& path, const std::vector<std::string>& columns,
                          const FieldsSink& sink) {
-  auto input = std::make_unique<std::ifstream>(path, std::ios::binary);
-  if (!input->is_open()) return SystemError("can not open", path);
+  CONSILIUM_ASSIGN_OR_RETURN(std::unique_ptr<std::istream> input, OpenCsvFile(path));
   CsvReader reader(std::move(input), CsvOptions());
   CsvRecord record;
   std::vector<size_t> places;

@@ -1,11 +1,14 @@
 #include "sim/datasets/wfdb_record.h"
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/core/files.h"
+#include "protocol/core/printable_text.h"
 #include "protocol/core/status_macros.h"
 #include "sim/datasets/manifests.h"
 
@@ -21,7 +24,7 @@ int16_t SampleAt(absl::string_view data, size_t i) {
 }
 
 std::string NameOf(const WfdbHeader& header, size_t signal) {
-  return absl::StrCat("signal ", signal + 1, " (", header.signals[signal].name, ")");
+  return absl::StrCat("signal ", signal + 1, " (", PrintableText(header.signals[signal].name), ")");
 }
 
 absl::Status OfFile(const std::string& path, const absl::Status& status) {
@@ -49,8 +52,12 @@ absl::StatusOr<std::vector<float>> DecodeFormat16(absl::string_view data,
             absl::StrCat(NameOf(header, s), ": sample ", i + 1, " was not measured"));
       }
       sum = static_cast<uint16_t>(sum + static_cast<uint16_t>(sample));
-      millivolts[s * header.samples + i] =
-          static_cast<float>(static_cast<double>(sample - signal.baseline) / signal.gain);
+      const double value = static_cast<double>(sample - signal.baseline) / signal.gain;
+      if (!(std::abs(value) <= std::numeric_limits<float>::max())) {
+        return absl::DataLossError(
+            absl::StrCat(NameOf(header, s), ": sample ", i + 1, " is no number of millivolts"));
+      }
+      millivolts[s * header.samples + i] = static_cast<float>(value);
     }
     if (sum != signal.checksum) {
       return absl::DataLossError(absl::StrCat(NameOf(header, s), ": its checksum is ", sum,

@@ -119,7 +119,7 @@ absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& fo
   CONSILIUM_ASSIGN_OR_RETURN(OpenedIdx opened, OpenIdx(path));
   if (opened.format != format) return Wrong(path, kChangedMeanwhile);
   const auto read = [&opened](uint8_t* to, size_t n) { return ReadSome(opened.file, to, n); };
-  gzFile const file = opened.file.get();
+  gzFile_s* const file = opened.file.get();
   std::vector<uint8_t> bytes;
   if (!ReadExactly(static_cast<size_t>(opened.item_bytes), read, bytes)) return CutOff(path, file);
   uint8_t beyond = 0;

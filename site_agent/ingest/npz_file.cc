@@ -94,7 +94,7 @@ absl::StatusOr<NpzFile> NpzFile::Open(const std::string& path) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is no NPZ file: ", zip_error_strerror(&error)));
   }
-  source.release();  // It is the archive's now.
+  static_cast<void>(source.release());  // It is the archive's now.
   auto archive = std::make_unique<Archive>(zip);
   const zip_int64_t entries = zip_get_num_entries(zip, 0);
   if (entries < 0 || static_cast<uint64_t>(entries) > limits::kArchiveArraysMax) {
