@@ -209,10 +209,9 @@ bool IsLive(const RunState& run, const Participant& participant) {
 size_t LiveMembers(RunState& run) {
   std::optional<size_t>& live = run.members_memo.live;
   if (!live.has_value()) {
-    live = static_cast<size_t>(
-        std::count_if(run.members.begin(), run.members.end(), [&run](const SiteId& site) {
-          return IsLive(run, run.participants.find(site)->second);
-        }));
+    live = static_cast<size_t>(std::count_if(
+        run.members.begin(), run.members.end(),
+        [&run](const SiteId& site) { return IsLive(run, run.participants.find(site)->second); }));
   }
   return *live;
 }
