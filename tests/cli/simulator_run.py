@@ -6,21 +6,18 @@ usage: simulator_run.py --bin DIR --source DIR [UNITTEST_NAME]...
 
 import argparse
 import csv
-import fcntl
 import json
 import os
 import pathlib
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import unittest
 
 from simulator_world import SimulatorWorld
+from terminal import lines_seen
 
 DEADLINE_S = 120
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
@@ -111,22 +108,9 @@ class Said(Case):
 
 class Progress(Case):
     def lines_seen(self, columns, *arguments):
-        """Everything that a terminal of that width is shown, each state of its line once."""
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        with subprocess.Popen(world.run(*arguments), stderr=slave,
-                              stdout=subprocess.DEVNULL) as process:
-            os.close(slave)
-            seen = b""
-            try:
-                while part := os.read(master, 65536):
-                    seen += part
-            except OSError:  # The last one that had it open is gone.
-                pass
-            os.close(master)
-            self.assertEqual(process.wait(DEADLINE_S), DONE)
-        self.assertNotIn(b"\n", seen)
-        return [line for line in seen.decode().split("\r\033[K") if line]
+        code, lines = lines_seen(world.run(*arguments), columns, DEADLINE_S)
+        self.assertEqual(code, DONE)
+        return lines
 
     def test_a_terminal_sees_times_versions_score_and_seed_in_one_line(self):
         out = world.folder / "progress"

@@ -3,11 +3,8 @@
 usage: site_data.py --bin DIR --source DIR [UNITTEST_NAME]...
 """
 
-import os
-import pty
-import subprocess
-
 from programs import DEADLINE_S, Case, DONE, FAILED, SITES, main, world
+from terminal import lines_seen
 
 
 class Import(Case):
@@ -28,21 +25,9 @@ class Import(Case):
         self.expect(world.call(*command, bad), DONE, f"{rows} stored, 1 refused", "refused rows")
 
     def on_a_terminal(self, command):
-        """What a terminal is shown beside the answer, each state of its line once."""
-        master, slave = pty.openpty()
-        with subprocess.Popen([world.bin / command[0], *map(str, command[1:])], stderr=slave,
-                              stdout=subprocess.DEVNULL) as process:
-            os.close(slave)
-            seen = b""
-            try:
-                while part := os.read(master, 65536):
-                    seen += part
-            except OSError:  # The last one that had it open is gone.
-                pass
-            os.close(master)
-            self.assertEqual(process.wait(DEADLINE_S), DONE)
-        self.assertNotIn(b"\n", seen)
-        return [line for line in seen.decode().split("\r\033[K") if line]
+        code, lines = lines_seen([world.bin / command[0], *command[1:]], 80, DEADLINE_S)
+        self.assertEqual(code, DONE)
+        return lines
 
     def test_a_terminal_sees_how_far_an_import_came(self):
         """From an agent that runs, and without one; and nobody else does."""
