@@ -153,11 +153,13 @@ class Slurm:
         return dict(re.findall(r"(\w+)=(\S*)", self.say("scontrol", "show", "job", job)))
 
 
-def rank_process(rank):
-    """The process of that rank of a job of this test; None where there is none."""
+def rank_process(rank, out):
+    """The process of that rank that writes there; None where there is none. Other tests' ranks run
+    beside this one's."""
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if ((entry / "cmdline").read_bytes().split(b"\0")[0].endswith(b"consilium-sim") and
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if (words[0].endswith(b"consilium-sim") and str(out).encode() in words and
                     f"PMIX_RANK={rank}".encode() in (entry / "environ").read_bytes().split(b"\0")):
                 return int(entry.name)
     return None
@@ -211,7 +213,7 @@ def check_job(slurm, ranks, source):
     job = Job(slurm, source, out, ranks.run("SCAFFOLD", out, *longer)[2:])
 
     job.wait_for_checkpoints()
-    victim = rank_process(1)
+    victim = rank_process(1, out)
     assert victim is not None, job.log.read_text()
     os.kill(victim, signal.SIGKILL)
     job.wait_for_requeue(1)
