@@ -127,6 +127,7 @@ struct Timer {
     kRest = 5,             // `number`: the how manieth of the run (fair_shares.h).
     kGroupLatest = 6,      // `number` is the group's (arrival_groups.h).
     kSlot = 7,             // `number` is the slot's (training_slots.h).
+    kRetryWait = 8,        // `number` is the round's version (rounds.h).
   };
   RunId run;
   Kind kind = Kind::kStartDeadline;

@@ -295,6 +295,7 @@ absl::StatusOr<Event> Decode(const v1::TimerFired& in) {
     case static_cast<uint32_t>(Timer::Kind::kRest):
     case static_cast<uint32_t>(Timer::Kind::kGroupLatest):
     case static_cast<uint32_t>(Timer::Kind::kSlot):
+    case static_cast<uint32_t>(Timer::Kind::kRetryWait):
       break;
     default:
       return absl::InvalidArgumentError("timer_fired.kind: there is no such timer");

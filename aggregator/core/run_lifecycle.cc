@@ -10,6 +10,7 @@
 #include "aggregator/core/evaluation.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
+#include "aggregator/core/rounds.h"
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/training_slots.h"
 #include "aggregator/core/update_intake.h"
@@ -250,7 +251,9 @@ void Approves(StepContext& step, RunState& run, const RunDecided& event) {
   run.members.insert(event.site);
   run.members_memo = MembersMemo();
   if (run.phase == RunPhase::kRunning) {
+    ForgetShare(run, participant);
     JoinRound(run, event.site);
+    JoinLevel(run, event.site);
     BeginTraining(step, run, event.site);
   }
   TryBegin(step, run);
@@ -368,6 +371,9 @@ void OnTimerFired(StepContext& step, const TimerFired& event) {
       EndLateSlots(step, *run, event.timer.number);
       GrantToAll(step, *run);
       break;
+    case Timer::Kind::kRetryWait:
+      EndRetryWait(step, *run);
+      break;
     case Timer::Kind::kClosingDeadline:
       AdvanceClosing(step, *run);
       break;
@@ -465,6 +471,7 @@ void LeaveRun(StepContext& step, RunState& run, const SiteId& site, v1::Reason r
 void BeginRunning(StepContext& step, RunState& run) {
   if (StopIfTooFew(step, run)) return;
   run.phase = RunPhase::kRunning;
+  BeginInterval(step, run);
   BeginRound(step, run);
   if (run.stages.concurrency.has_value()) {
     // Whoever is drawn must have heard of the start.

@@ -1,15 +1,15 @@
 // Grants are credits: a site may train a granted task when it gets to it, on the newest version
 // that it holds. Without a barrier a member always has as many as the plan allows; with one it
-// has one for each round, and the round goes on when every member's has ended. Whether the member
-// is attached does not count: an update can be whole here after its sender has died, and what is
-// granted in its place, on which least base, must not hang on that. With a bound on who is ahead
-// (stale-synchronous) a member waits while it is that many answers ahead of the slowest; so one
-// that is gone holds up the others until it is removed. Who is gone hears of its open grants when
-// it attaches. A fairness contract makes tasks shorter and has sites rest (fair_shares.h); with
-// arrival groups a member has one, of as many steps as its group leaves it, and the next when its
-// update is in a version (arrival_groups.h). With concurrency a grant needs one of a few slots,
-// which are drawn for, among those who are attached (training_slots.h). What a validator's task
-// hangs on, and the others' on it: validator.h.
+// has one for each round that awaits it (rounds.h). Whether the member is attached does not count:
+// an update can be whole here after its sender has died, and what is granted in its place, on which
+// least base, must not hang on that. With a bound on who is ahead (stale-synchronous) a member
+// waits while it is that many answers ahead of the slowest; so one that is gone holds up the others
+// until it is removed. Who is gone hears of its open grants when it attaches. A fairness contract
+// makes tasks shorter and has sites rest (fair_shares.h); with arrival groups a member has one, of
+// as many steps as its group leaves it, and the next when its update is in a version
+// (arrival_groups.h). With concurrency a grant needs one of a few slots, which are drawn for, among
+// those who are attached (training_slots.h). What a validator's task hangs on, and the others' on
+// it: validator.h.
 //
 // Threads: the engine's.
 
@@ -45,27 +45,13 @@ void OfferOpenTasks(StepContext& step, const RunState& run, const SiteId& site);
 // Open grants end; a late update is told `reason`.
 void WithdrawTasks(StepContext& step, RunState& run, const SiteId& site, v1::Reason reason);
 
-// Barrier: a round on the current version begins; every member is awaited, or as many as the plan
-// has draw for it. Interval: its timer is set.
-void BeginRound(StepContext& step, RunState& run);
-// Barrier, where members are drawn: others take the place of those who have left the open round.
-void RefillRound(StepContext& step, RunState& run);
-// Barrier: a new member is awaited in the round that is open, if there is room in it. Bounded: it
-// begins level with the slowest of the others, so that nobody waits for what it has missed. With a
-// fairness contract its part is measured from now on.
-void JoinRound(RunState& run, const SiteId& site);
-// Interval: whether the time since the current version is over.
+// Interval: its timer is set, when a version is there.
+void BeginInterval(StepContext& step, RunState& run);
+// Whether the time since the current version is over.
 bool IsIntervalOver(const RunState& run);
-// Barrier: updates without which no round is folded: 1, but where the rule compares them.
-size_t RoundUpdatesMin(const RunState& run);
-// Barrier: whether the round can be folded: enough have delivered, for the rule and for sites_min
-// as far as there are as many members; and the others have been refused, or the deadline is over,
-// or as many as are drawn have delivered.
-bool IsRoundOver(const RunState& run);
-// Barrier, of a round that is not over: where nobody will bring it further otherwise, because those
-// who answered were refused and the others are late or none, other members are drawn in their place
-// where the plan has some drawn, and the late keep their tasks; else the refused may try again.
-void RetryRefused(StepContext& step, RunState& run);
+// Bounded: a new member begins level with the slowest of the others, so that nobody waits for what
+// it has missed.
+void JoinLevel(RunState& run, const SiteId& site);
 
 }  // namespace consilium::federation
 

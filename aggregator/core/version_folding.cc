@@ -11,6 +11,7 @@
 #include "aggregator/core/evaluation.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
+#include "aggregator/core/rounds.h"
 #include "aggregator/core/run_lifecycle.h"
 #include "aggregator/core/strategies/combine.h"
 #include "aggregator/core/strategies/contributions.h"
@@ -152,6 +153,7 @@ bool AllFinite(const std::vector<double>& values) {
 }
 
 void GoOn(StepContext& step, RunState& run) {
+  BeginInterval(step, run);
   BeginRound(step, run);
   AnnounceToAll(step, run, run.current(), v1::VALIDATION);
   ForgetOldModels(step, run);
@@ -207,16 +209,10 @@ void TryFold(StepContext& step, RunState& run) {
   if (run.phase != RunPhase::kRunning || run.pending.has_value()) return;
   const size_t size = BatchSize(run);
   if (size == 0) {
-    if (run.stages.trigger == TriggerStage::kBarrier) RetryRefused(step, run);
+    RetryRefused(step, run);
     return;
   }
-  if (run.stages.trigger == TriggerStage::kBarrier) {
-    for (const SiteId& site : run.members) WithdrawTasks(step, run, site, v1::ROUND_CLOSED);
-    run.awaited.clear();
-    std::erase_if(run.timers, [](const auto& entry) {
-      return entry.first.kind == Timer::Kind::kBarrierDeadline;
-    });
-  }
+  CloseRound(step, run);
   PendingProgram pending;
   pending.program = ++run.programs;
   pending.makes = run.current().next();

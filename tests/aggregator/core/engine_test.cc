@@ -583,54 +583,6 @@ TEST(Program, IsAskedForAgainAfterAStartAndCountsOnce) {
   EXPECT_THAT(Of<Alarm>(f.Step(ComputeDone{f.run_id, 99, {}, {}})), SizeIs(1));
 }
 
-// ---- Barrier
-
-TEST(Barrier, WaitsForAllAndThenForTheDeadline) {
-  TestFederation f({10, 20, 30});
-  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 "
-                                      "sites_min: 2 } }"}));
-  EXPECT_THAT(Of<OfferTask>(f.Deliver(kA)), IsEmpty());  // One grant for each round.
-  const Timer deadline = f.run().timers.begin()->first;
-  f.Step(TimerFired{deadline});
-  EXPECT_FALSE(f.run().pending.has_value());  // One is fewer than two.
-  const UpdateStaged late = f.Update(kC);
-  EXPECT_THAT(Of<Compute>(f.Deliver(kB)), SizeIs(1));
-  EXPECT_EQ(RefusalOf(f.Step(late)), v1::ROUND_CLOSED);
-  const auto next = f.Answer();
-  EXPECT_THAT(Of<OfferTask>(next), SizeIs(3));
-  EXPECT_EQ(Of<OfferTask>(next)[0].base_min, Version(1));
-}
-
-TEST(Barrier, TriesARoundAgainOfWhichNothingCameThrough) {
-  TestFederation f({10});
-  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG"}));
-  UpdateStaged bad = f.Update(kA);
-  bad.values = UpdateStaged::Values::kNotFinite;
-  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), SizeIs(1));
-  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
-}
-
-TEST(Barrier, LetsARefusedSiteTryAgainWhereTheRestIsLate) {
-  TestFederation f({10, 20});
-  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 } }"}));
-  UpdateStaged bad = f.Update(kA);
-  bad.norm = INFINITY;
-  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), IsEmpty());  // b may still come.
-  EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), SizeIs(1));
-  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
-}
-
-TEST(Barrier, MakesNoVersionOfFewerThanSitesMin) {
-  TestFederation f({10, 20});
-  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 } }"}));
-  UpdateStaged bad = f.Update(kA);
-  bad.norm = INFINITY;
-  f.Deliver(kB);
-  EXPECT_THAT(Of<OfferTask>(f.Step(bad)), SizeIs(1));
-  EXPECT_FALSE(f.run().pending.has_value());
-  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
-}
-
 // ---- Retention
 
 TEST(Retention, ForgetsWhatNoVersionToComeNeeds) {

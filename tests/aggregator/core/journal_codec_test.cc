@@ -89,7 +89,7 @@ class RandomEvents {
         return EvaluationReported{Site(), Run(), Version(Number()), v1::TEST, sums};
       }
       case 12:
-        return TimerFired{{Run(), Timer::Kind::kRest, Number()}};
+        return TimerFired{{Run(), static_cast<Timer::Kind>(1 + Number() % kTimerKinds), Number()}};
       case 13:
         return StopRequested{Run(), "an operator"};
       default:
@@ -99,6 +99,8 @@ class RandomEvents {
   uint64_t Number() { return random_(); }
 
  private:
+  static constexpr uint64_t kTimerKinds = static_cast<uint64_t>(Timer::Kind::kRetryWait);
+
   double Real() { return static_cast<double>(random_()) * 0x1.0p-40; }
   SiteId Site() { return SiteId(absl::StrCat("site-", random_() % 1000)); }
   RunId Run() { return RunId(absl::StrCat("run-", random_() % 1000)); }

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "aggregator/core/task_grants.h"
+#include "aggregator/core/rounds.h"
 #include "aggregator/core/validator.h"
 #include "protocol/wire/hash.h"
 

@@ -1,0 +1,201 @@
+// Rounds of all members, and the tries of those whose updates are refused. Rounds of some:
+// partial_rounds_test.cc.
+
+#include "aggregator/core/rounds.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/core/task_grants.h"
+#include "tests/aggregator/core/federation_fixture.h"
+
+namespace consilium::federation {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+const SiteId kA("a");
+const SiteId kB("b");
+const SiteId kC("c");
+
+std::vector<Action> Refuse(TestFederation& f, const SiteId& site) {
+  UpdateStaged bad = f.Update(site);
+  bad.norm = INFINITY;
+  return f.Step(bad);
+}
+
+Timer RetryWait(const TestFederation& f) {
+  return {.run = f.run_id, .kind = Timer::Kind::kRetryWait, .number = f.run().current().value()};
+}
+
+TEST(Barrier, WaitsForAllAndThenForTheDeadline) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 "
+                                      "sites_min: 2 } }"}));
+  EXPECT_THAT(Of<OfferTask>(f.Deliver(kA)), IsEmpty());  // One grant for each round.
+  const Timer deadline = f.run().timers.begin()->first;
+  f.Step(TimerFired{deadline});
+  EXPECT_FALSE(f.run().pending.has_value());  // One is fewer than two.
+  const UpdateStaged late = f.Update(kC);
+  EXPECT_THAT(Of<Compute>(f.Deliver(kB)), SizeIs(1));
+  const auto refused = Of<RefuseUpdate>(f.Step(late));
+  ASSERT_THAT(refused, SizeIs(1));
+  EXPECT_EQ(refused[0].reason, v1::ROUND_CLOSED);
+  const auto next = f.Answer();
+  EXPECT_THAT(Of<OfferTask>(next), SizeIs(3));
+  EXPECT_EQ(Of<OfferTask>(next)[0].base_min, Version(1));
+}
+
+TEST(Barrier, TriesARoundAgainOfWhichNothingCameThrough) {
+  TestFederation f({10});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG"}));
+  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
+TEST(Barrier, LetsARefusedSiteTryAgainWhereTheRestIsLate) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 } }"}));
+  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), IsEmpty());  // b may still come.
+  EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
+TEST(Barrier, MakesNoVersionOfFewerThanSitesMin) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 } }"}));
+  f.Deliver(kB);
+  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), SizeIs(1));
+  EXPECT_FALSE(f.run().pending.has_value());
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+}
+
+// ---- Tries of who is refused
+
+// A run in which a round waits for a site whose updates are refused, as often as it is without a
+// wait; what came of the last.
+std::vector<Action> RefuseAtOnce(TestFederation& f, const SiteId& site) {
+  for (size_t i = 1; i < kTriesAtOnceMax; ++i) {
+    const auto actions = Refuse(f, site);
+    EXPECT_THAT(Of<OfferTask>(actions), SizeIs(1)) << i;
+    EXPECT_THAT(Of<Alarm>(actions), IsEmpty()) << i;
+  }
+  return Refuse(f, site);
+}
+
+TEST(Retries, AreFewAtOnceAndThenWait) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 } }"}));
+  f.Deliver(kB);
+  auto refused = RefuseAtOnce(f, kA);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(Of<OfferTask>(refused), IsEmpty());
+    const auto alarms = Of<Alarm>(refused);
+    ASSERT_THAT(alarms, SizeIs(1));
+    EXPECT_EQ(alarms[0].site, kA);
+    EXPECT_EQ(alarms[0].reason, v1::NOT_FINITE);
+    EXPECT_THAT(alarms[0].message, HasSubstr("asked again in 10m"));
+    const auto timers = Of<SetTimer>(refused);
+    ASSERT_THAT(timers, SizeIs(1));
+    EXPECT_EQ(timers[0].timer, RetryWait(f));
+    EXPECT_EQ(timers[0].at, f.now + kRetryWaitMin);
+    // What else comes gives it no other try.
+    EXPECT_THAT(Of<OfferTask>(f.Attach(kB)), IsEmpty());
+    EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{RetryWait(f)})), SizeIs(1));
+    if (i < 2) refused = Refuse(f, kA);
+  }
+  EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
+  EXPECT_THAT(f.run().timers, IsEmpty());
+}
+
+TEST(Retries, WaitForARoundsDeadlineWhereItIsLonger) {
+  TestFederation f({10, 20});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 "
+                                      "deadline_ms: 3600000 } }"}));
+  f.Deliver(kB);
+  const auto timers = Of<SetTimer>(RefuseAtOnce(f, kA));
+  ASSERT_THAT(timers, SizeIs(1));
+  EXPECT_EQ(timers[0].at, f.now + absl::Hours(1));
+}
+
+TEST(Retries, AreCountedAnewInEachRound) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan(
+      {.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 deadline_ms: 50 } }"}));
+  for (int round = 0; round < 3; ++round) {
+    f.Deliver(kB);
+    f.Step(TimerFired{f.run().timers.begin()->first});
+    for (size_t i = 1; i < kTriesAtOnceMax; ++i) {
+      EXPECT_THAT(Of<Alarm>(Refuse(f, kA)), IsEmpty()) << round;
+    }
+    EXPECT_THAT(Of<Alarm>(Refuse(f, kA)), SizeIs(1)) << round;
+    EXPECT_THAT(Of<Compute>(f.Deliver(kC)), SizeIs(1));  // The round is over without a.
+    f.Answer();
+  }
+}
+
+// Whatever happens meanwhile.
+TEST(Retries, WaitOnce) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 3 } }"}));
+  f.Deliver(kB);
+  f.Deliver(kC);
+  RefuseAtOnce(f, kA);
+  const auto actions = f.Decide(kC, RunDecided::Answer::kRefused);
+  EXPECT_THAT(Of<Alarm>(actions), IsEmpty());
+  EXPECT_THAT(Of<SetTimer>(actions), IsEmpty());
+  f.Step(StopRequested{f.run_id, "an operator"});
+  const auto late = f.Step(TimerFired{RetryWait(f)});
+  EXPECT_THAT(Of<Alarm>(late), IsEmpty());
+  EXPECT_THAT(Of<SetTimer>(late), IsEmpty());
+}
+
+TEST(Retries, WaitNoLongerThanTheRound) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan(
+      {.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 deadline_ms: 50 } }"}));
+  f.Deliver(kB);
+  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), IsEmpty());  // c may still come.
+  f.Step(TimerFired{f.run().timers.begin()->first});
+  for (size_t i = 1; i < kTriesAtOnceMax; ++i) Refuse(f, kA);
+  const Timer wait = RetryWait(f);
+  EXPECT_TRUE(f.run().timers.contains(wait));
+  EXPECT_THAT(Of<Compute>(f.Deliver(kC)), SizeIs(1));
+  EXPECT_THAT(f.run().timers, IsEmpty());
+  EXPECT_THAT(f.Step(TimerFired{wait}), IsEmpty());
+}
+
+// Where members are drawn, and all of them are refused.
+TEST(Retries, OfADrawnRoundAreAsFew) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_per_round: 1 "
+                                      "deadline_ms: 50 } }"}));
+  size_t refused = 0;
+  std::vector<Action> last;
+  for (bool asked = true; asked && refused < 100;) {
+    asked = false;
+    for (const SiteId& site : f.sites) {
+      if (f.participant(site).open.empty()) continue;
+      last = Refuse(f, site);
+      ++refused;
+      asked = true;
+    }
+  }
+  EXPECT_EQ(refused, 3 * kTriesAtOnceMax);
+  EXPECT_THAT(Of<Alarm>(last), SizeIs(3));
+  // The deadline brings nobody another try; the wait does.
+  EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), IsEmpty());
+  const auto again = Of<OfferTask>(f.Step(TimerFired{RetryWait(f)}));
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_THAT(Of<Compute>(f.Deliver(again[0].site)), SizeIs(1));
+}
+
+}  // namespace
+}  // namespace consilium::federation
