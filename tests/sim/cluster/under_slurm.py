@@ -1,7 +1,7 @@
 """sim/cluster/slurm_job.sh under a Slurm of this test's own, with this machine as its node: three
 ranks give the models, summary and log of one process, also where a rank was killed with SIGKILL,
-and where Slurm told the job to end; each time the job goes on from its checkpoint. And processes
-that srun has started without a process manager are warned.
+and where Slurm told the job to end; each time the job goes on from its checkpoint, as often as it
+may. And processes that srun has started without a process manager are warned.
 
 It needs Debian's slurm-wlm, with munge, and root; without them it is skipped. No file of the system
 is touched, and a Slurm that runs here is left alone.
@@ -30,6 +30,7 @@ DEADLINE_S = 300
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scancel", "scontrol", "squeue",
             "sinfo")
 NODE = "here"
+LONGER = ["--set", "stop.versions_max=30"]  # Over that of under_mpirun: the last one counts.
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -159,16 +160,17 @@ def rank_process(rank, out):
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if (words[0].endswith(b"consilium-sim") and str(out).encode() in words and
+            its_out = {str(out).encode(), f"--out={out}".encode()}
+            if (words[0].endswith(b"consilium-sim") and its_out.intersection(words) and
                     f"PMIX_RANK={rank}".encode() in (entry / "environ").read_bytes().split(b"\0")):
                 return int(entry.name)
     return None
 
 
 class Job:
-    """slurm_job.sh with the arguments of a run."""
+    """slurm_job.sh with the arguments of a run, and with these variables beside the test's."""
 
-    def __init__(self, slurm, source, out, arguments):
+    def __init__(self, slurm, source, out, arguments, **variables):
         self.slurm = slurm
         self.out = out
         self.log = out.with_suffix(".log")
@@ -178,8 +180,21 @@ class Job:
         script = source / "sim/cluster/slurm_job.sh"
         self.number = slurm.call(
             "sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=3", "--cpus-per-task=1",
-            "--chdir", out.parent, "--output", self.log, script, *arguments
+            "--chdir", out.parent, "--output", self.log,
+            "--export", ",".join(["ALL", *(f"{name}={is_}" for name, is_ in variables.items())]),
+            script, *arguments
         ).stdout.strip()
+
+    def state(self):
+        return self.slurm.fields(self.number).get("JobState")
+
+    def kill_rank(self, rank):
+        """After another checkpoint; returns its process."""
+        self.wait_for_checkpoints()
+        victim = rank_process(rank, self.out)
+        assert victim is not None, self.log.read_text()
+        os.kill(victim, signal.SIGKILL)
+        return victim
 
     def wait_for_checkpoints(self):
         """Of the ranks that run now: two newer ones than there are."""
@@ -191,31 +206,30 @@ class Job:
         wait_until(lambda: sum(before.get(path) != when for path, when in times().items()) >= 2,
                    "checkpoints")
 
+    def wait_for_end_of_start(self):
+        wait_until(lambda: self.state() in ("PENDING", "COMPLETED", "FAILED"), "a start's end")
+
     def wait_for_requeue(self, restarts):
         """Slurm lets a job wait for two minutes before it begins anew, for its credential is void
         from the second of its end on; three seconds do."""
-        wait_until(lambda: self.slurm.fields(self.number).get("JobState") == "PENDING", "a requeue")
+        self.wait_for_end_of_start()
+        assert self.state() == "PENDING", self.log.read_text()
         self.slurm.call("scontrol", "update", f"JobId={self.number}", "StartTime=now+3")
-        wait_until(lambda: self.slurm.fields(self.number).get("JobState") == "RUNNING",
-                   "another start")
+        wait_until(lambda: self.state() == "RUNNING", "another start")
         assert self.slurm.fields(self.number)["Restarts"] == str(restarts)
 
     def wait_for_end(self):
-        wait_until(lambda: self.slurm.fields(self.number).get("JobState") not in
+        wait_until(lambda: self.state() not in
                    ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"), "the job's end")
         return self.slurm.fields(self.number)
 
 
 def check_job(slurm, ranks, source):
     whole, out = ranks.folder / "whole", ranks.folder / "slurm"
-    longer = ["--set", "stop.versions_max=30"]  # The last one counts.
-    ranks.call(ranks.run("SCAFFOLD", whole, *longer))
-    job = Job(slurm, source, out, ranks.run("SCAFFOLD", out, *longer)[2:])
+    ranks.call(ranks.run("SCAFFOLD", whole, *LONGER))
+    job = Job(slurm, source, out, ranks.run("SCAFFOLD", out, *LONGER)[2:])
 
-    job.wait_for_checkpoints()
-    victim = rank_process(1, out)
-    assert victim is not None, job.log.read_text()
-    os.kill(victim, signal.SIGKILL)
+    victim = job.kill_rank(1)
     job.wait_for_requeue(1)
     said = job.log.read_text()
     assert "with 2 more ranks" in said, said
@@ -232,6 +246,37 @@ def check_job(slurm, ranks, source):
     assert under_mpirun.told(out) == under_mpirun.told(whole)
     under_mpirun.check_journals(ranks, out)
     print("3 ranks, ended twice, come to the models of one process")
+
+
+def check_restarts(slurm, ranks, source):
+    """As often as it may, and no more; the same sbatch goes on then. --out=DIR is seen, too."""
+    whole, out = ranks.folder / "bounded-whole", ranks.folder / "bounded"
+    ranks.call(ranks.run("FEDBUFF", whole, *LONGER))
+    arguments = ranks.run("FEDBUFF", out, *LONGER)[2:]
+    at = arguments.index("--out")
+    arguments[at:at + 2] = [f"--out={out}"]
+
+    job = Job(slurm, source, out, arguments, CONSILIUM_RESTARTS_MAX=1)
+    job.kill_rank(1)
+    job.wait_for_requeue(1)
+    assert "restart 1 of at most 1" in job.log.read_text(), job.log.read_text()
+    job.kill_rank(2)
+    job.wait_for_end_of_start()
+    said = job.log.read_text()
+    assert job.state() == "FAILED", said
+    assert "after 1 restarts, and CONSILIUM_RESTARTS_MAX is 1: not started again" in said, said
+    assert "The same sbatch goes on from its checkpoint" in said, said
+
+    job = Job(slurm, source, out, arguments, CONSILIUM_RESTARTS_MAX=1)
+    end = job.wait_for_end()
+    assert (end["JobState"], end["Restarts"]) == ("COMPLETED", "0"), (end, job.log.read_text())
+    assert under_mpirun.told(out) == under_mpirun.told(whole)
+
+    # Before anything is computed.
+    end = (job := Job(slurm, source, out, arguments, CONSILIUM_RESTARTS_MAX="1e3")).wait_for_end()
+    assert end["ExitCode"] == "2:0" and end["Restarts"] == "0", end
+    assert "CONSILIUM_RESTARTS_MAX=1e3: must be a number" in job.log.read_text()
+    print("a job is started again as often as it may be")
 
 
 def check_uninterrupted(slurm, ranks, source):
@@ -277,6 +322,7 @@ def main():
                 sys.exit(SKIPPED)
             check_uninterrupted(slurm, ranks, arguments.source)
             check_job(slurm, ranks, arguments.source)
+            check_restarts(slurm, ranks, arguments.source)
             check_alone(slurm, ranks)
 
 
