@@ -98,8 +98,8 @@ constexpr char kReplayExamples[] = R"(Examples:
   consilium-sim replay run.export --key recipient.key --without west --out out/without-west
 With --set or --without, sites with --data train again; the recorded updates of the others are
 merged again as they are, an approximation that the result names. The recorded
-plan has its defaults filled in: with ADAPTIVE a smaller K needs
---set aggregation.trigger.buffer.live_share_min=0, too.)";
+plan has its defaults filled in; a K that is set takes the place of ADAPTIVE's
+share of the live sites.)";
 
 constexpr char kSplitExamples[] = R"(Examples:
   consilium-sim data split run.textproto scenario.textproto --preview

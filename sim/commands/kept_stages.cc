@@ -36,16 +36,21 @@ bool IsOfAggregation(absl::string_view path) {
   return path == kAggregation || absl::StartsWith(path, "aggregation.");
 }
 
+// What of them is of `aggregation`, over the config.
+v1::RunConfig WithAggregation(v1::RunConfig config, const std::vector<std::string>& overrides) {
+  for (const std::string& override : overrides) {
+    if (!IsOfAggregation(override.substr(0, override.find('=')))) continue;
+    // What is wrong with it, the plan's own loader says.
+    [[maybe_unused]] const absl::Status set = SetByPath(override, config);
+  }
+  return config;
+}
+
 }  // namespace
 
 std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
                                         const std::vector<std::string>& overrides) {
-  v1::RunConfig given;
-  for (const std::string& override : overrides) {
-    if (!IsOfAggregation(override.substr(0, override.find('=')))) continue;
-    // What is wrong with it, the plan's own loader says.
-    [[maybe_unused]] const absl::Status set = SetByPath(override, given);
-  }
+  const v1::RunConfig given = WithAggregation({}, overrides);
   const v1::AggregationConfig& chosen = given.aggregation();
   if (chosen.preset() == v1::AggregationConfig::PRESET_UNSPECIFIED ||
       chosen.preset() == file.aggregation().preset()) {
@@ -79,6 +84,14 @@ std::vector<std::string> StagesKeptWhereSearched(const v1::RunConfig& file,
     for (const std::string& value : parameter.choice().values()) add(&parameter, value);
   }
   return {kept.begin(), kept.end()};
+}
+
+bool LiveShareKeptBesideK(const v1::RunConfig& config, const std::vector<std::string>& overrides) {
+  const v1::RunConfig given = WithAggregation({}, overrides);
+  const v1::RunConfig changed = WithAggregation(config, overrides);
+  const v1::Trigger::Buffer& buffer = given.aggregation().trigger().buffer();
+  return buffer.updates() != 0 && !buffer.has_live_share_min() &&
+         changed.aggregation().trigger().buffer().live_share_min() > 0;
 }
 
 }  // namespace consilium

@@ -1,5 +1,5 @@
-// What a run config keeps of its own although somebody else chooses the preset: a preset stands for
-// all its stages, so such a run is not what its name says.
+// What a run config keeps of its own although somebody else chooses the preset, or the K: a preset
+// stands for all its stages, so such a run is not what its name says.
 //
 // Threads: any.
 
@@ -24,6 +24,10 @@ std::vector<std::string> StagesKeptFrom(const v1::RunConfig& file,
 std::vector<std::string> StagesKeptWhereSearched(const v1::RunConfig& file,
                                                  const std::vector<std::string>& overrides,
                                                  const v1::SearchSpace& space);
+
+// Whether `overrides` give a K (aggregation.trigger.buffer.updates) and leave the config's own
+// live_share_min as it is, which takes K's place where many sites are live.
+bool LiveShareKeptBesideK(const v1::RunConfig& config, const std::vector<std::string>& overrides);
 
 }  // namespace consilium
 

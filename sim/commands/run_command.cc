@@ -209,6 +209,13 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
         "--simulate takes a preset with its own defaults",
         command.run_file, absl::StrJoin(kept, ", "));
   }
+  if (LiveShareKeptBesideK(file, command.overrides)) {
+    spdlog::warn(
+        "{} keeps its aggregation.trigger.buffer.live_share_min: where that share of the live "
+        "sites is more than the K given by --set, it is K; with --set "
+        "aggregation.trigger.buffer.live_share_min=0 it is not",
+        command.run_file);
+  }
   Experiment experiment;
   const Overrides overrides = OverridesByFile(command.overrides);
   CONSILIUM_ASSIGN_OR_RETURN(experiment.plan, LoadRunPlan(command.run_file, overrides.plan));

@@ -19,12 +19,14 @@
 #include "protocol/core/printable_text.h"
 #include "protocol/core/progress.h"
 #include "protocol/core/status_macros.h"
+#include "sim/commands/kept_stages.h"
 #include "sim/commands/outputs.h"
 #include "sim/commands/simulate.h"
 #include "sim/engine/recorded_run.h"
 #include "sim/engine/what_if.h"
 #include "sim/report/scores.h"
 #include "sim/report/summary.h"
+#include "spdlog/spdlog.h"
 
 namespace consilium {
 namespace {
@@ -389,7 +391,18 @@ absl::StatusOr<v1::RunPlan> ChangedPlan(const v1::RunPlan& recorded,
       plan = UnderPreset(std::move(plan), *preset);
     }
   }
+  // The recorded share may be ADAPTIVE's default, which a run config that gives a K does not have.
+  const bool gives_k = LiveShareKeptBesideK(plan.config(), overrides);
   CONSILIUM_RETURN_IF_ERROR(SetInPlan(overrides, plan));
+  if (gives_k) {
+    v1::Trigger::Buffer& buffer =
+        *plan.mutable_config()->mutable_aggregation()->mutable_trigger()->mutable_buffer();
+    spdlog::info(
+        "K is {} as --set says, however many sites are live: the recorded "
+        "aggregation.trigger.buffer.live_share_min={} is left out; --set it, too, to keep it",
+        buffer.updates(), buffer.live_share_min());
+    buffer.clear_live_share_min();
+  }
   auto& sites = *plan.mutable_config()->mutable_participation()->mutable_sites();
   sites.erase(std::remove_if(sites.begin(), sites.end(),
                              [&without](const std::string& site) {

@@ -23,7 +23,9 @@ absl::Status ReplayWithChanges(const ReplayCommand& command);
 
 // The recorded plan with `overrides`, as `run --set` takes them, and without these sites. Another
 // preset comes with its own defaults: which of the recorded ones a person wrote is not known any
-// more. INVALID_ARGUMENT as LoadRunPlan, and for what a replay does not read (files, scenario).
+// more. For the same reason a K that `overrides` give takes the place of the recorded share of the
+// live sites, and the log says so. INVALID_ARGUMENT as LoadRunPlan, and for what a replay does not
+// read (files, scenario).
 absl::StatusOr<v1::RunPlan> ChangedPlan(const v1::RunPlan& recorded,
                                         const std::vector<std::string>& overrides,
                                         const std::vector<std::string>& without);

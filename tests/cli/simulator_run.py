@@ -218,6 +218,50 @@ class Concurrency(Case):
         self.assertEqual(most_at_once(in_time), self.SITES_MAX)
 
 
+class WithoutAPreset(Case):
+    """A run config that names no rule has ADAPTIVE: of four hospitals, half are two."""
+
+    def config(self, name, aggregation):
+        text = world.files[0].read_text().replace("../../../models", str(world.source / "models"))
+        head, tail = text.split("# Not ADAPTIVE", 1)
+        config = world.folder / f"{name}.textproto"
+        config.write_text(head + aggregation + tail.split("\n}\n", 1)[1])
+        return config
+
+    def call(self, *command):
+        done = subprocess.run(world.command(*command), capture_output=True, text=True,
+                              timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        return done
+
+    def run_of(self, config, *arguments):
+        return self.call("run", config, world.files[1], "--data", world.folder, "--no-baselines",
+                         "--set", "stop.versions_max=20", *arguments)
+
+    def test_a_k_that_a_replay_is_asked_for_stands(self):
+        """It would else be the recorded half of the hospitals, which nobody wrote."""
+        out = world.folder / "replayed"
+        self.run_of(self.config("replayed-config", ""), "--out", out)
+        replay = self.call(
+            "replay", out / "journal/run.export", "--key", out / "journal/recipient.key", "--json",
+            "--set", "aggregation.trigger.buffer.updates=1")
+        self.assertIn("K is 1 as --set says", replay.stderr)
+        self.assertEqual(json.loads(replay.stdout)["changed"]["updates"], 20)
+
+    def test_a_k_of_ones_own_stands_unless_the_file_has_a_share(self):
+        k = ["--set", "aggregation.trigger.buffer.updates=1", "--json"]
+        done = self.run_of(self.config("k-of-set", ""), *k)
+        self.assertEqual((json.loads(done.stdout)["updates"], done.stderr), (20, ""))
+        done = self.run_of(self.config("k-of-file",
+                                       "aggregation { trigger { buffer { updates: 1 } } }"),
+                           "--json")
+        self.assertEqual(json.loads(done.stdout)["updates"], 20)
+        share = self.config("share", "aggregation { trigger { buffer { live_share_min: 0.5 } } }")
+        done = self.run_of(share, *k)
+        self.assertEqual(json.loads(done.stdout)["updates"], 40)
+        self.assertIn(f"{share} keeps its aggregation.trigger.buffer.live_share_min", done.stderr)
+
+
 class OutOfPlace(Case):
     def test_files_the_wrong_way_round(self):
         for command in (["run"], ["data", "split", "--preview"]):

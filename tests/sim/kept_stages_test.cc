@@ -57,6 +57,24 @@ TEST(StagesKeptFrom, NamesWhatAnotherPresetWouldNotHave) {
       Strings());
 }
 
+TEST(LiveShareKeptBesideK, WhereTheConfigHasOneAndAKIsGivenAlone) {
+  const std::string k = "aggregation.trigger.buffer.updates=3";
+  const std::string share = "aggregation.trigger.buffer.live_share_min=0.25";
+  v1::RunConfig config;
+  EXPECT_FALSE(LiveShareKeptBesideK(config, {k}));
+  config.mutable_aggregation()->mutable_trigger()->mutable_buffer()->set_live_share_min(0.5);
+  EXPECT_TRUE(LiveShareKeptBesideK(config, {k}));
+  EXPECT_TRUE(LiveShareKeptBesideK(config, {"aggregation.trigger={ buffer { updates: 3 } }"}));
+  // Who names it has it; who gives no K has said nothing of it.
+  EXPECT_FALSE(LiveShareKeptBesideK(config, {k, share}));
+  EXPECT_FALSE(LiveShareKeptBesideK(config, {"aggregation.trigger.buffer.updates=0"}));
+  EXPECT_FALSE(LiveShareKeptBesideK(config, {"aggregation.preset=ADAPTIVE", "seed=3"}));
+  // Another trigger has neither.
+  EXPECT_FALSE(LiveShareKeptBesideK(config, {k, "aggregation.trigger.barrier={}"}));
+  config.mutable_aggregation()->mutable_trigger()->mutable_buffer()->set_live_share_min(0);
+  EXPECT_FALSE(LiveShareKeptBesideK(config, {k}));
+}
+
 TEST(StagesKeptWhereSearched, OfAnyPresetThatIsTried) {
   const v1::RunConfig file = File();
   const std::string presets =

@@ -574,6 +574,40 @@ TEST(ChangedPlan, AnotherPresetComesWithItsOwnDefaults) {
   EXPECT_EQ(same->config().aggregation().trigger().buffer().updates(), 3u);
 }
 
+// Half of four live sites: 2.
+constexpr char kAdaptive[] =
+    "aggregation { preset: ADAPTIVE trigger { buffer { live_share_min: 0.5 } } }";
+
+TEST(ChangedPlan, AKThatIsGivenTakesThePlaceOfTheRecordedShare) {
+  const std::string k = "aggregation.trigger.buffer.updates=3";
+  const std::string share = "aggregation.trigger.buffer.live_share_min=0.25";
+  const SmallWorld world(Options(kAdaptive));
+  const auto share_with = [&world](const std::vector<std::string>& overrides) {
+    const auto plan = ChangedPlan(world.plan, overrides, {});
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    return plan->config().aggregation().trigger().buffer().live_share_min();
+  };
+  EXPECT_EQ(share_with({"stop.versions_max=9"}), 0.5);
+  EXPECT_EQ(share_with({k}), 0);
+  EXPECT_EQ(share_with({k, share}), 0.25);
+}
+
+// All four take part. Of a K of 1 each update is a version.
+TEST(ChangedPlan, AKThatIsGivenIsHowManyUpdatesAVersionHas) {
+  Recorded recorded(Options(kAdaptive));
+  const RecordedRun read = recorded.Read();
+  for (const size_t k : {1, 3}) {
+    WhatIfInput input = recorded.InputWith(kAll);
+    input.plan = recorded.Changed({absl::StrCat("aggregation.trigger.buffer.updates=", k)});
+    const WhatIf changed = Outcome(read, std::move(input));
+    const federation::RunState& run = changed.simulation->run();
+    ASSERT_GT(run.versions.size(), 1u);
+    for (size_t i = 1; i < run.versions.size(); ++i) {
+      EXPECT_EQ(run.versions[i].contributions.size(), k) << "version " << i;
+    }
+  }
+}
+
 TEST(ChangedPlan, LeavesOutWhoIsLeftOut) {
   const SmallWorld world(
       Options("participation { sites: \"s0\" sites: \"s1\" sites: \"s2\" sites_min: 2 }"));
