@@ -238,6 +238,16 @@ class WithoutAPreset(Case):
         return self.call("run", config, world.files[1], "--data", world.folder, "--no-baselines",
                          "--set", "stop.versions_max=20", *arguments)
 
+    def test_adaptive_trains_and_says_that_it_does(self):
+        out = world.folder / "adaptive"
+        done = self.run_of(self.config("no-preset", ""), "--out", out)
+        summary = json.loads((out / "summary.json").read_text())
+        self.assertEqual(summary["title"], "ADAPTIVE")
+        self.assertTrue(done.stdout.startswith("ADAPTIVE\n"), done.stdout)
+        self.assertEqual((summary["versions"], summary["updates"]), (20, 40))
+        scores = [point["score"] for point in summary["curve"] if "score" in point]
+        self.assertLess(min(scores), scores[0] / 2)
+
     def test_a_k_that_a_replay_is_asked_for_stands(self):
         """It would else be the recorded half of the hospitals, which nobody wrote."""
         out = world.folder / "replayed"
