@@ -68,6 +68,7 @@ absl::Status Execute(const AssessCommand& command) {
   }
   CONSILIUM_ASSIGN_OR_RETURN(const Recording recording, OpenRecording(command.source));
   CONSILIUM_ASSIGN_OR_RETURN(const v1::RunPlan plan, PlanOf(recording));
+  WarnWhereAllTrainAtOnce(plan, presets);
   CONSILIUM_ASSIGN_OR_RETURN(const FederationData data, OpenData(command.source, plan));
   const std::unique_ptr<TrainingPool> trainings = MakeTrainers({});
 

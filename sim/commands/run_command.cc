@@ -223,6 +223,7 @@ absl::StatusOr<Experiment> ReadExperiment(const RunCommand& command) {
       experiment.scenario,
       LoadScenario(command.scenario_file, FolderOfData(command), overrides.scenario));
   CONSILIUM_ASSIGN_OR_RETURN(experiment.presets, ParsePresets(command.presets));
+  WarnWhereAllTrainAtOnce(experiment.plan, experiment.presets);
   if (!command.target.empty()) {
     CONSILIUM_ASSIGN_OR_RETURN(experiment.target, ParseTarget(command.target));
   }

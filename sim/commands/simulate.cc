@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -22,6 +23,7 @@
 #include "sim/engine/energy_meter.h"
 #include "sim/engine/open_scores.h"
 #include "sim/engine/simulation.h"
+#include "spdlog/spdlog.h"
 
 namespace consilium {
 namespace {
@@ -250,14 +252,30 @@ void AddActivity(const Simulation& simulation, const FederationData& data, RunSu
 }
 
 v1::RunPlan UnderPreset(v1::RunPlan plan, v1::AggregationConfig::Preset preset) {
-  plan.mutable_config()->clear_aggregation();
-  plan.mutable_config()->mutable_aggregation()->set_preset(preset);
+  v1::AggregationConfig& aggregation = *plan.mutable_config()->mutable_aggregation();
+  const v1::AggregationConfig before = std::exchange(aggregation, {});
+  aggregation.set_preset(preset);
   v1::TrainingConfig& training = *plan.mutable_config()->mutable_training();
   training.clear_tasks_in_flight_max();
   // Words of one rule only.
   if (preset != v1::AggregationConfig::FEDPER) training.clear_personal();
   if (preset != v1::AggregationConfig::DITTO) training.clear_ditto_lambda();
+  if (!before.has_concurrency()) return plan;
+  *aggregation.mutable_concurrency() = before.concurrency();
+  if (absl::StrContains(ResolvePlan(plan).status().message(), "aggregation.concurrency")) {
+    aggregation.clear_concurrency();
+  }
   return plan;
+}
+
+void WarnWhereAllTrainAtOnce(const v1::RunPlan& plan,
+                             const std::vector<v1::AggregationConfig::Preset>& presets) {
+  if (!plan.config().aggregation().has_concurrency()) return;
+  for (const v1::AggregationConfig::Preset preset : presets) {
+    if (UnderPreset(plan, preset).config().aggregation().has_concurrency()) continue;
+    spdlog::warn("{} has no place for the run config's aggregation.concurrency: all sites train",
+                 v1::AggregationConfig::Preset_Name(preset));
+  }
 }
 
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,

@@ -41,8 +41,12 @@ absl::StatusOr<RunSummary> Simulate(const v1::RunPlan& plan, const v1::Scenario&
 void AddActivity(const Simulation& simulation, const FederationData& data, RunSummary& summary);
 
 // The plan under another rule with nothing said of it but its name, so that resolving gives it that
-// rule's own defaults.
+// rule's own defaults. How many train at once is no rule's own: the plan's `concurrency` stays
+// where the rule has a place for it.
 v1::RunPlan UnderPreset(v1::RunPlan plan, v1::AggregationConfig::Preset preset);
+// Where the plan has a `concurrency`, warns of those of the presets that have no place for it.
+void WarnWhereAllTrainAtOnce(const v1::RunPlan& plan,
+                             const std::vector<v1::AggregationConfig::Preset>& presets);
 // The plan under another rule with that rule's own defaults, and about as many merged updates.
 absl::StatusOr<v1::RunPlan> WithPreset(const v1::RunPlan& plan,
                                        v1::AggregationConfig::Preset preset, size_t sites);

@@ -388,6 +388,7 @@ absl::StatusOr<v1::RunPlan> ChangedPlan(const v1::RunPlan& recorded,
     CONSILIUM_RETURN_IF_ERROR(CheckOverride(override));
     const auto preset = PresetIn(override);
     if (preset.has_value() && *preset != recorded.config().aggregation().preset()) {
+      WarnWhereAllTrainAtOnce(plan, {*preset});
       plan = UnderPreset(std::move(plan), *preset);
     }
   }

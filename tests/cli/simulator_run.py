@@ -178,15 +178,25 @@ class Concurrency(Case):
 
     def trainings(self, name, slow="", *arguments):
         """By site, its (begin, end) in virtual seconds."""
+        [by_site] = self.trainings_by_rule(name, slow, *arguments).values()
+        return by_site
+
+    def trainings_by_rule(self, name, slow, *arguments):
         scenario = world.folder / f"{name}.textproto"
         scenario.write_text(
             f'dataset {{ partitioned {{ file: "wdbc.csv" sites: {self.SITES} }} }}\n'
             f"sites {{ latency_ms: 5 speed {{ log_normal_sigma: 0.5 }} {slow} }}\n")
         out = world.folder / name
-        self.expect(DONE, world.command(
+        done = subprocess.run(world.command(
             "run", world.files[0], scenario, "--data", world.folder, "--no-baselines", "--out", out,
-            "--set", "stop.versions_max=40", *arguments))
-        [table] = (out / "tables").glob("*/activity.csv")
+            "--set", "stop.versions_max=40", *arguments), capture_output=True, text=True,
+            timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.warned = done.stderr
+        return {table.parent.name: self.spans(table)
+                for table in (out / "tables").glob("*/activity.csv")}
+
+    def spans(self, table):
         trainings = {}
         with table.open() as rows:
             for row in csv.DictReader(rows):
@@ -207,6 +217,18 @@ class Concurrency(Case):
         self.assertEqual(len(drawn), self.SITES)  # Each has its turn.
         for spans in drawn.values():
             self.assertEqual(most_at_once(spans), 1)
+
+    def test_rules_beside_it_have_as_many_slots_where_they_can(self):
+        by_rule = self.trainings_by_rule("rules", "", *self.slots(600000),
+                                         "--simulate", "FEDBUFF,FEDAVG", "--seeds", "1..2")
+        most = {rule: most_at_once(sum(spans.values(), [])) for rule, spans in by_rule.items()}
+        self.assertEqual(most, {
+            f"{rule}-seed-{seed}": sites for seed in (1, 2) for rule, sites in
+            (("staleness-weighted-table", self.SITES_MAX), ("fedbuff", self.SITES_MAX),
+             ("fedavg", self.SITES))})
+        # Once, although every seed simulates it.
+        [warning] = self.warned.splitlines()
+        self.assertIn("FEDAVG has no place for the run config's aggregation.concurrency", warning)
 
     def test_who_is_late_trains_beside_those_who_have_its_slot(self):
         deadline_s = 2

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sim/check/fake_trainer.h"
+#include "sim/commands/simulate.h"
 #include "sim/engine/training_pool.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/sim/same_again.h"
@@ -114,6 +115,28 @@ TEST(ConcurrencySimulation, FiftyOfFiveHundredTrainAtOnceAndEachHasItsTurn) {
 }
 
 // Half of the hospitals hold all slots when they go, and never come back.
+// Who compares rules compares them with as many at once, as far as that can be.
+TEST(UnderPreset, HowManyTrainAtOnceStaysWhereTheRuleHasAPlaceForIt) {
+  using Config = v1::AggregationConfig;
+  const SmallWorld world(
+      {.config = "aggregation { concurrency { sites_max: 2 deadline_ms: 60000 } }"});
+  for (const Config::Preset preset : {Config::FEDASYNC, Config::CA2FL, Config::ACE, Config::FADAS,
+                                      Config::STALE_SYNCHRONOUS, Config::FEDBUFF_NVFLARE}) {
+    const auto plan = ResolvePlan(UnderPreset(world.plan, preset));
+    ASSERT_THAT(plan, IsOk());
+    EXPECT_EQ(plan->config().aggregation().preset(), preset);
+    EXPECT_EQ(plan->config().aggregation().concurrency().sites_max(), 2u);
+    EXPECT_EQ(plan->config().aggregation().concurrency().deadline_ms(), 60000u);
+  }
+  for (const Config::Preset preset :
+       {Config::FEDAVG, Config::SCAFFOLD, Config::FEDCOMPASS, Config::ADAPTIVE}) {
+    const auto plan = ResolvePlan(UnderPreset(world.plan, preset));
+    ASSERT_THAT(plan, IsOk());
+    EXPECT_EQ(plan->config().aggregation().preset(), preset);
+    EXPECT_FALSE(plan->config().aggregation().has_concurrency());
+  }
+}
+
 TEST(ConcurrencySimulation, GoesOnWithoutThoseWhoFallSilent) {
   std::string trace;
   for (int i = 0; i < 4; ++i) {
