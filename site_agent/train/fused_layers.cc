@@ -22,11 +22,43 @@ void RepeatBias(const FusedMatrix& matrix, const float* weights, size_t rows, fl
   for (size_t r = 0; r < rows; ++r) std::copy_n(bias, matrix.width, out + r * matrix.width);
 }
 
-void AddBiasGradient(const FusedMatrix& matrix, const float* derivative, size_t rows,
-                     float* gradient) {
+// A matrix's inputs: `count` rows, which begin `apart` floats apart.
+struct InputRows {
+  const float* first;
+  size_t apart;
+  size_t count;
+};
+
+// in·W onto `out`.
+void AddOutputs(const FusedMatrix& matrix, const InputRows& in, const float* weights, float* out) {
+  AddProduct({.a = in.first,
+              .a_row = in.apart,
+              .b = weights + matrix.first_weight,
+              .b_row = matrix.width,
+              .c = out,
+              .c_row = matrix.width,
+              .rows = in.count,
+              .inner = matrix.inputs,
+              .columns = matrix.width});
+}
+
+// inᵀ·derivative onto the gradient by W, and the derivative's sum over the rows onto that by the
+// bias.
+void AddGradient(const FusedMatrix& matrix, const InputRows& in, const float* derivative,
+                 float* gradient) {
+  AddProduct({.a = in.first,
+              .a_row = 1,
+              .a_column = in.apart,
+              .b = derivative,
+              .b_row = matrix.width,
+              .c = gradient + matrix.first_weight,
+              .c_row = matrix.width,
+              .rows = matrix.inputs,
+              .inner = in.count,
+              .columns = matrix.width});
   if (!matrix.has_bias) return;
   float* bias = gradient + matrix.first_bias;
-  for (size_t r = 0; r < rows; ++r) {
+  for (size_t r = 0; r < in.count; ++r) {
     for (size_t o = 0; o < matrix.width; ++o) bias[o] += derivative[r * matrix.width + o];
   }
 }
@@ -39,6 +71,20 @@ void Transpose(const FusedMatrix& matrix, const float* weights, size_t columns,
   for (size_t i = 0; i < matrix.inputs; ++i) {
     for (size_t o = 0; o < matrix.outputs; ++o) out[o * columns + i] = from[i * matrix.width + o];
   }
+}
+
+// derivative·Wᵀ, of W as Transpose leaves it, onto `rows` rows below of `columns` floats each.
+void AddBelow(const FusedMatrix& matrix, const std::vector<float>& transposed,
+              const float* derivative, size_t rows, size_t columns, float* below) {
+  AddProduct({.a = derivative,
+              .a_row = matrix.width,
+              .b = transposed.data(),
+              .b_row = columns,
+              .c = below,
+              .c_row = columns,
+              .rows = rows,
+              .inner = matrix.outputs,
+              .columns = columns});
 }
 
 // That lie within a length, a started one included.
@@ -90,40 +136,14 @@ void FusedMatrix::Store(std::span<const float> inside, std::span<float> layout) 
 
 void FusedLinear::Forward(const FusedForward& pass) {
   RepeatBias(matrix_, pass.weights, pass.rows, pass.out);
-  AddProduct({.a = pass.in,
-              .a_row = in_.row,
-              .b = pass.weights + matrix_.first_weight,
-              .b_row = matrix_.width,
-              .c = pass.out,
-              .c_row = matrix_.width,
-              .rows = pass.rows,
-              .inner = matrix_.inputs,
-              .columns = matrix_.width});
+  AddOutputs(matrix_, {pass.in, in_.row, pass.rows}, pass.weights, pass.out);
 }
 
 void FusedLinear::Backward(const FusedBackward& pass) {
-  AddProduct({.a = pass.in,
-              .a_row = 1,
-              .a_column = in_.row,
-              .b = pass.derivative,
-              .b_row = matrix_.width,
-              .c = pass.gradient + matrix_.first_weight,
-              .c_row = matrix_.width,
-              .rows = matrix_.inputs,
-              .inner = pass.rows,
-              .columns = matrix_.width});
-  AddBiasGradient(matrix_, pass.derivative, pass.rows, pass.gradient);
+  AddGradient(matrix_, {pass.in, in_.row, pass.rows}, pass.derivative, pass.gradient);
   if (pass.below == nullptr) return;
   Transpose(matrix_, pass.weights, in_.row, transposed_);
-  AddProduct({.a = pass.derivative,
-              .a_row = matrix_.width,
-              .b = transposed_.data(),
-              .b_row = in_.row,
-              .c = pass.below,
-              .c_row = in_.row,
-              .rows = pass.rows,
-              .inner = matrix_.outputs,
-              .columns = in_.row});
+  AddBelow(matrix_, transposed_, pass.derivative, pass.rows, in_.row, pass.below);
 }
 
 FusedConv::FusedConv(Grid in, Grid out, const GraphLayer& layer, FusedMatrix matrix)
@@ -204,15 +224,8 @@ void FusedConv::Forward(const FusedForward& pass) {
   RepeatBias(matrix_, pass.weights, pass.rows * out_.positions(), pass.out);
   for (size_t r = 0; r < pass.rows; ++r) {
     GatherPatches(pass.in + r * in_.row);
-    AddProduct({.a = patches_.data(),
-                .a_row = patch_,
-                .b = pass.weights + matrix_.first_weight,
-                .b_row = matrix_.width,
-                .c = pass.out + r * out_.row,
-                .c_row = matrix_.width,
-                .rows = out_.positions(),
-                .inner = matrix_.inputs,
-                .columns = matrix_.width});
+    AddOutputs(matrix_, {patches_.data(), patch_, out_.positions()}, pass.weights,
+               pass.out + r * out_.row);
   }
 }
 
@@ -221,28 +234,10 @@ void FusedConv::Backward(const FusedBackward& pass) {
   for (size_t r = 0; r < pass.rows; ++r) {
     const float* derivative = pass.derivative + r * out_.row;
     GatherPatches(pass.in + r * in_.row);
-    AddProduct({.a = patches_.data(),
-                .a_row = 1,
-                .a_column = patch_,
-                .b = derivative,
-                .b_row = matrix_.width,
-                .c = pass.gradient + matrix_.first_weight,
-                .c_row = matrix_.width,
-                .rows = matrix_.inputs,
-                .inner = out_.positions(),
-                .columns = matrix_.width});
-    AddBiasGradient(matrix_, derivative, out_.positions(), pass.gradient);
+    AddGradient(matrix_, {patches_.data(), patch_, out_.positions()}, derivative, pass.gradient);
     if (pass.below == nullptr) continue;
     derivatives_.assign(patches_.size(), 0.0f);
-    AddProduct({.a = derivative,
-                .a_row = matrix_.width,
-                .b = transposed_.data(),
-                .b_row = patch_,
-                .c = derivatives_.data(),
-                .c_row = patch_,
-                .rows = out_.positions(),
-                .inner = matrix_.outputs,
-                .columns = patch_});
+    AddBelow(matrix_, transposed_, derivative, out_.positions(), patch_, derivatives_.data());
     ScatterPatches(pass.below + r * in_.row);
   }
 }
@@ -265,6 +260,10 @@ size_t FusedPool::FirstOf(size_t position) const {
   return (y * stride_) * in_.width + x * stride_;
 }
 
+size_t FusedPool::CellOf(size_t first, size_t k) const {
+  return first + k / kernel_width_ * in_.width + k % kernel_width_;
+}
+
 void FusedPool::LargestOf(const float* in, float* out, uint32_t* chosen) const {
   for (size_t p = 0; p < out_.positions(); ++p) {
     float* best = out + p * out_.position_stride;
@@ -273,7 +272,7 @@ void FusedPool::LargestOf(const float* in, float* out, uint32_t* chosen) const {
     std::copy_n(in + first * in_.position_stride, out_.position_stride, best);
     std::fill_n(where, out_.position_stride, static_cast<uint32_t>(first));
     for (size_t k = 1; k < kernel_height_ * kernel_width_; ++k) {
-      const size_t at = first + k / kernel_width_ * in_.width + k % kernel_width_;
+      const size_t at = CellOf(first, k);
       const float* value = in + at * in_.position_stride;
       for (size_t c = 0; c < out_.position_stride; ++c) {
         // Of equals the first, as LibTorch; what is no number is never left for one.
@@ -290,9 +289,9 @@ void FusedPool::MeanOf(const float* in, float* out) const {
   for (size_t p = 0; p < out_.positions(); ++p) {
     float* sum = out + p * out_.position_stride;
     std::fill_n(sum, out_.position_stride, 0.0f);
+    const size_t first = FirstOf(p);
     for (size_t k = 0; k < kernel; ++k) {
-      const size_t at = FirstOf(p) + k / kernel_width_ * in_.width + k % kernel_width_;
-      const float* value = in + at * in_.position_stride;
+      const float* value = in + CellOf(first, k) * in_.position_stride;
       for (size_t c = 0; c < out_.position_stride; ++c) sum[c] += value[c];
     }
     for (size_t c = 0; c < out_.position_stride; ++c) sum[c] /= static_cast<float>(kernel);
@@ -328,11 +327,10 @@ void FusedPool::Backward(const FusedBackward& pass) {
         }
         continue;
       }
+      const size_t first = FirstOf(p);
       for (size_t k = 0; k < kernel; ++k) {
-        const size_t at = FirstOf(p) + k / kernel_width_ * in_.width + k % kernel_width_;
-        for (size_t c = 0; c < channels; ++c) {
-          below[at * in_.position_stride + c] += derivative[c] / static_cast<float>(kernel);
-        }
+        float* cell = below + CellOf(first, k) * in_.position_stride;
+        for (size_t c = 0; c < channels; ++c) cell[c] += derivative[c] / static_cast<float>(kernel);
       }
     }
   }

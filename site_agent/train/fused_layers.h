@@ -126,7 +126,9 @@ class FusedPool {
  private:
   void LargestOf(const float* in, float* out, uint32_t* chosen) const;
   void MeanOf(const float* in, float* out) const;
+  // The input's position of an output's square: its first, and its k-th from that on.
   size_t FirstOf(size_t position) const;
+  size_t CellOf(size_t first, size_t k) const;
 
   Grid in_;
   Grid out_;

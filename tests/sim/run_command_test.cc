@@ -43,6 +43,13 @@ RunCommand WdbcCommand(const TempFolder& folder) {
   return command;
 }
 
+RunCommand WdbcCommandWithTable(const TempFolder& folder) {
+  const std::string table =
+      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
+  EXPECT_EQ(system(table.c_str()), 0);
+  return WdbcCommand(folder);
+}
+
 nlohmann::json SummaryIn(const TempFolder& folder) {
   const auto text = ReadFile(folder.File("out/summary.json"), limits::kTextFileBytesMax);
   EXPECT_THAT(text, IsOk());
@@ -51,10 +58,7 @@ nlohmann::json SummaryIn(const TempFolder& folder) {
 
 TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
   const TempFolder folder;
-  const std::string table =
-      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
-  ASSERT_EQ(system(table.c_str()), 0);
-  RunCommand command = WdbcCommand(folder);
+  RunCommand command = WdbcCommandWithTable(folder);
   command.presets = {"FEDAVG", "FEDBUFF"};
   ASSERT_THAT(Execute(command), IsOk());
   const auto summary = SummaryIn(folder);
@@ -72,10 +76,7 @@ TEST(RunCommand, SimulatesOtherRulesWithTheirOwnDefaults) {
 // Without --out it lies where $TMPDIR says.
 TEST(RunCommand, WhatIdleSitesHoldLiesInAFileWhereMemoryHasNoRoomForIt) {
   const TempFolder folder;
-  const std::string table =
-      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
-  ASSERT_EQ(system(table.c_str()), 0);
-  RunCommand command = WdbcCommand(folder);
+  RunCommand command = WdbcCommandWithTable(folder);
   ASSERT_THAT(Execute(command), IsOk());
   const auto expected = SummaryIn(folder);
   setenv("TMPDIR", folder.File("is-not-there").c_str(), 1);
@@ -99,10 +100,7 @@ TEST(RunCommand, WhatIdleSitesHoldLiesInAFileWhereMemoryHasNoRoomForIt) {
 // Builds before its arithmetic changed had the same name for it.
 TEST(RunCommand, GoesOnWithTheSameArithmeticAloneWhateverItsNameIs) {
   const TempFolder folder;
-  const std::string table =
-      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
-  ASSERT_EQ(system(table.c_str()), 0);
-  RunCommand command = WdbcCommand(folder);
+  RunCommand command = WdbcCommandWithTable(folder);
   command.trainers.kind = TrainerKind::kFused;
   ASSERT_THAT(Execute(command), IsOk());
   EXPECT_EQ(SummaryIn(folder).at("trainer"), "fused");
@@ -124,10 +122,7 @@ TEST(RunCommand, GoesOnWithTheSameArithmeticAloneWhateverItsNameIs) {
 
 TEST(RunCommand, OnAWallClockThreadsAreTheWorkersAndTheJournalTellsAll) {
   const TempFolder folder;
-  const std::string table =
-      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
-  ASSERT_EQ(system(table.c_str()), 0);
-  RunCommand command = WdbcCommand(folder);
+  RunCommand command = WdbcCommandWithTable(folder);
   command.overrides.emplace_back("training.task_duration_min_ms=0");
   command.clock = RunCommand::Clock::kWall;
   command.trainers.threads = 3;
@@ -197,10 +192,7 @@ TEST(RunCommand, AMissingTableSaysWhereItComesFrom) {
 // Of a folder that is there already, too.
 TEST(RunCommand, WhatItRefusesLeavesNothingBehind) {
   const TempFolder folder;
-  const std::string table =
-      absl::StrCat(CONSILIUM_SOURCE_DIR "/scripts/wdbc_table > ", folder.File("wdbc.csv"));
-  ASSERT_EQ(system(table.c_str()), 0);
-  RunCommand command = WdbcCommand(folder);
+  RunCommand command = WdbcCommandWithTable(folder);
   command.overrides.emplace_back("scenario.sites.overrides={ site_id: 'nobody' slowdown: 2 }");
   EXPECT_THAT(Execute(command), IsError(StatusCode::kInvalidArgument, "nobody"));
   EXPECT_FALSE(std::filesystem::exists(command.out));

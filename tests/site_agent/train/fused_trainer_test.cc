@@ -34,6 +34,21 @@ struct Case {
   size_t features = kFeatures;  // As many as the shape has elements.
 };
 
+constexpr char kRelu[] = "activation { function: RELU }";
+constexpr char kTanh[] = "activation { function: TANH }";
+constexpr char kSigmoid[] = "activation { function: SIGMOID }";
+constexpr char kFlatten[] = "flatten {}";
+constexpr char kOneOutput[] = "linear { units: '1' }";
+
+// A model spec's layers of these kinds, one upon the other.
+std::string Chain(const std::vector<std::string>& kinds) {
+  std::string layers;
+  for (const std::string& kind : kinds) {
+    absl::StrAppend(&layers, "layers { name: 'layer", layers.size(), "' ", kind, " } ");
+  }
+  return layers;
+}
+
 // As ResolvePlan leaves them, as far as a trainer reads them.
 v1::RunPlan PlanOf(const Case& c) {
   v1::RunPlan plan;
@@ -69,22 +84,38 @@ std::vector<float> BaseOf(const v1::RunPlan& plan) {
   return base;
 }
 
-struct Both {
-  absl::StatusOr<TrainOutput> fused;
-  absl::StatusOr<TrainOutput> plain;
-};
-
-Both TrainBoth(const v1::RunPlan& plan, const Examples& examples, const std::vector<float>& base) {
+// Of what is handed in, which outlives it.
+TrainInput InputOf(const v1::RunPlan& plan, const Examples& examples,
+                   const std::vector<float>& base, uint32_t steps) {
   TrainInput input;
   input.plan = &plan;
   input.site = SiteId("north");
   input.task = TaskId(3);
   input.base = base;
-  input.local_steps = 30;
+  input.local_steps = steps;
   input.examples = &examples;
-  FusedTrainer fused;
-  CpuTrainer plain;
-  return {fused.Train(input), plain.Train(input)};
+  return input;
+}
+
+template <typename Output>
+struct Both {
+  absl::StatusOr<Output> fused;
+  absl::StatusOr<Output> plain;
+};
+
+Both<TrainOutput> TrainBoth(const v1::RunPlan& plan, const Examples& examples,
+                            const std::vector<float>& base, uint32_t steps = 30) {
+  const TrainInput input = InputOf(plan, examples, base, steps);
+  return {FusedTrainer().Train(input), CpuTrainer().Train(input)};
+}
+
+Both<v1::MetricSums> EvaluateBoth(const v1::RunPlan& plan, const Examples& examples) {
+  const std::vector<float> base = BaseOf(plan);
+  EvaluateInput input;
+  input.plan = &plan;
+  input.weights = base;
+  input.examples = &examples;
+  return {FusedTrainer().Evaluate(input), CpuTrainer().Evaluate(input)};
 }
 
 double Norm(const std::vector<float>& values) {
@@ -94,79 +125,60 @@ double Norm(const std::vector<float>& values) {
 }
 
 const Case kCases[] = {
-    {"logistic", "layers { name: 'a' linear { units: '1' } }", "BCE_WITH_LOGITS"},
-    {"without_bias",
-     "layers { name: 'a' linear { units: '9' bias: false } } layers { name: 'r' activation { "
-     "function: RELU } } layers { name: 'b' linear { units: '1' } }",
+    {"logistic", Chain({kOneOutput}), "BCE_WITH_LOGITS"},
+    {"without_bias", Chain({"linear { units: '9' bias: false }", kRelu, kOneOutput}),
      "BCE_WITH_LOGITS"},
     {"two_hidden",
-     "layers { name: 'a' linear { units: '17' } } layers { name: 'r' activation { function: RELU } "
-     "} layers { name: 'b' linear { units: '8' } } layers { name: 's' activation { function: TANH "
-     "} } layers { name: 'c' linear { units: '3' } }",
+     Chain({"linear { units: '17' }", kRelu, "linear { units: '8' }", kTanh,
+            "linear { units: '3' }"}),
      "CROSS_ENTROPY", 3,
      "batch_examples: 7 proximal_mu: 0.1 optimizer { adam { learning_rate: 0.01 beta1: 0.9 beta2: "
      "0.999 epsilon: 1e-8 weight_decay: 0.01 } }"},
-    {"regression",
-     "layers { name: 'a' linear { units: '6' } } layers { name: 'r' activation { function: SIGMOID "
-     "} } layers { name: 'c' linear { units: '1' } }",
-     "MSE", 0,
+    {"regression", Chain({"linear { units: '6' }", kSigmoid, kOneOutput}), "MSE", 0,
      "batch_examples: 4 optimizer { sgd { learning_rate: 0.05 momentum: 0.9 weight_decay: 0.1 } }"},
     // Colours, sides of two lengths, padding, a stride, squares that overlap and leave a rest.
     {.name = "convolutions",
-     .layers =
-         "layers { name: 'a' conv { channels: '5' kernel: '3' padding: '1' } } layers { name: "
-         "'r' activation { function: RELU } } layers { name: 'p' pool { kind: MAX kernel: '3' "
-         "stride: '2' } } layers { name: 'b' conv { channels: '9' kernel: '2' stride: '2' "
-         "padding: '1' bias: false } } layers { name: 's' activation { function: TANH } } "
-         "layers { name: 'f' flatten {} } layers { name: 'c' linear { units: '4' } }",
+     .layers = Chain({"conv { channels: '5' kernel: '3' padding: '1' }", kRelu,
+                      "pool { kind: MAX kernel: '3' stride: '2' }",
+                      "conv { channels: '9' kernel: '2' stride: '2' padding: '1' bias: false }",
+                      kTanh, kFlatten, "linear { units: '4' }"}),
      .loss = "CROSS_ENTROPY",
      .classes = 4,
      .training = "batch_examples: 7 optimizer { sgd { learning_rate: 0.02 momentum: 0.5 } }",
      .input_shape = "'3', '9', '8'",
      .features = 216},
     {.name = "averages",
-     .layers =
-         "layers { name: 'a' conv { channels: '8' kernel: '3' padding: '2' } } layers { name: "
-         "'r' activation { function: SIGMOID } } layers { name: 'p' pool { kind: AVERAGE "
-         "kernel: '2' } } layers { name: 'b' conv { channels: '3' kernel: '2' } } layers { "
-         "name: 'g' pool { kind: GLOBAL_AVERAGE } } layers { name: 'c' linear { units: '1' } }",
+     .layers = Chain({"conv { channels: '8' kernel: '3' padding: '2' }", kSigmoid,
+                      "pool { kind: AVERAGE kernel: '2' }", "conv { channels: '3' kernel: '2' }",
+                      "pool { kind: GLOBAL_AVERAGE }", kOneOutput}),
      .loss = "BCE_WITH_LOGITS",
      .input_shape = "'1', '6', '6'",
      .features = 36},
     {.name = "along_a_line",
-     .layers =
-         "layers { name: 'a' conv { channels: '4' kernel: '5' stride: '2' padding: '3' } } "
-         "layers { name: 'r' activation { function: RELU } } layers { name: 'p' pool { kind: "
-         "MAX kernel: '2' } } layers { name: 'b' conv { channels: '16' kernel: '1' } } layers { "
-         "name: 'q' pool { kind: AVERAGE kernel: '3' stride: '1' } } layers { name: 'f' flatten "
-         "{} } layers { name: 'c' linear { units: '3' } }",
+     .layers = Chain({"conv { channels: '4' kernel: '5' stride: '2' padding: '3' }", kRelu,
+                      "pool { kind: MAX kernel: '2' }", "conv { channels: '16' kernel: '1' }",
+                      "pool { kind: AVERAGE kernel: '3' stride: '1' }", kFlatten,
+                      "linear { units: '3' }"}),
      .loss = "CROSS_ENTROPY",
      .classes = 3,
      .input_shape = "'2', '21'",
      .features = 42},
     // Kernels of which some columns, or rows, never meet the input.
     {.name = "wider_than_the_map",
-     .layers =
-         "layers { name: 'a' conv { channels: '3' kernel: '5' padding: '2' } } layers { name: "
-         "'r' activation { function: TANH } } layers { name: 'b' conv { channels: '2' kernel: "
-         "'7' padding: '3' stride: '2' } } layers { name: 'f' flatten {} } layers { name: 'c' "
-         "linear { units: '1' } }",
+     .layers = Chain({"conv { channels: '3' kernel: '5' padding: '2' }", kTanh,
+                      "conv { channels: '2' kernel: '7' padding: '3' stride: '2' }", kFlatten,
+                      kOneOutput}),
      .loss = "BCE_WITH_LOGITS",
      .input_shape = "'2', '2', '1'",
      .features = 4},
     {.name = "longer_than_the_line",
-     .layers =
-         "layers { name: 'a' conv { channels: '3' kernel: '9' padding: '4' } } layers { name: "
-         "'r' activation { function: TANH } } layers { name: 'b' conv { channels: '2' kernel: "
-         "'7' padding: '6' } } layers { name: 'f' flatten {} } layers { name: 'c' linear { "
-         "units: '1' } }",
+     .layers = Chain({"conv { channels: '3' kernel: '9' padding: '4' }", kTanh,
+                      "conv { channels: '2' kernel: '7' padding: '6' }", kFlatten, kOneOutput}),
      .loss = "BCE_WITH_LOGITS",
      .input_shape = "'1', '3'",
      .features = 3},
     {.name = "images_to_a_perceptron",
-     .layers =
-         "layers { name: 'f' flatten {} } layers { name: 'a' linear { units: '7' } } layers { "
-         "name: 'r' activation { function: RELU } } layers { name: 'c' linear { units: '1' } }",
+     .layers = Chain({kFlatten, "linear { units: '7' }", kRelu, kOneOutput}),
      .loss = "BCE_WITH_LOGITS",
      .input_shape = "'2', '3', '4'",
      .features = 24},
@@ -178,7 +190,7 @@ TEST(FusedTrainer, TrainsWhatLibTorchTrainsWithinTheStatedTolerance) {
     SCOPED_TRACE(c.name);
     const v1::RunPlan plan = PlanOf(c);
     EXPECT_TRUE(*FusedTrainer().TakesOver(plan));
-    const Both both = TrainBoth(plan, ExamplesOf(c), BaseOf(plan));
+    const Both<TrainOutput> both = TrainBoth(plan, ExamplesOf(c), BaseOf(plan));
     ASSERT_TRUE(both.fused.ok()) << both.fused.status();
     ASSERT_TRUE(both.plain.ok()) << both.plain.status();
     std::vector<float> difference;
@@ -197,14 +209,8 @@ TEST(FusedTrainer, EvaluatesWhatLibTorchEvaluates) {
   for (const Case& c : kCases) {
     SCOPED_TRACE(c.name);
     const v1::RunPlan plan = PlanOf(c);
-    const Examples examples = ExamplesOf(c, 600);  // More than go forward at once.
-    const std::vector<float> base = BaseOf(plan);
-    EvaluateInput input;
-    input.plan = &plan;
-    input.weights = base;
-    input.examples = &examples;
-    const absl::StatusOr<v1::MetricSums> fused = FusedTrainer().Evaluate(input);
-    const absl::StatusOr<v1::MetricSums> plain = CpuTrainer().Evaluate(input);
+    // More than go forward at once.
+    const auto [fused, plain] = EvaluateBoth(plan, ExamplesOf(c, 600));
     ASSERT_TRUE(fused.ok()) << fused.status();
     ASSERT_TRUE(plain.ok()) << plain.status();
     EXPECT_EQ(fused->examples(), plain->examples());
@@ -213,46 +219,28 @@ TEST(FusedTrainer, EvaluatesWhatLibTorchEvaluates) {
   }
 }
 
-const Case kPooled = {
-    .name = "pooled",
-    .layers =
-        "layers { name: 'a' conv { channels: '3' kernel: '1' } } layers { name: 'p' pool { "
-        "kind: MAX kernel: '2' } } layers { name: 'f' flatten {} } layers { name: 'c' linear { "
-        "units: '1' } }",
-    .loss = "BCE_WITH_LOGITS",
-    .input_shape = "'2', '4', '4'",
-    .features = 32};
+const Case kPooled = {.name = "pooled",
+                      .layers = Chain({"conv { channels: '3' kernel: '1' }",
+                                       "pool { kind: MAX kernel: '2' }", kFlatten, kOneOutput}),
+                      .loss = "BCE_WITH_LOGITS",
+                      .input_shape = "'2', '4', '4'",
+                      .features = 32};
 
 // Kernels of zeros give the same everywhere; whose patch the gradient is of is seen by it alone.
 TEST(FusedTrainer, OfEqualValuesTheFirstIsTheLargest) {
   const v1::RunPlan plan = PlanOf(kPooled);
   std::vector<float> base = BaseOf(plan);
   std::fill_n(base.begin(), 6, 0.0f);
-  TrainInput input;
-  const Examples examples = ExamplesOf(kPooled);
-  input.plan = &plan;
-  input.site = SiteId("north");
-  input.task = TaskId(3);
-  input.base = base;
-  input.local_steps = 1;
-  input.examples = &examples;
-  const absl::StatusOr<TrainOutput> fused = FusedTrainer().Train(input);
-  const absl::StatusOr<TrainOutput> plain = CpuTrainer().Train(input);
+  const auto [fused, plain] = TrainBoth(plan, ExamplesOf(kPooled), base, 1);
   ASSERT_TRUE(fused.ok() && plain.ok()) << fused.status() << plain.status();
   for (size_t i = 0; i < base.size(); ++i) EXPECT_NEAR(fused->delta[i], plain->delta[i], 1e-7) << i;
 }
 
 TEST(FusedTrainer, PoolingHidesNothingThatIsNoNumber) {
   const v1::RunPlan plan = PlanOf(kPooled);
-  const std::vector<float> base = BaseOf(plan);
   Examples examples = ExamplesOf(kPooled);
   examples.values[5] = std::numeric_limits<float>::quiet_NaN();  // The last of its square.
-  EvaluateInput input;
-  input.plan = &plan;
-  input.weights = base;
-  input.examples = &examples;
-  const absl::StatusOr<v1::MetricSums> fused = FusedTrainer().Evaluate(input);
-  const absl::StatusOr<v1::MetricSums> plain = CpuTrainer().Evaluate(input);
+  const auto [fused, plain] = EvaluateBoth(plan, examples);
   ASSERT_TRUE(fused.ok() && plain.ok()) << fused.status() << plain.status();
   EXPECT_NEAR(fused->log_loss_sum(), plain->log_loss_sum(), 1e-4);
 }
@@ -265,17 +253,8 @@ TEST(FusedTrainer, IsAFunctionOfTheTaskAlone) {
   const Examples others = ExamplesOf(kCases[1]);
   const std::vector<float> base = BaseOf(plan);
   const std::vector<float> base_of_other = BaseOf(other);
-  TrainInput input;
-  input.plan = &plan;
-  input.site = SiteId("north");
-  input.task = TaskId(3);
-  input.base = base;
-  input.local_steps = 5;
-  input.examples = &examples;
-  TrainInput before = input;
-  before.plan = &other;
-  before.base = base_of_other;
-  before.examples = &others;
+  TrainInput input = InputOf(plan, examples, base, 5);
+  const TrainInput before = InputOf(other, others, base_of_other, 5);
   FusedTrainer trainer;
   const absl::StatusOr<TrainOutput> first = trainer.Train(input);
   ASSERT_TRUE(first.ok()) << first.status();
@@ -291,38 +270,30 @@ TEST(FusedTrainer, IsAFunctionOfTheTaskAlone) {
 
 TEST(FusedTrainer, LeavesAllElseToLibTorchBitByBit) {
   const Case others[] = {
-      {"dropout",
-       "layers { name: 'a' linear { units: '4' } } layers { name: 'd' dropout { probability: 0.5 } "
-       "} layers { name: 'b' linear { units: '1' } }",
+      {"dropout", Chain({"linear { units: '4' }", "dropout { probability: 0.5 }", kOneOutput}),
        "BCE_WITH_LOGITS"},
       {"residual",
        "layers { name: 'a' linear { units: '5' } } layers { name: 's' inputs: ['a', 'input'] add "
        "{} } layers { name: 'b' linear { units: '1' } }",
        "BCE_WITH_LOGITS"},
       {.name = "groups",
-       .layers =
-           "layers { name: 'a' conv { channels: '4' kernel: '3' groups: '2' } } layers { name: "
-           "'f' flatten {} } layers { name: 'b' linear { units: '1' } }",
+       .layers = Chain({"conv { channels: '4' kernel: '3' groups: '2' }", kFlatten, kOneOutput}),
        .loss = "BCE_WITH_LOGITS",
        .input_shape = "'2', '4', '4'",
        .features = 32},
       {.name = "pooling first",
-       .layers =
-           "layers { name: 'p' pool { kind: MAX kernel: '2' } } layers { name: 'f' flatten {} "
-           "} layers { name: 'b' linear { units: '1' } }",
+       .layers = Chain({"pool { kind: MAX kernel: '2' }", kFlatten, kOneOutput}),
        .loss = "BCE_WITH_LOGITS",
        .input_shape = "'2', '4', '4'",
        .features = 32},
-      {"gelu",
-       "layers { name: 'a' linear { units: '4' } } layers { name: 'g' activation { function: GELU "
-       "} } layers { name: 'b' linear { units: '1' } }",
+      {"gelu", Chain({"linear { units: '4' }", "activation { function: GELU }", kOneOutput}),
        "BCE_WITH_LOGITS"},
       {.name = "a rule with steps of its own",
-       .layers = "layers { name: 'a' linear { units: '1' } }",
+       .layers = Chain({kOneOutput}),
        .loss = "BCE_WITH_LOGITS",
        .config = "aggregation { preset: DITTO }"},
       {.name = "another loss",
-       .layers = "layers { name: 'a' linear { units: '2' } }",
+       .layers = Chain({"linear { units: '2' }"}),
        .loss = "DISCRETE_HAZARD",
        .contract = "survival { interval_ends: [0.5, 2] }"},
   };
@@ -332,7 +303,7 @@ TEST(FusedTrainer, LeavesAllElseToLibTorchBitByBit) {
     const absl::StatusOr<bool> takes = FusedTrainer().TakesOver(plan);
     ASSERT_TRUE(takes.ok()) << takes.status();
     EXPECT_FALSE(*takes);
-    const Both both = TrainBoth(plan, ExamplesOf(c), BaseOf(plan));
+    const Both<TrainOutput> both = TrainBoth(plan, ExamplesOf(c), BaseOf(plan));
     ASSERT_TRUE(both.plain.ok()) << both.plain.status();
     EXPECT_EQ(both.fused->delta, both.plain->delta);
   }
@@ -351,7 +322,7 @@ TEST(FusedTrainer, RefusesWhatDoesNotFitWithTheSameKindOfError) {
   Examples none;
   none.features = kFeatures;
   for (const Examples& examples : {wild, mislabelled, narrow, none}) {
-    const Both both = TrainBoth(plan, examples, base);
+    const Both<TrainOutput> both = TrainBoth(plan, examples, base);
     EXPECT_FALSE(both.fused.ok());
     EXPECT_EQ(both.fused.status().code(), both.plain.status().code()) << both.plain.status();
   }
