@@ -75,7 +75,11 @@ class Examination {
   // Ends the simulation where an invariant is broken.
   absl::Status Between(const Simulation& simulation) {
     if (!simulation.has_run()) return absl::OkStatus();
-    on_the_way_ = CheckLimits(simulation.aggregator_engine(), simulation.run(), simulation.now());
+    on_the_way_ = CheckLimits(simulation.run(), simulation.now());
+    if (!on_the_way_.has_value() && simulation.IsDurable()) {
+      on_the_way_ = CheckNobodyIsForgotten(simulation.aggregator_engine(), simulation.run(),
+                                           simulation.now());
+    }
     // What a site holds now must be in the journal now: nothing is told before it is durable.
     if (!on_the_way_.has_value() && IsPowerOfTwo(simulation.steps())) {
       on_the_way_ = CheckSoFar(simulation);
@@ -102,8 +106,11 @@ class Examination {
   Broken CheckSoFar(const Simulation& simulation) {
     const Folded folded = FoldJournal(simulation, recording_);
     if (folded.broken.has_value()) return folded.broken;
-    const federation::RunState& run = folded.engine.runs().at(simulation.run().run);
-    return CheckSites(simulation, [&](const SiteView& view) { return CheckReceipts(run, view); });
+    const auto run = folded.engine.runs().find(simulation.run().run);
+    return CheckSites(simulation, [&](const SiteView& view) -> Broken {
+      if (run != folded.engine.runs().end()) return CheckReceipts(run->second, view);
+      return absl::StrCat("durability: ", view.site.value(), " knows a run that no journal has");
+    });
   }
 
   // Of a simulation that has run to its end.

@@ -196,6 +196,14 @@ constexpr Part kParts[] = {
      "trace_repeat_ms: 12000"},
 };
 
+// Of v1.AggregatorProcess, one case in four each.
+constexpr double kAggregatorChance = 0.25;
+constexpr const char* kAggregators[] = {
+    "journal_ms: 40",
+    "journal_ms: 3000",
+    "crash_every_ms: 20000",
+};
+
 std::string TableText() {
   std::string text = "patient,x,y,sick\n";
   RandomStream random(SeedPath{1, "checked table", ""});
@@ -254,6 +262,9 @@ FederationCase DrawCase(uint64_t seed) {
   if (random.NextUnit() < kUnlikeChance) table.set_size_power_law(kUnlikePowerLaw);
   for (const Part& part : kParts) {
     if (random.NextUnit() < part.chance) Merge(part.text, *scenario.mutable_sites());
+  }
+  for (const char* text : kAggregators) {
+    if (random.NextUnit() < kAggregatorChance) Merge(text, *scenario.mutable_aggregator());
   }
   return drawn;
 }

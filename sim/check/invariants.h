@@ -26,10 +26,13 @@ using Broken = std::optional<std::string>;
 // ---- Between two events
 
 // "budget": no more versions, open tasks, local steps or sites that train at once than the plan
-// allows. "no starvation": a member without a task waits for something that comes. The run is one
-// of `aggregator`.
-Broken CheckLimits(const federation::FederationEngine& aggregator, const federation::RunState& run,
-                   absl::Time now);
+// allows.
+Broken CheckLimits(const federation::RunState& run, absl::Time now);
+// "no starvation": a member without a task waits for something that comes. The run is one of
+// `aggregator`, whose inputs are all durable: else a timer that it waits for may not be set yet.
+// Nothing is said while a timer is due.
+Broken CheckNobodyIsForgotten(const federation::FederationEngine& aggregator,
+                              const federation::RunState& run, absl::Time now);
 
 // ---- Of an ended run
 
@@ -54,8 +57,9 @@ Broken CheckHeardAll(const federation::RunState& run, const SiteView& view);
 
 // ---- Of the journal
 
-// "durability": what the journal's bytes alone lead to is the aggregator's state. Where it is not,
-// or an input does not come back from its bytes, `broken` is set.
+// "durability": what the journal's bytes alone lead to is the aggregator's state, once all its
+// inputs are durable. Where it is not, or an input does not come back from its bytes, `broken` is
+// set.
 struct Folded {
   federation::FederationEngine engine;
   Broken broken;

@@ -28,6 +28,8 @@ constexpr double kFaultRateMax = 0.9;
 // Each stream carries a few messages before it does any good.
 constexpr double kMessageLossRateMax = 0.3;
 constexpr uint64_t kStoppedAfterMsMax = 1'000'000'000'000;
+constexpr uint32_t kJournalMsMax = 3'600'000;
+constexpr uint64_t kCrashEveryMsMax = 1'000'000'000'000;
 constexpr uint32_t kLatencyMsMax = 3'600'000;
 constexpr uint32_t kMinimumCountMax = 1'000'000;
 constexpr double kDriftPpmMax = 100'000;
@@ -333,6 +335,13 @@ absl::Status CheckScenario(const v1::Scenario& scenario) {
   if (scenario.stopped_after_ms() > kStoppedAfterMsMax) {
     return Refuse("stopped_after_ms", absl::StrCat("is up to ", kStoppedAfterMsMax));
   }
+  const v1::AggregatorProcess& aggregator = scenario.aggregator();
+  if (aggregator.journal_ms() > kJournalMsMax) {
+    return Refuse("aggregator.journal_ms", absl::StrCat("is up to ", kJournalMsMax));
+  }
+  if (aggregator.crash_every_ms() > kCrashEveryMsMax) {
+    return Refuse("aggregator.crash_every_ms", absl::StrCat("is up to ", kCrashEveryMsMax));
+  }
   return CheckSites(scenario.sites());
 }
 
@@ -364,6 +373,7 @@ absl::Status CheckScenarioOnWallClock(const v1::Scenario& scenario) {
   if (sites.has_availability()) return Refuse("sites.availability", kWhy);
   if (sites.trace_size() > 0) return Refuse("sites.trace", kWhy);
   if (scenario.stopped_after_ms() > 0) return Refuse("stopped_after_ms", kWhy);
+  if (scenario.aggregator().ByteSizeLong() > 0) return Refuse("aggregator", kWhy);
   return absl::OkStatus();
 }
 

@@ -18,8 +18,8 @@
 namespace consilium {
 namespace {
 
-// Windows open and close for ever; a federation that makes no version in so many of them (and so
-// many more a site) makes none any more.
+// Windows open and close for ever, and crashes go on; a federation that makes no version in so many
+// of them (and so many more a site) makes none any more.
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
 constexpr char kStoppedByScenario[] = "the scenario's stopped_after_ms";
@@ -34,7 +34,7 @@ constexpr absl::Duration kBetweenMax = absl::Milliseconds(500);
 Simulation::Simulation(SimulationInput input)
     : input_(std::move(input)),
       examples_(kExamplesCacheBytesMax),
-      aggregator_(world_, input_.recording),
+      aggregator_(world_, input_.scenario, input_.recording),
       run_id_(input_.record != nullptr ? input_.record->run
                                        : RunId(absl::StrCat(input_.plan.config().name(), "-sim"))) {
   world_.idle = IdleVectors::Create(input_.idle);
@@ -99,24 +99,20 @@ void Simulation::AddSites() {
 }
 
 void Simulation::Take(const ToAggregator& message) {
+  if (message.life != 0 && message.life != aggregator_.life()) return;
   if (message.site != kNoSite) {
-    SiteLink& link = world_.links[message.site];
     const bool is_gone =
         message.process != Incarnation() && !sites_[message.site]->IsRunning(message.process);
     if (!world_.IsCurrent(message.site, message.stream) || is_gone) return;
-    if (std::holds_alternative<federation::SiteAttached>(message.event)) {
-      link.SetAttachedStream(message.stream);
-    }
-    if (std::holds_alternative<federation::SiteLost>(message.event)) link.SetAttachedStream(0);
   }
-  aggregator_.Handle(message.event);
+  aggregator_.Handle(message);
 }
 
 void Simulation::Watch() {
   const auto found = aggregator_.engine().runs().find(run_id_);
   if (found == aggregator_.engine().runs().end()) return;
   const federation::RunState& run = found->second;
-  if (run.phase >= federation::RunPhase::kEnded) world_.is_ending = true;
+  world_.is_ending = run.phase >= federation::RunPhase::kEnded;
   if (run.versions.size() <= versions_seen_) return;
   versions_seen_ = run.versions.size();
   turns_since_version_ = 0;
@@ -156,6 +152,10 @@ void Simulation::Step() {
                  [&](const SiteTurn& turn) {
                    ++turns_since_version_;
                    sites_[turn.site]->Take(turn);
+                 },
+                 [&](const AggregatorTurn& turn) {
+                   if (turn.kind == AggregatorTurn::Kind::kCrashes) ++turns_since_version_;
+                   aggregator_.Take(turn);
                  },
              },
              world_.queue.Pop());
@@ -225,7 +225,7 @@ absl::Status Simulation::RunOnWallClock() {
 absl::Status Simulation::Run() {
   if (input_.recording != nullptr) input_.recording->run = run_id_;
   if (input_.workers != nullptr) input_.workers->StartClock();
-  aggregator_.Handle(federation::Started{});
+  aggregator_.Start();
   for (const auto& site : sites_) site->Start();
   ToAggregator submitted;
   submitted.event =

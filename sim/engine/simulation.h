@@ -84,6 +84,8 @@ class Simulation {
   // Only where it has.
   const federation::RunState& run() const;
   const federation::FederationEngine& aggregator_engine() const { return aggregator_.engine(); }
+  // Whether the aggregator's journal holds all that its engine has taken.
+  bool IsDurable() const { return aggregator_.IsDurable(); }
   absl::StatusOr<Weights> ModelOf(Version version) const;
   // What a site of the data keeps from task to task; null where that is nothing. Errors as
   // IdleVector::Read.

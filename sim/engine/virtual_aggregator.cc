@@ -1,11 +1,11 @@
 #include "sim/engine/virtual_aggregator.h"
 
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "aggregator/core/journal_codec.h"
 #include "aggregator/core/retention.h"
 #include "aggregator/core/strategies/control_variates.h"
 #include "models/spec/initial_values.h"
@@ -19,22 +19,114 @@ namespace consilium {
 
 namespace fed = federation;
 
-void VirtualAggregator::Handle(const fed::Event& event) {
-  std::vector<fed::Action> actions = engine_.Step(world_.queue.now(), event);
+VirtualAggregator::VirtualAggregator(World& world, const v1::Scenario& scenario,
+                                     Recording* recording)
+    : world_(world),
+      recording_(recording),
+      journal_time_(absl::Milliseconds(scenario.aggregator().journal_ms())),
+      crash_every_(
+          absl::Milliseconds(static_cast<int64_t>(scenario.aggregator().crash_every_ms()))),
+      crashes_(SeedPath{scenario.seed(), "aggregator crashes", ""}) {}
+
+void VirtualAggregator::Start() {
+  ToAggregator started;
+  started.event = fed::Started{};
+  Handle(started);
+  ScheduleCrash();
+}
+
+void VirtualAggregator::Handle(const ToAggregator& message) {
+  const absl::Time now = world_.queue.now();
+  std::vector<fed::Action> actions = engine_.Step(now, message.event);
+  const Sequence sequence = engine_.sequence();
+  Weights accepted = AcceptedBy(message.event);
+  barrier_.Hold(sequence, std::move(actions));
+  if (journal_time_ == absl::ZeroDuration()) {
+    Commit(sequence, now, message, accepted);
+    return;
+  }
+  waiting_.push_back({sequence, now, message, std::move(accepted)});
+  world_.queue.Schedule(now + journal_time_,
+                        AggregatorTurn{AggregatorTurn::Kind::kDurable, sequence, life_});
+}
+
+void VirtualAggregator::Take(const AggregatorTurn& turn) {
+  if (turn.kind == AggregatorTurn::Kind::kCrashes) return Crash();
+  if (turn.life != life_) return;
+  while (!waiting_.empty() && waiting_.front().sequence <= turn.sequence) {
+    const Waiting durable = std::move(waiting_.front());
+    waiting_.pop_front();
+    Commit(durable.sequence, durable.now, durable.message, durable.accepted);
+  }
+}
+
+// --- The journal ----------------------------------------------------------------------------
+
+// Who is attached follows what is durable, as what is told does: nothing that an earlier attach of
+// a site brought it leaves over a later one's stream.
+void VirtualAggregator::Commit(Sequence sequence, absl::Time now, const ToAggregator& message,
+                               const Weights& accepted) {
+  const fed::Event& event = message.event;
+  if (std::holds_alternative<fed::SiteAttached>(event)) {
+    world_.links[message.site].SetAttachedStream(message.stream);
+  }
+  if (std::holds_alternative<fed::SiteLost>(event)) {
+    world_.links[message.site].SetAttachedStream(0);
+  }
   if (const auto* staged = std::get_if<fed::UpdateStaged>(&event)) {
     uploader_ = staged->incarnation;
-    StoreUpdate(*staged);
+    if (accepted != nullptr) StoreUpdate(*staged, accepted);
   }
   if (recording_ != nullptr) {
-    recording_->entries.push_back(
-        fed::EncodeJournalEntry({engine_.sequence(), world_.queue.now(), event}));
+    recording_->entries.push_back(fed::EncodeJournalEntry({sequence, now, event}));
   }
-  world_.failure.Update(world_.outcomes.AddInput(engine_.sequence(), world_.queue.now(), event));
+  world_.failure.Update(world_.outcomes.AddInput(sequence, now, event));
+  if (crash_every_ > absl::ZeroDuration()) journal_.push_back({sequence, now, event});
   if (const auto* done = std::get_if<fed::ComputeDone>(&event)) RecordResult(*done);
-  // Virtual storage is durable at once.
-  barrier_.Hold(engine_.sequence(), std::move(actions));
-  for (const fed::Action& action : barrier_.Release(engine_.sequence())) Execute(action);
+  for (const fed::Action& action : barrier_.Release(sequence)) Execute(action);
 }
+
+// What was not durable is as if it had never come, and nobody has heard of it. Programs and timers
+// of the process that died end with it.
+void VirtualAggregator::Crash() {
+  if (world_.is_ending) return;
+  ++life_;
+  const std::deque<Waiting> lost = std::exchange(waiting_, {});
+  barrier_ = {};
+  engine_ = {};
+  for (const fed::JournalledEvent& input : journal_) engine_.Step(input.now, input.event);
+  for (size_t site = 0; site < world_.links.size(); ++site) {
+    world_.links[site].SetAttachedStream(0);
+    world_.After(absl::ZeroDuration(),
+                 {site, SiteTurn::Kind::kStreamBreaks, world_.links[site].stream()});
+  }
+  Start();
+  for (const Waiting& input : lost) Forget(input.message.event);
+}
+
+void VirtualAggregator::ScheduleCrash() {
+  if (crash_every_ == absl::ZeroDuration()) return;
+  // Time for the journal, so that not every life is too short for what it begins with.
+  const absl::Duration lives = journal_time_ - std::log(1 - crashes_.NextUnit()) * crash_every_;
+  world_.queue.Schedule(world_.now() + lives + absl::Milliseconds(1), AggregatorTurn{});
+}
+
+void VirtualAggregator::Forget(const fed::Event& event) {
+  if (const auto* staged = std::get_if<fed::UpdateStaged>(&event)) {
+    world_.BreakUpload(staged->site, {staged->incarnation, staged->run, staged->task, {}},
+                       "the aggregator died before it answered");
+  }
+  const bool is_operators = std::holds_alternative<fed::SiteAdded>(event) ||
+                            std::holds_alternative<fed::SiteRemoved>(event) ||
+                            std::holds_alternative<fed::RunSubmitted>(event) ||
+                            std::holds_alternative<fed::StopRequested>(event);
+  if (!is_operators) return;
+  ToAggregator again;
+  again.event = event;
+  world_.queue.Schedule(world_.now(), std::move(again));
+}
+
+// --- Vectors --------------------------------------------------------------------------------
 
 absl::StatusOr<VirtualAggregator::Parts> VirtualAggregator::PartsOf(const RunId& run,
                                                                     Version version) const {
@@ -92,25 +184,30 @@ MemoryVectorStore* VirtualAggregator::StoreOf(const RunId& run) {
       .first->second.get();
 }
 
-void VirtualAggregator::StoreUpdate(const fed::UpdateStaged& staged) {
-  const auto run = engine_.runs().find(staged.run);
-  if (run == engine_.runs().end()) return;
-  const auto participant = run->second.participants.find(staged.site);
-  if (participant == run->second.participants.end()) return;
-  const auto task = participant->second.tasks.find(staged.task);
+Weights VirtualAggregator::AcceptedBy(const fed::Event& event) {
+  const auto* staged = std::get_if<fed::UpdateStaged>(&event);
+  if (staged == nullptr) return nullptr;
+  const auto run = engine_.runs().find(staged->run);
+  if (run == engine_.runs().end()) return nullptr;
+  const auto participant = run->second.participants.find(staged->site);
+  if (participant == run->second.participants.end()) return nullptr;
+  const auto task = participant->second.tasks.find(staged->task);
   const bool is_new = task != participant->second.tasks.end() &&
                       task->second.phase == fed::TaskPhase::kAccepted &&
                       task->second.accepted == engine_.sequence();
-  if (!is_new) return;
-  const auto update = world_.updates.find(staged.update);
+  if (!is_new) return nullptr;
+  const auto update = world_.updates.find(staged->update);
   if (update == world_.updates.end()) {
     world_.failure.Update(absl::InternalError("an update was accepted that no outbox holds"));
-    return;
+    return nullptr;
   }
-  world_.failure.Update(
-      StoreOf(staged.run)->Put(VectorName::Update(staged.update), update->second.delta));
-  world_.failure.Update(world_.outcomes.AddAccepted(staged.update, *update->second.delta));
-  if (recording_ != nullptr) recording_->updates[staged.update] = *update->second.delta;
+  return update->second.delta;
+}
+
+void VirtualAggregator::StoreUpdate(const fed::UpdateStaged& staged, const Weights& delta) {
+  world_.failure.Update(StoreOf(staged.run)->Put(VectorName::Update(staged.update), delta));
+  world_.failure.Update(world_.outcomes.AddAccepted(staged.update, *delta));
+  if (recording_ != nullptr) recording_->updates[staged.update] = *delta;
 }
 
 // The version is committed: its optimizer state becomes the current one. Its updates may go, also
@@ -129,7 +226,10 @@ void VirtualAggregator::RecordResult(const fed::ComputeDone& done) {
 void VirtualAggregator::ScheduleDone(fed::ComputeDone done) {
   const absl::Duration time =
       world_.record == nullptr ? absl::ZeroDuration() : world_.record->TimeOfProgram(done.program);
-  world_.queue.Schedule(world_.queue.now() + time, ToAggregator{std::move(done)});
+  ToAggregator message;
+  message.event = std::move(done);
+  message.life = life_;
+  world_.queue.Schedule(world_.queue.now() + time, std::move(message));
 }
 
 void VirtualAggregator::Compute(const fed::Compute& action) {
@@ -231,7 +331,10 @@ void VirtualAggregator::Execute(const fed::Action& action) {
                                      site::RunEnded{a.run, a.last, a.result, a.why});
                  },
                  [&](const fed::SetTimer& a) {
-                   world_.queue.Schedule(a.at, ToAggregator{fed::TimerFired{a.timer}});
+                   ToAggregator message;
+                   message.event = fed::TimerFired{a.timer};
+                   message.life = life_;
+                   world_.queue.Schedule(a.at, std::move(message));
                  },
                  [&](const fed::Forget& a) { StoreOf(a.run)->Forget(a.vector); },
                  [&](const fed::PurgeRun& a) { stores_.erase(a.run); },

@@ -1,5 +1,6 @@
 #include "sim/engine/world.h"
 
+#include <string>
 #include <utility>
 
 namespace consilium {
@@ -38,26 +39,42 @@ void World::SendToSite(const SiteId& site, MessageOrder order, site::Event event
   Post(found->second, order, std::move(message));
 }
 
+site::SendFailed World::FailureOf(SiteLink& link, const Answer& answer, absl::string_view why) {
+  site::SendFailed failed;
+  failed.run = answer.run;
+  failed.task = answer.task;
+  failed.error.set_reason(v1::TRUNCATED);
+  failed.error.set_retryable(true);
+  failed.error.set_message(std::string(why));
+  failed.jitter = link.DrawJitter();
+  return failed;
+}
+
 void World::AnswerUpload(const SiteId& site, Answer answer) {
+  const auto found = site_index.find(site);
+  if (found == site_index.end()) return;
+  SiteLink& link = links[found->second];
+  const MessageFate fate = link.DrawMessage(MessageOrder::kKept);
+  ToSite message;
+  message.site = found->second;
+  message.process = answer.process;
+  if (fate.kind == MessageFate::Kind::kLost) {
+    message.event = FailureOf(link, answer, "the simulated network lost the answer");
+  } else {
+    message.event = std::move(answer.event);
+  }
+  queue.Schedule(now() + fate.delay, std::move(message));
+}
+
+void World::BreakUpload(const SiteId& site, Answer answer, absl::string_view why) {
   const auto found = site_index.find(site);
   if (found == site_index.end()) return;
   SiteLink& link = links[found->second];
   ToSite message;
   message.site = found->second;
-  message.event = std::move(answer.event);
   message.process = answer.process;
-  const MessageFate fate = link.DrawMessage(MessageOrder::kKept);
-  if (fate.kind == MessageFate::Kind::kLost) {
-    site::SendFailed failed;
-    failed.run = std::move(answer.run);
-    failed.task = answer.task;
-    failed.error.set_reason(v1::TRUNCATED);
-    failed.error.set_retryable(true);
-    failed.error.set_message("the simulated network lost the answer");
-    failed.jitter = link.DrawJitter();
-    message.event = std::move(failed);
-  }
-  queue.Schedule(now() + fate.delay, std::move(message));
+  message.event = FailureOf(link, answer, why);
+  queue.Schedule(now() + link.latency(), std::move(message));
 }
 
 }  // namespace consilium

@@ -16,6 +16,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "aggregator/core/events.h"
 #include "protocol/core/ids.h"
@@ -42,6 +43,17 @@ struct ToAggregator {
   size_t site = kNoSite;
   uint32_t stream = 0;       // 0: not over a stream.
   Incarnation process = {};  // 0: whoever it is.
+  uint64_t life = 0;         // From that process of the aggregator itself; 0: from elsewhere.
+};
+// Something happens to the aggregator.
+struct AggregatorTurn {
+  enum class Kind : uint8_t {
+    kDurable,  // Its journal up to `sequence`, if it is still that process.
+    kCrashes,
+  };
+  Kind kind = Kind::kCrashes;
+  Sequence sequence = {};
+  uint64_t life = 0;
 };
 // An input of the site of that index, lost likewise.
 struct ToSite {
@@ -70,7 +82,7 @@ struct SiteTurn {
 };
 
 struct World {
-  EventQueue<std::variant<ToAggregator, ToSite, SiteTurn>> queue;
+  EventQueue<std::variant<ToAggregator, ToSite, SiteTurn, AggregatorTurn>> queue;
   std::vector<SiteLink> links;  // By site index.
   absl::flat_hash_map<SiteId, size_t> site_index;
   ActivityLog activity;
@@ -109,6 +121,9 @@ struct World {
     site::Event event;
   };
   void AnswerUpload(const SiteId& site, Answer answer);
+  // It will never have an answer: the process hears that, when that has come to it. `event` is not
+  // looked at.
+  void BreakUpload(const SiteId& site, Answer answer, absl::string_view why);
 
   // Whether a message still finds the stream, or the process, that it belongs to.
   bool IsCurrent(size_t site, uint32_t stream) const {
@@ -116,6 +131,7 @@ struct World {
   }
 
  private:
+  static site::SendFailed FailureOf(SiteLink& link, const Answer& answer, absl::string_view why);
   template <typename Message>
   void Post(size_t site, MessageOrder order, Message message);
 };

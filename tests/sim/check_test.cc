@@ -260,7 +260,10 @@ class InvariantTest : public testing::Test {
     return run_.participants[part.site].tasks.at(part.task);
   }
   Broken Limits() const {
-    return CheckLimits(simulation_->aggregator_engine(), run_, simulation_->now());
+    const Broken broken = CheckLimits(run_, simulation_->now());
+    return broken.has_value()
+               ? broken
+               : CheckNobodyIsForgotten(simulation_->aggregator_engine(), run_, simulation_->now());
   }
   static std::string Invariant(const Broken& broken) {
     return broken.has_value() ? broken->substr(0, broken->find(':')) : "none";

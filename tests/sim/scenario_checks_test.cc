@@ -33,6 +33,8 @@ TEST(ScenarioChecksTest, NamesTheFieldThatIsOutOfItsRange) {
       {"sites { task_speed { half_normal_sigma: -1 } }", "sites.task_speed.half_normal_sigma"},
       {"sites { task_speed { exponential_mean: inf } }", "sites.task_speed.exponential_mean"},
       {"stopped_after_ms: 1000000000001", "stopped_after_ms: is up to"},
+      {"aggregator { journal_ms: 3600001 }", "aggregator.journal_ms: is up to"},
+      {"aggregator { crash_every_ms: 1000000000001 }", "aggregator.crash_every_ms: is up to"},
       {"sites { latency_ms: 3600001 }", "sites.latency_ms"},
       {"sites { minimum_count: 1 }", "sites.minimum_count"},
       {"sites { links { upload_bytes_per_s: -1 } }", "sites.links.upload_bytes_per_s"},
@@ -99,6 +101,7 @@ TEST(ScenarioChecksTest, TakesWhatIsInRange) {
   for (const char* text : {
            "",
            "stopped_after_ms: 1000000000000",
+           "aggregator { journal_ms: 3600000 crash_every_ms: 1000000000000 }",
            "sites { speed { pareto_shape: 1.2 } task_speed { log_normal_sigma: 0.5 } }",
            "sites { availability { period_ms: 86400000 open_share: 0.3 } }",
            "sites { trace { site_id: 'a' time_s: 2 } trace { site_id: 'b' time_s: 1 } }",

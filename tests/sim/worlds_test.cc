@@ -84,7 +84,8 @@ constexpr const char* kRules[] = {
 
 struct Fault {
   const char* name;
-  const char* scenario;
+  const char* sites;
+  const char* aggregator = "";
 };
 constexpr Fault kFaults[] = {
     {"None", "latency_ms: 20"},
@@ -101,6 +102,9 @@ constexpr Fault kFaults[] = {
     {"Crashes", "latency_ms: 20 task_ms: 1500 faults { crash_rate: 0.4 restart_ms: 4000 }"},
     {"Leaving", "latency_ms: 20 task_ms: 1500 faults { leave_rate: 0.08 removed_after_ms: 3000 }"},
     {"Clocks", "latency_ms: 20 faults { clock_ahead_max_ms: 90000 clock_drift_max_ppm: 50000 }"},
+    {"SlowJournal", "latency_ms: 20", "journal_ms: 700"},
+    {"AggregatorCrashes", "latency_ms: 20 faults { link_down_ms: 300 }",
+     "journal_ms: 400 crash_every_ms: 2500"},
     {"Trace",
      "trace { site_id: 's0' time_s: 2 presence: AWAY } trace { site_id: 's0' time_s: 9 } "
      "trace { site_id: 's1' time_s: 0 slowdown: 5 upload_bytes_per_s: 3 }"},
@@ -110,7 +114,8 @@ constexpr Fault kFaults[] = {
      "faults { upload_loss_rate: 0.1 duplicate_rate: 0.2 link_drop_rate: 0.1 link_down_ms: 700 "
      "message_loss_rate: 0.03 message_duplicate_rate: 0.1 reorder_rate: 0.2 reorder_ms: 700 "
      "crash_rate: 0.1 leave_rate: 0.01 removed_after_ms: 5000 clock_ahead_max_ms: 5000 "
-     "clock_drift_max_ppm: 1000 }"},
+     "clock_drift_max_ppm: 1000 }",
+     "journal_ms: 90 crash_every_ms: 9000"},
 };
 
 class FaultTest : public testing::TestWithParam<Fault> {};
@@ -120,9 +125,9 @@ TEST_P(FaultTest, TheFederationEndsAndNothingIsLostOrCountedTwice) {
     SCOPED_TRACE(rule);
     for (const uint64_t seed : {1, 2, 3}) {
       SCOPED_TRACE(seed);
-      SmallWorld world(
-          {.config = rule,
-           .scenario = absl::StrCat("seed: ", seed, " sites { ", GetParam().scenario, " }")});
+      SmallWorld world({.config = rule,
+                        .scenario = absl::StrCat("seed: ", seed, " sites { ", GetParam().sites,
+                                                 " } aggregator { ", GetParam().aggregator, " }")});
       const auto once = world.Run();
       ASSERT_NE(once, nullptr);
       ExpectSound(*once);
@@ -169,6 +174,48 @@ TEST(VirtualTimeTest, FaultsHappen) {
   EXPECT_GT(slower, 36);
   const auto left = RunOf("task_ms: 1500 faults { leave_rate: 0.5 removed_after_ms: 100 }");
   EXPECT_LT(left->run().members.size(), 6u);
+}
+
+// Nothing leaves before its input is durable: each round waits for its updates' and for its
+// version's.
+TEST(VirtualTimeTest, ASlowJournalHoldsUpWhatFollows) {
+  SmallWorld world({.config = kRules[2], .scenario = "aggregator { journal_ms: 500 }"});
+  const double undisturbed = SecondsOf(*RunOf("", kRules[2]));
+  const auto slow = world.Run();
+  ASSERT_NE(slow, nullptr);
+  EXPECT_GE(SecondsOf(*slow), undisturbed + 6 * 2 * 0.5);
+  EXPECT_TRUE(slow->IsDurable());
+}
+
+// What it had not made durable comes again: of two sites, whose updates are one sum in any order,
+// the same models.
+TEST(VirtualTimeTest, AnAggregatorThatCrashesComesToTheSameModels) {
+  const auto run = [](const std::string& scenario) {
+    SmallWorld world({.sites = 2, .config = kRules[2], .scenario = scenario});
+    SimulationInput input;
+    input.plan = world.plan;
+    input.scenario = world.scenario;
+    input.data = &world.data;
+    input.trainer = &world.trainer;
+    Recording recording;
+    input.recording = &recording;
+    auto simulation = Simulation::Create(std::move(input));
+    EXPECT_THAT(simulation, IsOk());
+    EXPECT_THAT((*simulation)->Run(), IsOk());
+    const auto starts =
+        std::count_if(recording.entries.begin(), recording.entries.end(),
+                      [](const v1::JournalEntry& entry) { return entry.has_started(); });
+    return std::make_pair(ModelIds(**simulation), starts);
+  };
+  const auto [undisturbed, once] = run("sites { latency_ms: 20 }");
+  EXPECT_EQ(once, 1);
+  for (int seed = 1; seed <= 5; ++seed) {
+    const auto [models, starts] =
+        run(absl::StrCat("seed: ", seed, " sites { latency_ms: 20 } ",
+                         "aggregator { journal_ms: 300 crash_every_ms: 2000 }"));
+    EXPECT_EQ(models, undisturbed) << seed;
+    EXPECT_GT(starts, 1) << seed;
+  }
 }
 
 size_t UploadsOf(const Simulation& simulation) {
