@@ -154,27 +154,31 @@ v1::DataContract PairContract() {
 // Else the images of one file could come beside the labels of another.
 TEST(ArrayTableTest, AnArchiveIsOneFileWhateverItsPathNamesLater) {
   const TempFolder folder;
-  const std::string path = folder.File("a.npz");
-  WriteArchive(path, {1, 2, 3});
-  WriteArchive(folder.File("other.npz"), {7, 8, 9});
+  std::vector<ArrayColumnSource> sources = {{"image", {}}, {"kind", {}}};
+  for (const char* name : {"a", "b"}) {
+    const std::string path = folder.File(absl::StrCat(name, ".npz"));
+    for (ArrayColumnSource& source : sources) source.parts.push_back({path, ""});
+    WriteArchive(path, name[0] == 'a' ? std::vector<uint8_t>{1, 2} : std::vector<uint8_t>{3, 4});
+    WriteArchive(path + ".other", {8, 9});
+  }
   int told = 0;
-  const auto table = ArrayTable::Read(ArraysOfArchive(path, PairContract()),
-                                      {.contract = PairContract(), .tell = [&](uint64_t, uint64_t) {
-                                         // After the first header; the label's comes next, and then
-                                         // the items.
-                                         if (told++ == 0) {
-                                           std::filesystem::rename(folder.File("other.npz"), path);
-                                         }
-                                         return absl::OkStatus();
-                                       }});
+  const auto replace_both = [&](uint64_t, uint64_t) {
+    // After both headers of images; those of labels come next, and then the items.
+    if (++told != 2) return absl::OkStatus();
+    for (const ArrayColumnSource::Part& part : sources[0].parts) {
+      std::filesystem::rename(part.file + ".other", part.file);
+    }
+    return absl::OkStatus();
+  };
+  const auto table = ArrayTable::Read(sources, {.contract = PairContract(), .tell = replace_both});
   ASSERT_THAT(table, IsOk());
-  ASSERT_GT(told, 2);
+  ASSERT_GT(told, 4);
   std::vector<double> numbers;
-  for (size_t row = 0; row < 3; ++row) {
+  for (size_t row = 0; row < 4; ++row) {
     EXPECT_EQ(table->Text("kind", row), absl::StrCat(row + 1));
     table->AppendNumbers("image", row, numbers);
   }
-  EXPECT_EQ(numbers, (std::vector<double>{1, 1, 2, 2, 3, 3}));
+  EXPECT_EQ(numbers, (std::vector<double>{1, 1, 2, 2, 3, 3, 4, 4}));
 }
 
 TEST(ArrayTableTest, TakesMoreArchivesThanStayOpen) {
