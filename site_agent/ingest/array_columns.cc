@@ -30,13 +30,13 @@ const std::string& ArrayName(const ArrayColumnSource& source, const ArrayColumnS
 }
 
 absl::StatusOr<ArrayFormat> FormatOf(const ArrayColumnSource& source,
-                                     const ArrayColumnSource::Part& part) {
+                                     const ArrayColumnSource::Part& part, OpenArchives& archives) {
   if (!IsArchive(part)) {
     if (part.array.empty()) return IdxFormat(part.file);
     return Wrong(source.column, "names an array, which only a *.npz file has");
   }
-  CONSILIUM_ASSIGN_OR_RETURN(const NpzFile file, NpzFile::Open(part.file));
-  return file.Format(ArrayName(source, part));
+  CONSILIUM_ASSIGN_OR_RETURN(const NpzFile* file, archives.Open(part.file));
+  return file->Format(ArrayName(source, part));
 }
 
 // Of the names of a contract's columns, label, event and patient too, those that `wanted` takes.
@@ -67,8 +67,9 @@ uint64_t RowsOf(const ArrayColumn& column) {
 // Headers read so far, of columns as long as the first and in all no larger than allowed.
 class Headers {
  public:
-  Headers(const std::vector<ArrayColumnSource>& sources, uint64_t bytes_max)
-      : sources_(sources), bytes_max_(bytes_max), bytes_left_(bytes_max) {}
+  Headers(const std::vector<ArrayColumnSource>& sources, const ArrayTableOptions& options,
+          OpenArchives& archives)
+      : sources_(sources), options_(options), archives_(archives), bytes_left_(options.bytes_max) {}
 
   bool Has(const std::string& name) const {
     return std::any_of(columns_.begin(), columns_.end(),
@@ -110,14 +111,17 @@ class Headers {
     if (source.parts.empty()) return Wrong(source.column, "has no parts");
     ArrayColumn column{source, {}};
     for (const ArrayColumnSource::Part& part : source.parts) {
-      CONSILIUM_ASSIGN_OR_RETURN(ArrayFormat format, FormatOf(source, part));
+      CONSILIUM_ASSIGN_OR_RETURN(ArrayFormat format, FormatOf(source, part, archives_));
       CONSILIUM_ASSIGN_OR_RETURN(const uint64_t bytes, BytesOf(format));
       if (bytes > bytes_left_) {
         return absl::ResourceExhaustedError(absl::StrCat("column \"", source.column,
-                                                         "\": the table has more than ", bytes_max_,
-                                                         " bytes unpacked"));
+                                                         "\": the table has more than ",
+                                                         options_.bytes_max, " bytes unpacked"));
       }
       bytes_left_ -= bytes;
+      if (options_.tell != nullptr) {
+        CONSILIUM_RETURN_IF_ERROR(options_.tell(0, options_.bytes_max - bytes_left_));
+      }
       column.formats.push_back(std::move(format));
       const ArrayFormat& first = column.formats.front();
       const ArrayFormat& last = column.formats.back();
@@ -131,7 +135,8 @@ class Headers {
   }
 
   const std::vector<ArrayColumnSource>& sources_;
-  const uint64_t bytes_max_;
+  const ArrayTableOptions& options_;
+  OpenArchives& archives_;
   uint64_t bytes_left_;
   uint64_t rows_ = 0;
   std::vector<ArrayColumn> columns_;
@@ -180,6 +185,24 @@ absl::Status CheckRoom(uint64_t rows, const ArrayTableOptions& options) {
                                   numbers);
 }
 
+absl::StatusOr<std::vector<Array>> ReadParts(const ArrayColumn& column, OpenArchives& archives,
+                                             const TellUnpacked& tell) {
+  std::vector<Array> parts;
+  for (size_t p = 0; p < column.formats.size(); ++p) {
+    const ArrayColumnSource::Part& part = column.source.parts[p];
+    if (!IsArchive(part)) {
+      CONSILIUM_ASSIGN_OR_RETURN(Array array, ReadIdxFile(part.file, column.formats[p], tell));
+      parts.push_back(std::move(array));
+      continue;
+    }
+    CONSILIUM_ASSIGN_OR_RETURN(const NpzFile* file, archives.Open(part.file));
+    CONSILIUM_ASSIGN_OR_RETURN(Array array,
+                               file->Read(ArrayName(column.source, part), column.formats[p], tell));
+    parts.push_back(std::move(array));
+  }
+  return parts;
+}
+
 }  // namespace
 
 v1::DataContract ByName(const v1::DataContract& contract) {
@@ -205,9 +228,10 @@ std::vector<uint64_t> RowShape(const ArrayFormat& format) {
 }
 
 absl::StatusOr<std::vector<ArrayColumn>> ReadHeaders(const std::vector<ArrayColumnSource>& sources,
-                                                     const ArrayTableOptions& options) {
+                                                     const ArrayTableOptions& options,
+                                                     OpenArchives& archives) {
   CONSILIUM_RETURN_IF_ERROR(ContractCheck::Create(ByName(options.contract)).status());
-  Headers headers(sources, options.bytes_max);
+  Headers headers(sources, options, archives);
   for (const std::string& name : AllNames(options.contract)) {
     if (headers.Has(name)) return Wrong(name, "is named twice by the contract");
     CONSILIUM_RETURN_IF_ERROR(headers.Add(name));
@@ -223,21 +247,27 @@ absl::StatusOr<std::vector<ArrayColumn>> ReadHeaders(const std::vector<ArrayColu
   return columns;
 }
 
-absl::StatusOr<std::vector<Array>> ReadItems(const ArrayColumn& column) {
-  std::vector<Array> parts;
-  for (size_t p = 0; p < column.formats.size(); ++p) {
-    const ArrayColumnSource::Part& part = column.source.parts[p];
-    if (!IsArchive(part)) {
-      CONSILIUM_ASSIGN_OR_RETURN(Array array, ReadIdxFile(part.file, column.formats[p]));
-      parts.push_back(std::move(array));
-      continue;
+absl::StatusOr<std::vector<std::vector<Array>>> ReadItems(const std::vector<ArrayColumn>& columns,
+                                                          const ArrayTableOptions& options,
+                                                          OpenArchives& archives) {
+  uint64_t all = 0;
+  for (const ArrayColumn& column : columns) {
+    for (const ArrayFormat& format : column.formats) {
+      CONSILIUM_ASSIGN_OR_RETURN(const uint64_t bytes, BytesOf(format));
+      all += bytes;
     }
-    CONSILIUM_ASSIGN_OR_RETURN(const NpzFile file, NpzFile::Open(part.file));
-    CONSILIUM_ASSIGN_OR_RETURN(Array array,
-                               file.Read(ArrayName(column.source, part), column.formats[p]));
-    parts.push_back(std::move(array));
   }
-  return parts;
+  TellUnpacked tell;
+  uint64_t unpacked = 0;
+  if (options.tell != nullptr) {
+    tell = [&](uint64_t bytes) { return options.tell(unpacked += bytes, all); };
+  }
+  std::vector<std::vector<Array>> items;
+  for (const ArrayColumn& column : columns) {
+    CONSILIUM_ASSIGN_OR_RETURN(std::vector<Array> parts, ReadParts(column, archives, tell));
+    items.push_back(std::move(parts));
+  }
+  return items;
 }
 
 }  // namespace consilium

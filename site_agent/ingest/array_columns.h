@@ -7,12 +7,14 @@
 #define CONSILIUM_SITE_AGENT_INGEST_ARRAY_COLUMNS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "consilium/v1/data_contract.pb.h"
 #include "site_agent/ingest/array.h"
+#include "site_agent/ingest/open_archives.h"
 #include "site_agent/ingest/row_budget.h"
 
 namespace consilium {
@@ -42,6 +44,10 @@ struct ArrayTableOptions {
   std::string site_column = "";
   RowBudget budget = RowBudget();  // What all of its rows would have to find room in.
   uint64_t bytes_max = kTableBytesMax;
+  // Told how many bytes of how many are unpacked: at each header, where it is none of those that
+  // are known of yet, then at each MiB at least. An error ends the reading with it. Null: nobody
+  // listens.
+  std::function<absl::Status(uint64_t unpacked, uint64_t of)> tell = nullptr;
 };
 
 // One column by its headers.
@@ -64,12 +70,16 @@ std::vector<uint64_t> RowShape(const ArrayFormat& format);
 // or parts of unlike shapes, another number of rows than the first one, or another shape than the
 // contract says; also where there are no rows. RESOURCE_EXHAUSTED where all items together, each
 // part as often as it is named, have more than bytes_max bytes, or as many rows are beyond the
-// budget. Otherwise as NpzFile::Format and IdxFormat.
+// budget. Otherwise as NpzFile::Format and IdxFormat, and the errors of options.tell.
 absl::StatusOr<std::vector<ArrayColumn>> ReadHeaders(const std::vector<ArrayColumnSource>& sources,
-                                                     const ArrayTableOptions& options);
+                                                     const ArrayTableOptions& options,
+                                                     OpenArchives& archives);
 
-// The items of `column`, part by part. Errors as of NpzFile::Read and ReadIdxFile.
-absl::StatusOr<std::vector<Array>> ReadItems(const ArrayColumn& column);
+// The items of all `columns`, which ReadHeaders gave under the same options and archives, part by
+// part. Errors as of NpzFile::Read and ReadIdxFile, and those of options.tell.
+absl::StatusOr<std::vector<std::vector<Array>>> ReadItems(const std::vector<ArrayColumn>& columns,
+                                                          const ArrayTableOptions& options,
+                                                          OpenArchives& archives);
 
 }  // namespace consilium
 

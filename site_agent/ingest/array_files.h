@@ -3,6 +3,7 @@
 // held against the limits (protocol/wire/limits.h) and against what the packed bytes could hold
 // before memory is taken, and both kinds of packing have a checksum that is verified. A header can
 // be had alone, so that what it says is held against what is wanted before an item is unpacked.
+// Unpacking tells how far it is, and ends where whoever hears of it says so.
 //
 // Ownership: values. Threads: any; one call at a time on one NpzFile.
 
@@ -14,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "site_agent/ingest/array.h"
+#include "site_agent/ingest/packed_bytes.h"
 
 namespace consilium {
 
@@ -21,7 +23,8 @@ class NpzFile {
  public:
   // NOT_FOUND where there is no file; INVALID_ARGUMENT where it is no ZIP archive;
   // RESOURCE_EXHAUSTED where it has more than limits::kArrayFileBytesMax bytes or
-  // limits::kArchiveArraysMax arrays, or is of the kind that only such ones are (ZIP64).
+  // limits::kArchiveArraysMax arrays, is of the kind that only such ones are (ZIP64), or its list
+  // of them has more than 8 MiB. What is read later is of this file, whatever the path names then.
   static absl::StatusOr<NpzFile> Open(const std::string& path);
   NpzFile(NpzFile&&) noexcept;
   ~NpzFile();
@@ -32,8 +35,9 @@ class NpzFile {
   absl::StatusOr<ArrayFormat> Format(const std::string& name) const;
 
   // The array of this name, as numpy.load gives it. Errors as of Format; INVALID_ARGUMENT also
-  // where it is damaged, or its header says another `format` than it did.
-  absl::StatusOr<Array> Read(const std::string& name, const ArrayFormat& format) const;
+  // where it is damaged, or its header says another `format` than it did; those of `tell`.
+  absl::StatusOr<Array> Read(const std::string& name, const ArrayFormat& format,
+                             const TellUnpacked& tell = nullptr) const;
 
  private:
   struct Archive;
@@ -46,7 +50,8 @@ class NpzFile {
 // An IDX file (a magic number of two zeros, type and rank; then the dimensions; then the items, all
 // big-endian), plain or packed by gzip: its header alone, and its items. Errors as of NpzFile.
 absl::StatusOr<ArrayFormat> IdxFormat(const std::string& path);
-absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& format);
+absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& format,
+                                  const TellUnpacked& tell = nullptr);
 
 }  // namespace consilium
 

@@ -57,14 +57,16 @@ class TensorCheck {
 
 absl::StatusOr<ArrayTable> ArrayTable::Read(const std::vector<ArrayColumnSource>& sources,
                                             const ArrayTableOptions& options) {
-  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<ArrayColumn> columns, ReadHeaders(sources, options));
+  OpenArchives archives;
+  CONSILIUM_ASSIGN_OR_RETURN(const std::vector<ArrayColumn> columns,
+                             ReadHeaders(sources, options, archives));
+  CONSILIUM_ASSIGN_OR_RETURN(std::vector<std::vector<Array>> items,
+                             ReadItems(columns, options, archives));
   ArrayTable table;
   table.contract_ = options.contract;
-  for (const ArrayColumn& column : columns) {
-    CONSILIUM_ASSIGN_OR_RETURN(std::vector<Array> parts, ReadItems(column));
-    table.rows_ = 0;
-    for (const Array& part : parts) table.rows_ += part.rows();
-    table.columns_.emplace(column.source.column, std::move(parts));
+  for (const Array& part : items.front()) table.rows_ += part.rows();
+  for (size_t c = 0; c < columns.size(); ++c) {
+    table.columns_.emplace(columns[c].source.column, std::move(items[c]));
   }
   return table;
 }
@@ -90,7 +92,8 @@ void ArrayTable::AppendNumbers(const std::string& column, size_t row,
   }
 }
 
-absl::StatusOr<ImportReport> ImportArrays(const ArrayTable& table, const ArrayRowSink& sink) {
+absl::StatusOr<ImportReport> ImportArrays(const ArrayTable& table, const ArrayRowSink& sink,
+                                          const RowRead& row_read) {
   CONSILIUM_ASSIGN_OR_RETURN(ContractCheck check, ContractCheck::Create(ByName(table.contract())));
   const std::vector<std::string> names = ScalarsOf(table.contract());
   CsvRecord record;
@@ -111,10 +114,11 @@ absl::StatusOr<ImportReport> ImportArrays(const ArrayTable& table, const ArrayRo
       if (report.refusals.size() < limits::kRefusedRowsReportedMax) {
         report.refusals.push_back(*std::move(refusal));
       }
-      continue;
+    } else {
+      CONSILIUM_RETURN_IF_ERROR(sink(row, i));
+      ++report.rows_stored;
     }
-    CONSILIUM_RETURN_IF_ERROR(sink(row, i));
-    ++report.rows_stored;
+    if (row_read != nullptr) CONSILIUM_RETURN_IF_ERROR(row_read());
   }
   return report;
 }

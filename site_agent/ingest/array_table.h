@@ -54,7 +54,8 @@ using ArrayRowSink = std::function<absl::Status(const RawRow& row, size_t index)
 // As ImportCsv, under the table's contract. A refusal's line is the row's number, from 1. Texts and
 // numbers are taken as a CSV file would have them, so a label 3.0 is the class "3"; what is not a
 // number was not measured.
-absl::StatusOr<ImportReport> ImportArrays(const ArrayTable& table, const ArrayRowSink& sink);
+absl::StatusOr<ImportReport> ImportArrays(const ArrayTable& table, const ArrayRowSink& sink,
+                                          const RowRead& row_read = nullptr);
 
 }  // namespace consilium
 

@@ -11,7 +11,8 @@
 namespace consilium {
 
 absl::StatusOr<ImportReport> ImportCsv(std::unique_ptr<std::istream> input,
-                                       const v1::DataContract& contract, const RowSink& sink) {
+                                       const v1::DataContract& contract, const RowSink& sink,
+                                       const RowRead& row_read) {
   CONSILIUM_ASSIGN_OR_RETURN(ContractCheck check, ContractCheck::Create(contract));
   CONSILIUM_RETURN_IF_ERROR(check.RefuseTensors());
   CsvOptions options;
@@ -34,10 +35,11 @@ absl::StatusOr<ImportReport> ImportCsv(std::unique_ptr<std::istream> input,
       if (report.refusals.size() < limits::kRefusedRowsReportedMax) {
         report.refusals.push_back(*std::move(refusal));
       }
-      continue;
+    } else {
+      CONSILIUM_RETURN_IF_ERROR(sink(row));
+      ++report.rows_stored;
     }
-    CONSILIUM_RETURN_IF_ERROR(sink(row));
-    ++report.rows_stored;
+    if (row_read != nullptr) CONSILIUM_RETURN_IF_ERROR(row_read());
   }
   if (report.rows_read == 0) return absl::InvalidArgumentError("the file has no rows");
   return report;

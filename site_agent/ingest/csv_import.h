@@ -32,11 +32,16 @@ struct ImportReport {
 // Called for each good row, in the file's order. An error ends the import with it.
 using RowSink = std::function<absl::Status(const RawRow& row)>;
 
+// Called after each row, whether it was good or refused. An error ends the import with it. Null:
+// nobody is.
+using RowRead = std::function<absl::Status()>;
+
 // Rows that `sink` took stay with it where the import fails half-way: it is the caller's
 // transaction. INVALID_ARGUMENT for a contract that makes no sense, a file without rows or without
 // the contract's columns; otherwise as CsvReader::Next.
 absl::StatusOr<ImportReport> ImportCsv(std::unique_ptr<std::istream> input,
-                                       const v1::DataContract& contract, const RowSink& sink);
+                                       const v1::DataContract& contract, const RowSink& sink,
+                                       const RowRead& row_read = nullptr);
 
 // Errors of the file as of OpenCsvFile.
 absl::StatusOr<ImportReport> ImportCsvFile(const std::string& path,

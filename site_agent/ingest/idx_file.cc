@@ -115,13 +115,19 @@ absl::StatusOr<ArrayFormat> IdxFormat(const std::string& path) {
   return std::move(opened.format);
 }
 
-absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& format) {
+absl::StatusOr<Array> ReadIdxFile(const std::string& path, const ArrayFormat& format,
+                                  const TellUnpacked& tell) {
   CONSILIUM_ASSIGN_OR_RETURN(OpenedIdx opened, OpenIdx(path));
   if (opened.format != format) return Wrong(path, kChangedMeanwhile);
-  const auto read = [&opened](uint8_t* to, size_t n) { return ReadSome(opened.file, to, n); };
+  Unpacking unpacking(tell);
+  const auto read = [&](uint8_t* to, size_t n) {
+    return unpacking.Told(ReadSome(opened.file, to, n));
+  };
   gzFile_s* const file = opened.file.get();
   std::vector<uint8_t> bytes;
-  if (!ReadExactly(static_cast<size_t>(opened.item_bytes), read, bytes)) return CutOff(path, file);
+  const bool whole = ReadExactly(static_cast<size_t>(opened.item_bytes), read, bytes);
+  CONSILIUM_RETURN_IF_ERROR(unpacking.ended());
+  if (!whole) return CutOff(path, file);
   uint8_t beyond = 0;
   const int left = gzread(file, &beyond, 1);  // At the end zlib compares the checksum.
   if (left > 0) return Wrong(path, "goes on after what its header says");

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,27 @@ inline constexpr char kChangedMeanwhile[] = "has changed since its header was re
 // A file of at most limits::kArrayFileBytesMax bytes; RESOURCE_EXHAUSTED where it is larger.
 // Otherwise as RegularFile::Open.
 absl::StatusOr<RegularFile> OpenArrayFile(const std::string& path);
+
+// Told of items as they are unpacked: how many bytes more, at most 1 MiB at a time. An error ends
+// the reading with it. Null: nobody listens.
+using TellUnpacked = std::function<absl::Status(uint64_t bytes)>;
+
+// Tells, and keeps the error that ended it.
+class Unpacking {
+ public:
+  explicit Unpacking(const TellUnpacked& tell) : tell_(tell) {}
+
+  // What a reader gives that has read `n` bytes, for ReadExactly: below 0 once it is to end.
+  int64_t Told(int64_t n) {
+    if (n > 0 && tell_ != nullptr) ended_ = tell_(static_cast<uint64_t>(n));
+    return ended_.ok() ? n : -1;
+  }
+  const absl::Status& ended() const { return ended_; }
+
+ private:
+  const TellUnpacked& tell_;
+  absl::Status ended_;
+};
 
 // `size` bytes from `read`, a callable (uint8_t* to, size_t n) -> int64_t that gives how many it
 // read, 0 at the end, or below 0 where it can not. False where there are fewer.

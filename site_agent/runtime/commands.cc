@@ -15,7 +15,6 @@
 #include "protocol/core/files.h"
 #include "protocol/core/status_macros.h"
 #include "protocol/wire/hash.h"
-#include "site_agent/runtime/control_socket.h"
 #include "site_agent/runtime/new_file.h"
 #include "site_agent/runtime/passphrase.h"
 #include "site_agent/runtime/request_handler.h"
@@ -87,17 +86,17 @@ auto WhileStoreIsBusy(const StorePlace& place, Try once) -> decltype(once()) {
 }
 
 absl::StatusOr<std::optional<json>> AskAgent(const StorePlace& place, const json& request, int file,
-                                             const TellProgress& tell) {
+                                             const HearProgress& hear) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(place.folder, ignored)) return std::nullopt;
-  return AskRunningAgent(place.folder, request, PatienceFor(request), file, tell);
+  return AskRunningAgent(place.folder, request, PatienceFor(request), file, hear);
 }
 
 // The answer of a running agent, or of the store itself. An agent that is starting has the store
 // and does not answer yet: it is asked again. `file`, open, is for what the request is to write.
 absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& request,
-                                     int file = kNoFile, const TellProgress& tell = nullptr) {
-  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request, file, tell));
+                                     int file = kNoFile, const HearProgress& hear = nullptr) {
+  CONSILIUM_ASSIGN_OR_RETURN(std::optional<json> answer, AskAgent(place, request, file, hear));
   if (answer.has_value()) return ResultOf(*answer);
   CONSILIUM_ASSIGN_OR_RETURN(const Kek kek, KekOf(place));
   absl::StatusOr<std::unique_ptr<SiteStore>> store =
@@ -106,11 +105,15 @@ absl::StatusOr<json> AskAgentOrStore(const StorePlace& place, const json& reques
             SiteStore::Open(kek, Absolute(place.folder));
         if (opened.ok() || !absl::IsUnavailable(opened.status())) return opened;
         const absl::Status busy = opened.status();
-        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request, file, tell));
+        CONSILIUM_ASSIGN_OR_RETURN(answer, AskAgent(place, request, file, hear));
         return answer.has_value() ? absl::StatusOr<std::unique_ptr<SiteStore>>(nullptr) : busy;
       });
   if (answer.has_value()) return ResultOf(*answer);
   CONSILIUM_RETURN_IF_ERROR(store.status());
+  const TellProgress tell = [&hear](const json& progress) {
+    if (hear != nullptr) hear(progress);
+    return absl::OkStatus();
+  };
   return ResultOf(HandleRequest(**store, nullptr, request, file, tell));
 }
 
@@ -144,10 +147,10 @@ absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place) {
 }
 
 absl::StatusOr<json> ImportData(const StorePlace& place, const ImportOptions& options,
-                                const TellProgress& tell) {
+                                const HearProgress& hear) {
   json request = ImportRequest(options);
-  request["progress"] = tell != nullptr;
-  return AskAgentOrStore(place, request, kNoFile, tell);
+  request["progress"] = hear != nullptr;
+  return AskAgentOrStore(place, request, kNoFile, hear);
 }
 
 absl::StatusOr<json> ListData(const StorePlace& place) {

@@ -20,6 +20,7 @@
 #include "protocol/core/ids.h"
 #include "site_agent/core/trainer.h"
 #include "site_agent/runtime/agent.h"
+#include "site_agent/runtime/control_socket.h"
 #include "site_agent/runtime/data_import.h"
 #include "site_agent/runtime/site_store.h"
 
@@ -48,10 +49,11 @@ absl::StatusOr<std::unique_ptr<SiteStore>> OpenStore(const StorePlace& place);
 // "signing_key_sha256"}: the fingerprints that a person compares with the aggregator's.
 absl::StatusOr<nlohmann::json> EnrolSite(const StorePlace& place, const std::string& join_file);
 
-// Gives what ImportInto() does, and tells what it tells. FAILED_PRECONDITION where a live run uses
-// the data set.
+// Gives what ImportInto() does; `hear`, unless it is null, gets what that tells. A running agent
+// ends an import whose asker is gone, and one that it is stopped in (CANCELLED).
+// FAILED_PRECONDITION where a live run uses the data set.
 absl::StatusOr<nlohmann::json> ImportData(const StorePlace& place, const ImportOptions& options,
-                                          const TellProgress& tell = nullptr);
+                                          const HearProgress& hear = nullptr);
 
 // Each gives the JSON of agent_status.h.
 absl::StatusOr<nlohmann::json> ListData(const StorePlace& place);

@@ -168,6 +168,17 @@ bool TakesMore(int connection) {
   return poll(&waiting, 1, 0) == 1 && waiting.revents == POLLOUT;
 }
 
+// Whoever is at the other end has closed it. Who will only write no more waits for an answer still.
+bool IsGone(int connection) {
+  pollfd waiting = {.fd = connection, .events = 0, .revents = 0};
+  return poll(&waiting, 1, 0) == 1 && (waiting.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+bool IsReadable(int descriptor) {
+  pollfd waiting = {.fd = descriptor, .events = POLLIN, .revents = 0};
+  return poll(&waiting, 1, 0) == 1;
+}
+
 bool IsSameUser(int connection) {
   ucred peer = {};
   socklen_t size = sizeof(peer);
@@ -231,15 +242,18 @@ void ControlServer::Answer(int connection) const {
   if (!request.is_object()) return;
   const auto asked = request.find("progress");
   const bool asks = asked != request.end() && *asked == true;
-  const Tell tell = [connection, asks](const json& progress) {
+  const Tell tell = [this, connection, asks](const json& progress) {
+    if (IsGone(connection)) return absl::CancelledError("whoever asked is gone");
+    if (IsReadable(wake_.get())) return absl::CancelledError("the agent is stopping");
     if (asks && TakesMore(connection)) SendLine(connection, OneLine({{"progress", progress}}));
+    return absl::OkStatus();
   };
   SendLine(connection, AnswerOf(handler_, request, file.get(), tell));
 }
 
 absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, const json& request,
                                                     absl::Duration patience, int file,
-                                                    const ControlServer::Tell& heard) {
+                                                    const HearProgress& hear) {
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor folder, OpenFolder(path));
   CONSILIUM_ASSIGN_OR_RETURN(const FileDescriptor connection, MakeSocket());
   const sockaddr_un address = AddressIn(folder);
@@ -255,7 +269,7 @@ absl::StatusOr<std::optional<json>> AskRunningAgent(const std::string& path, con
       if (!answer.is_object()) break;
       const auto progress = answer.find("progress");
       if (progress == answer.end()) return answer;
-      if (heard != nullptr) heard(*progress);
+      if (hear != nullptr) hear(*progress);
     }
   }
   return absl::UnavailableError(

@@ -68,40 +68,67 @@ absl::StatusOr<std::vector<ArrayColumnSource>> ArraysOf(const json& request) {
   return arrays;
 }
 
-// Nothing where the rows come from a CSV file, which is read as it is stored.
-absl::StatusOr<std::optional<ArrayTable>> ReadArrays(const ImportOptions& options,
-                                                     const v1::DataContract& contract) {
-  if (!options.csv_file.empty()) return std::nullopt;
-  return ArrayTable::Read(
-      options.npz_file.empty() ? options.arrays : ArraysOfArchive(options.npz_file, contract),
-      {.contract = contract});
-}
-
-// Passes rows on within their budget, and tells of them ten times a second.
-class Counted {
+// Tells at once, and then ten times a second.
+class Telling {
  public:
-  Counted(const RowSink& sink, const TellProgress& tell) : sink_(sink), tell_(tell) {}
+  explicit Telling(const TellProgress& tell) : tell_(tell) {}
 
-  // `part` of the import lies behind the row: a callable, asked where it is told.
-  template <typename Part>
-  absl::Status Take(const RawRow& row, Part&& part) {
-    CONSILIUM_RETURN_IF_ERROR(budget_.Take(row));
-    CONSILIUM_RETURN_IF_ERROR(sink_(row));
-    ++rows_;
+  // `progress` is a callable, asked where it is told.
+  template <typename Progress>
+  absl::Status Tell(Progress&& progress) {
     if (tell_ == nullptr) return absl::OkStatus();
     const absl::Time now = absl::Now();
     if (now - told_ < absl::Milliseconds(100)) return absl::OkStatus();
     told_ = now;
-    tell_({{"part", part()}, {"rows", rows_}});
-    return absl::OkStatus();
+    return tell_(progress());
+  }
+
+ private:
+  const TellProgress& tell_;
+  absl::Time told_ = absl::InfinitePast();
+};
+
+double PartOf(uint64_t done, uint64_t of) {
+  return static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(of, 1));
+}
+
+// Nothing where the rows come from a CSV file, which is read as it is stored.
+absl::StatusOr<std::optional<ArrayTable>> ReadArrays(const ImportOptions& options,
+                                                     const v1::DataContract& contract,
+                                                     const TellProgress& tell) {
+  if (!options.csv_file.empty()) return std::nullopt;
+  Telling telling(tell);
+  const auto unpacked = [&telling](uint64_t bytes, uint64_t of) {
+    return telling.Tell([&] { return json{{"part", PartOf(bytes, of)}, {"unpacking", true}}; });
+  };
+  return ArrayTable::Read(
+      options.npz_file.empty() ? options.arrays : ArraysOfArchive(options.npz_file, contract),
+      {.contract = contract, .tell = unpacked});
+}
+
+// Rows on their way to the store, within their budget, and told of.
+class Counted {
+ public:
+  Counted(const RowSink& sink, const TellProgress& tell) : sink_(sink), telling_(tell) {}
+
+  absl::Status Take(const RawRow& row) {
+    CONSILIUM_RETURN_IF_ERROR(budget_.Take(row));
+    return sink_(row);
+  }
+
+  // After each row, taken or not. `part` of the import lies behind it: a callable of how many rows
+  // were read.
+  template <typename Part>
+  absl::Status Read(Part&& part) {
+    ++rows_;
+    return telling_.Tell([&] { return json{{"part", part(rows_)}, {"rows", rows_}}; });
   }
 
  private:
   const RowSink& sink_;
-  const TellProgress& tell_;
+  Telling telling_;
   RowBudget budget_;
   uint64_t rows_ = 0;
-  absl::Time told_ = absl::InfinitePast();
 };
 
 absl::StatusOr<ImportReport> ReadCsv(const std::string& file, const v1::DataContract& contract,
@@ -110,12 +137,13 @@ absl::StatusOr<ImportReport> ReadCsv(const std::string& file, const v1::DataCont
   std::streambuf& buffer = *input->rdbuf();
   const std::streamoff bytes = buffer.pubseekoff(0, std::ios::end, std::ios::in);
   buffer.pubseekoff(0, std::ios::beg, std::ios::in);
-  const auto part = [&buffer, bytes] {
+  const auto part = [&buffer, bytes](uint64_t /*rows*/) {
     const std::streamoff read = buffer.pubseekoff(0, std::ios::cur, std::ios::in);
-    return static_cast<double>(read) / static_cast<double>(std::max<std::streamoff>(bytes, 1));
+    return PartOf(static_cast<uint64_t>(read), static_cast<uint64_t>(bytes));
   };
-  return ImportCsv(std::move(input), contract,
-                   [&](const RawRow& row) { return rows.Take(row, part); });
+  return ImportCsv(
+      std::move(input), contract, [&](const RawRow& row) { return rows.Take(row); },
+      [&] { return rows.Read(part); });
 }
 
 // `arrays` is null where there are none.
@@ -124,10 +152,10 @@ absl::StatusOr<ImportReport> ReadRows(const ImportOptions& options, const ArrayT
                                       const TellProgress& tell) {
   Counted rows(sink, tell);
   if (arrays == nullptr) return ReadCsv(options.csv_file, contract, rows);
-  return ImportArrays(*arrays, [&](const RawRow& row, size_t index) {
-    return rows.Take(
-        row, [&] { return static_cast<double>(index + 1) / static_cast<double>(arrays->rows()); });
-  });
+  const auto part = [arrays](uint64_t read) { return PartOf(read, arrays->rows()); };
+  return ImportArrays(
+      *arrays, [&](const RawRow& row, size_t /*index*/) { return rows.Take(row); },
+      [&] { return rows.Read(part); });
 }
 
 absl::StatusOr<std::vector<Digest>> ContractsConcerned(SiteStore& store, const std::string& dataset,
@@ -227,9 +255,9 @@ absl::StatusOr<json> ImportInto(SiteStore& store, const ImportOptions& options,
   CONSILIUM_ASSIGN_OR_RETURN(const std::vector<Digest> contracts,
                              ContractsConcerned(store, dataset, resolved));
   CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
-  if (tell != nullptr && options.csv_file.empty()) tell({{"part", 0}, {"unpacking", true}});
   // Unpacked before the store is held: others wait for it.
-  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<ArrayTable> arrays, ReadArrays(options, resolved));
+  CONSILIUM_ASSIGN_OR_RETURN(const std::optional<ArrayTable> arrays,
+                             ReadArrays(options, resolved, tell));
   // It took its time, in which a run may have begun.
   if (arrays.has_value()) CONSILIUM_RETURN_IF_ERROR(may_replace(contracts));
   CONSILIUM_ASSIGN_OR_RETURN(

@@ -51,15 +51,16 @@ absl::StatusOr<ImportOptions> ImportOptionsOf(const nlohmann::json& request);
 // one afterwards: the file's own, and that of the data set that is replaced.
 using MayReplace = absl::FunctionRef<absl::Status(const std::vector<Digest>& contracts)>;
 
-// Told now and then how far an import came: {"part": from 0 to 1, "rows"}; before any row is read
-// of arrays, {"part": 0, "unpacking": true}. Null: nobody listens.
-using TellProgress = std::function<void(const nlohmann::json& progress)>;
+// Told now and then how far an import came: {"part": from 0 to 1, "rows"} of the rows that were
+// read; of arrays before that {"part", "unpacking": true}, of their bytes. An error ends the import
+// with it. Null: nobody listens.
+using TellProgress = std::function<absl::Status(const nlohmann::json& progress)>;
 
 // {"dataset", "rows_read", "rows_stored", "rows_refused", "report_file", "refusals": [{"line",
 // "column", "reason"}]}; of the refusals the first 20, the report file has them all; of arrays a
 // line is a row, from 1. Errors of the files, RESOURCE_EXHAUSTED where the rows are beyond
-// RowBudget, errors of `may_replace` and of the store; nothing has changed then. Nor has it where
-// bad rows mean that nothing is imported: "rows_stored" is 0 and "rows_refused" is not.
+// RowBudget, errors of `may_replace`, of `tell` and of the store; nothing has changed then. Nor has
+// it where bad rows mean that nothing is imported: "rows_stored" is 0 and "rows_refused" is not.
 absl::StatusOr<nlohmann::json> ImportInto(SiteStore& store, const ImportOptions& options,
                                           MayReplace may_replace,
                                           const TellProgress& tell = nullptr);

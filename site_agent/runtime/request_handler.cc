@@ -176,7 +176,14 @@ absl::StatusOr<json> Import(SiteStore& store, Agent* agent, const json& request,
   const auto may_replace = [agent](const std::vector<Digest>& contracts) {
     return agent != nullptr ? agent->CheckNoLiveRunUses(contracts) : absl::OkStatus();
   };
-  CONSILIUM_ASSIGN_OR_RETURN(json imported, ImportInto(store, options, may_replace, tell));
+  absl::StatusOr<json> imported = ImportInto(store, options, may_replace, tell);
+  if (absl::IsCancelled(imported.status())) {
+    imported =
+        absl::CancelledError(absl::StrCat("nothing was imported: ", imported.status().message()));
+    // Nobody may be there to read the answer.
+    spdlog::warn("{}", std::string(imported.status().message()));
+  }
+  CONSILIUM_RETURN_IF_ERROR(imported.status());
   if (agent != nullptr) agent->LookAgainAtWaitingRuns();
   return imported;
 }

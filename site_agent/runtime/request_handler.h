@@ -28,7 +28,7 @@
 namespace consilium::site {
 
 // `agent` is null where none runs on this store; `file` is the open one that came with the request,
-// or kNoFile. `tell`, unless it is null, is told how far a long command came.
+// or kNoFile. `tell`, unless it is null, is told how far a long command came, and may end it.
 nlohmann::json HandleRequest(SiteStore& store, Agent* agent, const nlohmann::json& request,
                              int file, const TellProgress& tell = nullptr);
 

@@ -4,7 +4,7 @@ usage: site_data.py --bin DIR --source DIR [UNITTEST_NAME]...
 """
 
 from programs import DEADLINE_S, Case, DONE, FAILED, SITES, main, world
-from terminal import lines_seen
+from terminal import killed_when_seen, lines_seen
 
 
 class Import(Case):
@@ -28,6 +28,24 @@ class Import(Case):
         code, lines = lines_seen([world.bin / command[0], *command[1:]], 80, DEADLINE_S)
         self.assertEqual(code, DONE)
         return lines
+
+    def test_an_import_by_a_running_agent_ends_with_its_command(self):
+        """The agent answers the next command when the import is over, with the rows of before."""
+        site = SITES[0]
+        listing = ["consilium-agent", "data", "list", "--store", world.store(site)]
+        before = self.expect(world.call(*listing), DONE).stdout
+        table = (world.tables / f"{site}.csv").read_text().splitlines(keepends=True)
+        many = world.fresh("many.csv")
+        with open(many, "w", encoding="utf-8") as file:  # For seconds.
+            file.write(table[0])
+            for _ in range(3000):
+                file.writelines(table[1:])
+        seen = killed_when_seen([world.bin / "consilium-agent", "data", "import", "--store",
+                                 world.store(site), "--contract", world.contract, "--csv", many],
+                                b"rows", DEADLINE_S)
+        self.assertIn(b" rows wall", seen)
+        self.assertEqual(self.expect(world.call(*listing), DONE).stdout, before)
+        self.assertIn("nothing was imported: whoever asked is gone", world.federation.log(site))
 
     def test_a_terminal_sees_how_far_an_import_came(self):
         """From an agent that runs, and without one; and nobody else does."""

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "protocol/wire/limits.h"
 #include "site_agent/ingest/packed_bytes.h"
 #include "tests/fakes/status_matchers.h"
@@ -346,6 +347,103 @@ TEST(ArrayFormatTest, AFileIsOpenedOnceAndIsARegularOne) {
   ASSERT_THAT(IdxFormat(idx), IsOk());
   EXPECT_EQ(events(), 2);
   close(watch);
+}
+
+TEST(NpzFileTest, EachOfThousandsOfArraysIsFoundAndDoubledOnesAreRefused) {
+  const TempFolder folder;
+  std::vector<ZipEntry> entries;
+  const auto add = [&entries](const std::string& name, size_t n) {
+    entries.push_back(
+        {.name = name + ".npy",
+         .packed = NpyBytes(kTwoBytes, {static_cast<char>(n & 0xff), static_cast<char>(n >> 8)})});
+  };
+  add("doubled", 0);
+  const size_t arrays = limits::kArchiveArraysMax - 2;
+  for (size_t n = 0; n < arrays; ++n) add(absl::StrCat("a", n), n);
+  add("doubled", 1);
+  const auto file = NpzFile::Open(Write(folder, "a.npz", ZipBytes(entries)));
+  ASSERT_THAT(file, IsOk());
+  for (size_t n = 0; n < arrays; ++n) {
+    const std::string name = absl::StrCat("a", n);
+    const auto format = file->Format(name);
+    ASSERT_THAT(format, IsOk()) << name;
+    const auto array = file->Read(name, *format);
+    ASSERT_THAT(array, IsOk()) << name;
+    ASSERT_EQ(array->Number(0) + 256 * array->Number(1), static_cast<double>(n));
+  }
+  EXPECT_THAT(file->Format("doubled"),
+              IsError(StatusCode::kInvalidArgument, "array \"doubled\" is there twice"));
+  EXPECT_THAT(file->Format("a"), IsError(StatusCode::kNotFound, "array \"a\" is not there"));
+  EXPECT_THAT(file->Format("a1.npy"), IsError(StatusCode::kNotFound, "is not there"));
+}
+
+// Each record that could be the archive's end has a list, which libzip would read.
+TEST(NpzFileTest, AListOfArraysIsBoundedHoweverOftenItIsNamed) {
+  const TempFolder folder;
+  const auto open = [&folder](const std::string& bytes) {
+    return NpzFile::Open(Write(folder, "a.npz", bytes)).status();
+  };
+  const auto named = [](size_t name_bytes) {
+    std::vector<ZipEntry> entries;
+    for (size_t n = 0; n < 200; ++n) {
+      entries.push_back({.name = absl::StrCat(n, std::string(name_bytes, 'n'), ".npy")});
+    }
+    return ZipBytes(entries);
+  };
+  constexpr size_t kEndBytes = 22;
+  const std::string one = named(10'000);  // 2 MB.
+  EXPECT_THAT(open(one), IsOk());
+  const std::string end = one.substr(one.size() - kEndBytes);
+  EXPECT_THAT(open(one + end + end), IsOk());
+  const char kWords[] = "a.npz: the list of its arrays has more than 8388608 bytes";
+  EXPECT_THAT(open(one + end + end + end + end), IsError(StatusCode::kResourceExhausted, kWords));
+  EXPECT_THAT(open(named(50'000)), IsError(StatusCode::kResourceExhausted, kWords));
+  // What merely looks like one, among the items and cut off at the end.
+  const std::string other = std::string("PK\x05\x06") + std::string(kEndBytes - 4, '\xff');
+  const std::string dictionary =
+      absl::StrCat("{'descr': '|u1', 'fortran_order': False, 'shape': (", other.size(), ",)}\n");
+  EXPECT_THAT(ReadNpz(Write(folder, "b.npz",
+                            ZipBytes({{.name = "x.npy", .packed = NpyBytes(dictionary, other)}}) +
+                                "PK\x05\x06"),
+                      "x"),
+              IsOk());
+}
+
+TEST(ArrayFormatTest, UnpackingTellsHowFarItIsAndEndsWhenItIsTold) {
+  const TempFolder folder;
+  constexpr size_t kBytes = (size_t{5} << 20) / 2;
+  const std::string items(kBytes, 'i');
+  const std::string npz =
+      Write(folder, "a.npz",
+            ZipBytes({{.name = "x.npy",
+                       .packed = NpyBytes("{'descr': '|u1', 'fortran_order': False, 'shape': "
+                                          "(2621440,)}\n",
+                                          items)}}));
+  const std::string idx = Write(folder, "a.idx", std::string("\0\0\x08\x01\0\x28\0\0", 8) + items);
+  for (const std::string& path : {npz, idx}) {
+    const auto read = [&path](const TellUnpacked& tell) -> absl::StatusOr<Array> {
+      if (!absl::EndsWith(path, ".npz")) return ReadIdxFile(path, *IdxFormat(path), tell);
+      const auto file = NpzFile::Open(path);
+      return file->Read("x", *file->Format("x"), tell);
+    };
+    uint64_t unpacked = 0;
+    int times = 0;
+    ASSERT_THAT(read([&](uint64_t bytes) {
+                  EXPECT_LE(bytes, uint64_t{1} << 20);
+                  unpacked += bytes;
+                  ++times;
+                  return absl::OkStatus();
+                }),
+                IsOk());
+    EXPECT_EQ(unpacked, kBytes);
+    EXPECT_GE(times, 3);
+    times = 0;
+    EXPECT_EQ(read([&times](uint64_t) {
+                return ++times < 2 ? absl::OkStatus() : absl::CancelledError("enough");
+              }).status(),
+              absl::CancelledError("enough"));
+    EXPECT_EQ(times, 2);
+  }
 }
 
 TEST(PackedBytesTest, NoStreamUnpacksToMoreThanDeflateCan) {

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <filesystem>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -126,6 +128,126 @@ TEST(ArrayTableTest, PutsPartsOneAfterTheOther) {
   table->AppendNumbers("image", 5, second);
   EXPECT_EQ(first, second);
   EXPECT_EQ(first[0], 42);
+}
+
+// An archive with a row for each of `numbers`: an image of two of it, and a label.
+void WriteArchive(const std::string& path, const std::vector<uint8_t>& numbers) {
+  const auto npy = [&numbers](const std::string& more, size_t of_each) {
+    std::string items;
+    for (const uint8_t number : numbers) items.append(of_each, static_cast<char>(number));
+    return NpyBytes(absl::StrCat("{'descr': '|u1', 'fortran_order': False, 'shape': (",
+                                 numbers.size(), ",", more, ")}\n"),
+                    items);
+  };
+  ASSERT_THAT(WriteFileDurably(path, ZipBytes({{.name = "image.npy", .packed = npy("2,", 2)},
+                                               {.name = "kind.npy", .packed = npy("", 1)}})),
+              IsOk());
+}
+
+v1::DataContract PairContract() {
+  return ContractOf(R"(
+    name: "pairs"
+    columns { name: "image" tensor { shape: [2] min: 0 max: 255 } }
+    label { column: "kind" real { min: 0 max: 255 } })");
+}
+
+// Else the images of one file could come beside the labels of another.
+TEST(ArrayTableTest, AnArchiveIsOneFileWhateverItsPathNamesLater) {
+  const TempFolder folder;
+  std::vector<ArrayColumnSource> sources = {{"image", {}}, {"kind", {}}};
+  for (const char* name : {"a", "b"}) {
+    const std::string path = folder.File(absl::StrCat(name, ".npz"));
+    for (ArrayColumnSource& source : sources) source.parts.push_back({path, ""});
+    WriteArchive(path, name[0] == 'a' ? std::vector<uint8_t>{1, 2} : std::vector<uint8_t>{3, 4});
+    WriteArchive(path + ".other", {8, 9});
+  }
+  int told = 0;
+  const auto replace_both = [&](uint64_t, uint64_t) {
+    // After both headers of images; those of labels come next, and then the items.
+    if (++told != 2) return absl::OkStatus();
+    for (const ArrayColumnSource::Part& part : sources[0].parts) {
+      std::filesystem::rename(part.file + ".other", part.file);
+    }
+    return absl::OkStatus();
+  };
+  const auto table = ArrayTable::Read(sources, {.contract = PairContract(), .tell = replace_both});
+  ASSERT_THAT(table, IsOk());
+  ASSERT_GT(told, 4);
+  std::vector<double> numbers;
+  for (size_t row = 0; row < 4; ++row) {
+    EXPECT_EQ(table->Text("kind", row), absl::StrCat(row + 1));
+    table->AppendNumbers("image", row, numbers);
+  }
+  EXPECT_EQ(numbers, (std::vector<double>{1, 1, 2, 2, 3, 3, 4, 4}));
+}
+
+TEST(ArrayTableTest, TakesMoreArchivesThanStayOpen) {
+  const TempFolder folder;
+  constexpr uint8_t kArchives = OpenArchives::kKeptMax + 4;
+  std::vector<ArrayColumnSource> sources = {{"image", {}}, {"kind", {}}};
+  for (uint8_t n = 0; n < kArchives; ++n) {
+    const std::string path = folder.File(absl::StrCat(n, ".npz"));
+    WriteArchive(path, {n});
+    for (ArrayColumnSource& source : sources) source.parts.push_back({path, ""});
+  }
+  const auto table = ArrayTable::Read(sources, {.contract = PairContract()});
+  ASSERT_THAT(table, IsOk());
+  ASSERT_EQ(table->rows(), kArchives);
+  for (uint8_t n = 0; n < kArchives; ++n) {
+    EXPECT_EQ(table->Text("kind", n), absl::StrCat(n));
+    std::vector<double> numbers;
+    table->AppendNumbers("image", n, numbers);
+    EXPECT_EQ(numbers, std::vector<double>(2, n));
+  }
+}
+
+TEST(ArrayTableTest, TellsHowFarItIsUnpackedAndEndsWhenItIsTold) {
+  using Told = std::vector<std::pair<uint64_t, uint64_t>>;
+  Told told;
+  size_t ends_at = 0;  // Never.
+  const ArrayTableOptions options = {
+      .contract = ImageContract(), .tell = [&](uint64_t unpacked, uint64_t of) {
+        told.emplace_back(unpacked, of);
+        return told.size() == ends_at ? absl::CancelledError("enough") : absl::OkStatus();
+      }};
+  const auto read = [&](size_t end) {
+    told.clear();
+    ends_at = end;
+    return ArrayTable::Read({{"image", {{kIdx, ""}}}, Column("column")}, options).status();
+  };
+  EXPECT_THAT(read(0), IsOk());
+  const Told all = {{0, 24}, {0, 56}, {24, 56}, {56, 56}};
+  EXPECT_EQ(told, all);
+  for (size_t end = 1; end <= all.size(); ++end) {
+    EXPECT_EQ(read(end), absl::CancelledError("enough")) << end;
+    EXPECT_EQ(told.size(), end);
+  }
+}
+
+TEST(ArrayTableTest, ARowIsToldOfWhetherItIsGoodOrNot) {
+  const auto table = ArrayTable::Read(ImageColumns(), {.contract = ImageContract()});
+  ASSERT_THAT(table, IsOk());
+  v1::DataContract narrow = ImageContract();
+  narrow.mutable_columns(0)->mutable_tensor()->set_max(100);  // The last two have more.
+  const auto of_narrow = ArrayTable::Read(ImageColumns(), {.contract = narrow});
+  ASSERT_THAT(of_narrow, IsOk());
+  const ArrayRowSink take = [](const RawRow&, size_t) { return absl::OkStatus(); };
+  for (const ArrayTable* of : {&*table, &*of_narrow}) {
+    int read = 0;
+    EXPECT_THAT(ImportArrays(*of, take,
+                             [&read] {
+                               ++read;
+                               return absl::OkStatus();
+                             }),
+                IsOk());
+    EXPECT_EQ(read, 4);
+    read = 0;
+    EXPECT_EQ(
+        ImportArrays(*of, take,
+                     [&read] { return ++read < 4 ? absl::OkStatus() : absl::CancelledError("no"); })
+            .status(),
+        absl::CancelledError("no"));
+  }
 }
 
 TEST(ArrayTableTest, NamesWhatDoesNotFit) {

@@ -78,6 +78,28 @@ TEST(CsvImport, ReportsRefusedRowsWithLineAndReason) {
   EXPECT_EQ(rows[2].values[0], 9);
 }
 
+// Whoever watches an import sees it go on, and can end it, also where no row is good.
+TEST(CsvImport, ARowIsToldOfWhetherItIsGoodOrNot) {
+  const auto import = [](const std::string& text, const RowRead& row_read) {
+    std::vector<RawRow> rows;
+    return ImportCsv(std::make_unique<std::istringstream>(text), SmallContract(), Into(rows),
+                     row_read);
+  };
+  int read = 0;
+  const RowRead count = [&read] {
+    ++read;
+    return absl::OkStatus();
+  };
+  ASSERT_THAT(import("y,a\n1,5\n0,x\n7,2\n", count), IsOk());
+  EXPECT_EQ(read, 3);
+  read = 0;
+  EXPECT_EQ(import("y,a\n0,x\n0,x\n0,x\n",
+                   [&read] { return ++read < 2 ? absl::OkStatus() : absl::CancelledError("no"); })
+                .status(),
+            absl::CancelledError("no"));
+  EXPECT_EQ(read, 2);
+}
+
 TEST(CsvImport, RefusalsBeyondTheLimitAreOnlyCounted) {
   std::string text = "y,a\n";
   for (size_t i = 0; i < limits::kRefusedRowsReportedMax + 5; ++i) text += "1,10\n";

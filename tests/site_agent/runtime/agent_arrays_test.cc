@@ -104,6 +104,45 @@ TEST_F(AgentArraysTest, WhoListensHearsHowFarAnImportCame) {
   }
 }
 
+// At whatever it is told of: while arrays are unpacked, and while rows are stored.
+TEST_F(AgentArraysTest, AnImportThatIsEndedChangesNothing) {
+  Enrol();
+  ASSERT_THAT(ImportData(place_, Archive()), IsOk());
+  StartAgent();
+  const nlohmann::json listed = Must(ListData(place_));
+  std::filesystem::remove(place_.folder + "/import-small.json");
+  std::string other = kContract;
+  other.replace(other.find("255"), 3, "254");
+  WriteContract(other);
+  ASSERT_THAT(WriteFileDurably(folder_.File("rows.csv"), "x,y\n1,0\n2,1\n"), IsOk());
+  ASSERT_THAT(WriteFileDurably(folder_.File("csv.contract"), R"(
+    name: "small"
+    columns { name: "x" number { min: 0 max: 9 } }
+    label { column: "y" classes { values: ["0", "1"] } })"),
+              IsOk());
+  const ImportOptions of_csv = {.contract_file = folder_.File("csv.contract"),
+                                .csv_file = folder_.File("rows.csv")};
+  const auto ended_at = [this](const ImportOptions& options, size_t end) {
+    std::vector<nlohmann::json> heard;
+    const nlohmann::json answer = HandleRequest(
+        *store_, agent_.get(), ImportRequest(options), kNoFile, [&](const nlohmann::json& told) {
+          heard.push_back(told);
+          return heard.size() == end ? absl::CancelledError("enough") : absl::OkStatus();
+        });
+    EXPECT_THAT(ResultOf(answer), IsError(StatusCode::kCancelled, "nothing was imported: enough"));
+    EXPECT_EQ(heard.size(), end);
+    return heard.empty() ? nlohmann::json() : heard.back();
+  };
+  EXPECT_TRUE(ended_at(Archive(), 1).contains("unpacking"));
+  EXPECT_EQ(At(ended_at(Archive(), 2), "/rows"), 1);
+  EXPECT_EQ(At(ended_at(of_csv, 1), "/rows"), 1);
+  EXPECT_EQ(Must(ListData(place_)), listed);
+  EXPECT_EQ(Must(StoredRows()).size(), 4u);
+  EXPECT_FALSE(std::filesystem::exists(place_.folder + "/import-small.json"));
+  // It can be asked for again.
+  EXPECT_EQ(Must(ImportData(place_, of_csv)).at("rows_stored"), 2);
+}
+
 TEST_F(AgentArraysTest, StoresArraysOfSeveralFilesOneAfterTheOther) {
   Enrol();
   StartAgent();
