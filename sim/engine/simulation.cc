@@ -287,6 +287,7 @@ SimulationVectors Simulation::Vectors() const {
   const MemoryVectorStore* store = aggregator_.VectorsOf(run_id_);
   if (store != nullptr) vectors.store = store->contents();
   for (const auto& [id, update] : world_.updates) vectors.updates[id] = update.delta;
+  aggregator_.AddVectors(vectors);
   for (const auto& site : sites_) site->AddVectors(vectors);
   return vectors;
 }
@@ -314,6 +315,7 @@ absl::Status Simulation::Restore(const SimulationVectors& vectors) {
     }
     update.delta = found->second;
   }
+  CONSILIUM_RETURN_IF_ERROR(aggregator_.TakeVectors(vectors));
   world_.fetched.clear();
   for (const auto& [version, held] : vectors.models) world_.fetched[{run_id_, version}] = held;
   for (const auto& site : sites_) CONSILIUM_RETURN_IF_ERROR(site->TakeVectors(vectors));

@@ -20,7 +20,7 @@ struct SimulationVectors {
 
   MemoryVectorStore::Contents store;                   // The aggregator's.
   std::map<Version, IdleVectors::Held> models;         // That sites hold.
-  std::map<Digest, Values> updates;                    // In outboxes.
+  std::map<Digest, Values> updates;                    // In outboxes, or accepted a moment ago.
   std::map<Digest, IdleVectors::Held> kept;            // With an update, at its site.
   std::map<SiteId, std::vector<float>> first_updates;  // Of free riders that copy.
 };

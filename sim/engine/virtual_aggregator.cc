@@ -175,6 +175,26 @@ MemoryVectorStore* VirtualAggregator::VectorsOf(const RunId& run) const {
   return found == stores_.end() ? nullptr : found->second.get();
 }
 
+void VirtualAggregator::AddVectors(SimulationVectors& vectors) const {
+  for (const Waiting& waiting : waiting_) {
+    if (waiting.accepted == nullptr) continue;
+    vectors.updates[std::get<fed::UpdateStaged>(waiting.message.event).update] = waiting.accepted;
+  }
+}
+
+absl::Status VirtualAggregator::TakeVectors(const SimulationVectors& vectors) {
+  for (Waiting& waiting : waiting_) {
+    if (waiting.accepted == nullptr) continue;
+    const auto found =
+        vectors.updates.find(std::get<fed::UpdateStaged>(waiting.message.event).update);
+    if (found == vectors.updates.end() || found->second->size() != waiting.accepted->size()) {
+      return absl::DataLossError("the checkpoint lacks an update that is not durable yet");
+    }
+    waiting.accepted = found->second;
+  }
+  return absl::OkStatus();
+}
+
 MemoryVectorStore* VirtualAggregator::StoreOf(const RunId& run) {
   auto found = stores_.find(run);
   if (found != stores_.end()) return found->second.get();

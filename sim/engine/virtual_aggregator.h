@@ -21,6 +21,7 @@
 #include "protocol/core/commit_barrier.h"
 #include "protocol/wire/derived_seed.h"
 #include "sim/engine/recording.h"
+#include "sim/engine/simulation_vectors.h"
 #include "sim/engine/world.h"
 
 namespace consilium {
@@ -49,6 +50,10 @@ class VirtualAggregator {
   absl::StatusOr<IdleVectors::Held> FetchedOf(const RunId& run, Version version) const;
   // The vectors of a run; nullptr where it has none yet.
   MemoryVectorStore* VectorsOf(const RunId& run) const;
+  // Updates that were accepted and are not durable, for a checkpoint, and out of it: as
+  // Simulation::Vectors and Restore.
+  void AddVectors(SimulationVectors& vectors) const;
+  absl::Status TakeVectors(const SimulationVectors& vectors);
 
  private:
   struct Parts {

@@ -150,7 +150,8 @@ constexpr char kBadWeek[] =
     "STALE_COPY } } "
     "faults { crash_rate: 0.1 restart_ms: 900 upload_loss_rate: 0.1 duplicate_rate: 0.1 "
     "message_loss_rate: 0.03 message_duplicate_rate: 0.05 reorder_rate: 0.1 link_drop_rate: 0.05 "
-    "link_down_ms: 500 clock_ahead_max_ms: 4000 clock_drift_max_ppm: 500 } }";
+    "link_down_ms: 500 clock_ahead_max_ms: 4000 clock_drift_max_ppm: 500 } } "
+    "aggregator { journal_ms: 150 crash_every_ms: 15000 }";
 
 // Whoever keeps a layer to itself shares another one.
 const char* SpecFor(absl::string_view config) {
