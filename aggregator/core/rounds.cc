@@ -36,14 +36,16 @@ bool WasAsked(const RunState& run, const SiteId& site) {
   return newest != participant.tasks.end() && newest->second.base_min == run.current();
 }
 
-// How many of the site's newest tasks are of the open round and were refused; no more than
-// kTriesAtOnceMax are looked at.
+// How many of the site's newest tasks are of the open round and were refused, up to
+// kRefusalsCountedMax. What was withdrawn since, because the site left and came back, does not part
+// them.
 size_t RefusedInARow(const RunState& run, const SiteId& site) {
   const Participant& participant = run.participants.find(site)->second;
   size_t refused = 0;
   for (auto task = participant.tasks.rbegin();
-       task != participant.tasks.rend() && refused < kTriesAtOnceMax; ++task) {
+       task != participant.tasks.rend() && refused < kRefusalsCountedMax; ++task) {
     if (task->second.base_min != run.current()) break;
+    if (task->second.phase == TaskPhase::kWithdrawn) continue;
     if (task->second.phase != TaskPhase::kRefused) break;
     ++refused;
   }
@@ -51,7 +53,7 @@ size_t RefusedInARow(const RunState& run, const SiteId& site) {
 }
 
 bool HasToWait(const RunState& run, const SiteId& site) {
-  return RefusedInARow(run, site) == kTriesAtOnceMax;
+  return RefusedInARow(run, site) >= kTriesAtOnceMax;
 }
 
 // Where members are drawn.
@@ -102,23 +104,22 @@ void ArmDeadline(StepContext& step, RunState& run) {
            step.now() + run.stages.round_deadline);
 }
 
-// One wait for all who have to, if any.
+absl::Duration WaitAfter(const RunState& run, size_t refusals) {
+  const absl::Duration first = std::max(run.stages.round_deadline, kRetryWaitMin);
+  const absl::Duration longest = std::max(run.stages.round_deadline, kRetryWaitMax);
+  return std::min(first * (int64_t{1} << (refusals - kTriesAtOnceMax)), longest);
+}
+
+// One wait for all who have to, if any: as long as the one has to who was refused least.
 void WaitToRetry(StepContext& step, RunState& run) {
   if (run.timers.contains(TimerOf(run, Timer::Kind::kRetryWait))) return;
-  const absl::Duration wait = std::max(run.stages.round_deadline, kRetryWaitMin);
-  bool waits = false;
+  size_t least = kRefusalsCountedMax + 1;
   for (const SiteId& site : run.members) {
-    if (!HasToWait(run, site)) continue;
-    waits = true;
-    const Participant& participant = run.participants.find(site)->second;
-    step.Emit(Alarm{participant.tasks.find(participant.newest_task)->second.reason, site, run.run,
-                    absl::StrCat("version ", run.current().next().value(),
-                                 " waits for more updates, and the last ", kTriesAtOnceMax,
-                                 " of this site were refused: it is asked again in ",
-                                 absl::FormatDuration(wait), "; mend it, or remove it")});
+    const size_t refused = RefusedInARow(run, site);
+    if (refused >= kTriesAtOnceMax) least = std::min(least, refused);
   }
-  if (!waits) return;
-  step.Arm(run, Timer::Kind::kRetryWait, run.current().value(), step.now() + wait);
+  if (least > kRefusalsCountedMax) return;
+  step.Arm(run, Timer::Kind::kRetryWait, run.current().value(), step.now() + WaitAfter(run, least));
 }
 
 enum class Retry : uint8_t {
@@ -162,7 +163,6 @@ void AskAgain(StepContext& step, RunState& run, Retry retry) {
 }
 
 void TryAgain(StepContext& step, RunState& run, Retry retry) {
-  if (!run.awaited.empty() && !IsDeadlineOver(run)) return;
   if (run.stages.round_sites > 0) {
     DrawOthers(step, run, retry);
   } else {
@@ -190,7 +190,7 @@ void RefillRound(StepContext& step, RunState& run) {
 }
 
 void JoinRound(RunState& run, const SiteId& site) {
-  if (!IsOpen(run)) return;
+  if (!IsOpen(run) || HasToWait(run, site)) return;
   if (run.stages.round_sites == 0 || RoomInRound(run) > 0) run.awaited.insert(site);
 }
 
@@ -216,11 +216,25 @@ void CloseRound(StepContext& step, RunState& run) {
 }
 
 void RetryRefused(StepContext& step, RunState& run) {
-  if (run.stages.trigger == TriggerStage::kBarrier) TryAgain(step, run, Retry::kAtOnce);
+  if (run.stages.trigger != TriggerStage::kBarrier) return;
+  if (!run.awaited.empty() && !IsDeadlineOver(run)) return;
+  TryAgain(step, run, Retry::kAtOnce);
 }
 
-void EndRetryWait(StepContext& step, RunState& run) {
-  TryAgain(step, run, Retry::kAfterWait);  // No timer outlives its round, nor the run.
+// Whoever else the round awaits: the wait is not to be spent on nothing. No timer outlives its
+// round, nor the run.
+void EndRetryWait(StepContext& step, RunState& run) { TryAgain(step, run, Retry::kAfterWait); }
+
+void TellOfRefusals(StepContext& step, const RunState& run, const SiteId& site, v1::Reason reason) {
+  if (run.stages.trigger != TriggerStage::kBarrier) return;
+  const size_t refused = RefusedInARow(run, site);
+  if (refused < kTriesAtOnceMax) return;
+  step.Emit(Alarm{reason, site, run.run,
+                  absl::StrCat("version ", run.current().next().value(),
+                               " waits for more updates, and those of this site are refused time ",
+                               "and again: it is asked again in ",
+                               absl::FormatDuration(WaitAfter(run, refused)),
+                               ", then after longer waits; mend it, or remove it")});
 }
 
 }  // namespace consilium::federation

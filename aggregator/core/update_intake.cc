@@ -7,6 +7,7 @@
 #include "aggregator/core/arrival_groups.h"
 #include "aggregator/core/fair_shares.h"
 #include "aggregator/core/retention.h"
+#include "aggregator/core/rounds.h"
 #include "aggregator/core/task_grants.h"
 #include "aggregator/core/training_slots.h"
 #include "aggregator/core/validator.h"
@@ -86,6 +87,7 @@ void Decide(StepContext& step, RunState& run, Participant& participant, TaskStat
     task.reason = reason;
     task.ended = step.sequence();
     Refuse(step, update, reason, &run, &task);
+    TellOfRefusals(step, run, update.site, reason);
   }
   RestAfterAnswer(step, run, update.site);
   GrantAfterAnswer(step, run, update.site);

@@ -18,8 +18,8 @@
 namespace consilium {
 namespace {
 
-// Windows open and close for ever, and crashes go on; a federation that makes no version in so many
-// of them (and so many more a site) makes none any more.
+// Windows open and close for ever, and so do timers and crashes go on; a federation that makes no
+// version in so many of them (and so many more a site) makes none any more.
 constexpr uint64_t kTurnsWithoutVersionMax = 100'000;
 constexpr uint64_t kTurnsWithoutVersionPerSiteMax = 1000;
 constexpr char kStoppedByScenario[] = "the scenario's stopped_after_ms";
@@ -100,6 +100,7 @@ void Simulation::AddSites() {
 
 void Simulation::Take(const ToAggregator& message) {
   if (message.life != 0 && message.life != aggregator_.life()) return;
+  if (std::holds_alternative<federation::TimerFired>(message.event)) ++turns_since_version_;
   if (message.site != kNoSite) {
     const bool is_gone =
         message.process != Incarnation() && !sites_[message.site]->IsRunning(message.process);

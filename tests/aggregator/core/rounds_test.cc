@@ -6,7 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -95,21 +97,22 @@ TEST(Retries, AreFewAtOnceAndThenWait) {
   f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 } }"}));
   f.Deliver(kB);
   auto refused = RefuseAtOnce(f, kA);
-  for (int i = 0; i < 3; ++i) {
+  absl::Duration wait = kRetryWaitMin;
+  for (int i = 0; i < 10; ++i, wait = std::min(2 * wait, kRetryWaitMax)) {
     EXPECT_THAT(Of<OfferTask>(refused), IsEmpty());
     const auto alarms = Of<Alarm>(refused);
     ASSERT_THAT(alarms, SizeIs(1));
     EXPECT_EQ(alarms[0].site, kA);
     EXPECT_EQ(alarms[0].reason, v1::NOT_FINITE);
-    EXPECT_THAT(alarms[0].message, HasSubstr("asked again in 10m"));
+    EXPECT_THAT(alarms[0].message, HasSubstr("asked again in " + absl::FormatDuration(wait)));
     const auto timers = Of<SetTimer>(refused);
     ASSERT_THAT(timers, SizeIs(1));
     EXPECT_EQ(timers[0].timer, RetryWait(f));
-    EXPECT_EQ(timers[0].at, f.now + kRetryWaitMin);
+    EXPECT_EQ(timers[0].at, f.now + wait);
     // What else comes gives it no other try.
     EXPECT_THAT(Of<OfferTask>(f.Attach(kB)), IsEmpty());
     EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{RetryWait(f)})), SizeIs(1));
-    if (i < 2) refused = Refuse(f, kA);
+    if (i < 9) refused = Refuse(f, kA);
   }
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
   EXPECT_THAT(f.run().timers, IsEmpty());
@@ -189,12 +192,75 @@ TEST(Retries, OfADrawnRoundAreAsFew) {
     }
   }
   EXPECT_EQ(refused, 3 * kTriesAtOnceMax);
-  EXPECT_THAT(Of<Alarm>(last), SizeIs(3));
+  EXPECT_THAT(Of<Alarm>(last), SizeIs(1));
   // The deadline brings nobody another try; the wait does.
   EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), IsEmpty());
   const auto again = Of<OfferTask>(f.Step(TimerFired{RetryWait(f)}));
   ASSERT_THAT(again, SizeIs(1));
   EXPECT_THAT(Of<Compute>(f.Deliver(again[0].site)), SizeIs(1));
+}
+
+// Who is drawn and silent keeps nobody else from another try.
+TEST(Retries, OfADrawnRoundWaitForNobodyWhoIsLate) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_per_round: 2 "
+                                      "sites_min: 2 deadline_ms: 50 } }"}));
+  // One delivers, one is refused, and the third is silent.
+  const std::vector<SiteId> drawn(f.run().awaited.begin(), f.run().awaited.end());
+  ASSERT_THAT(drawn, SizeIs(2));
+  const SiteId silent = *std::find_if(f.sites.begin(), f.sites.end(), [&](const SiteId& site) {
+    return site != drawn[0] && site != drawn[1];
+  });
+  const SiteId refused = drawn[0];
+  f.Deliver(drawn[1]);
+  Refuse(f, refused);
+  const Timer deadline = f.run().timers.begin()->first;
+  ASSERT_FALSE(f.participant(silent).open.empty());
+  f.Step(TimerFired{deadline});
+  for (size_t i = 1; i < kTriesAtOnceMax; ++i) Refuse(f, refused);
+  for (int wait = 0; wait < 3; ++wait) {
+    f.Step(TimerFired{deadline});
+    ASSERT_TRUE(f.run().timers.contains(RetryWait(f))) << wait;
+    f.Step(TimerFired{RetryWait(f)});
+    ASSERT_FALSE(f.participant(refused).open.empty()) << wait;
+    if (wait < 2) Refuse(f, refused);
+  }
+  EXPECT_THAT(Of<Compute>(f.Deliver(refused)), SizeIs(1));
+}
+
+// Nor does one who joins and is slow, in a round of all.
+TEST(Retries, WaitForNobodyWhoHasJoined) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 3 } }"}));
+  f.Deliver(kB);
+  f.Deliver(kC);
+  RefuseAtOnce(f, kA);
+  f.Decide(kB, RunDecided::Answer::kRefused);
+  EXPECT_THAT(Of<OfferTask>(f.Decide(kB, RunDecided::Answer::kApproved)), SizeIs(1));
+  const auto again = Of<OfferTask>(f.Step(TimerFired{RetryWait(f)}));
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_EQ(again[0].site, kA);
+}
+
+// Each who is refused too often is named, whoever else waits already; and none comes back sooner by
+// leaving.
+TEST(Retries, NameEachSiteAndAreNotHadByLeaving) {
+  TestFederation f({10, 20, 30});
+  f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 3 } }"}));
+  f.Deliver(kC);
+  std::map<SiteId, size_t> alarms;
+  for (size_t i = 0; i < kTriesAtOnceMax; ++i) {
+    for (const SiteId& site : {kA, kB}) {
+      for (const Alarm& alarm : Of<Alarm>(Refuse(f, site))) ++alarms[alarm.site];
+    }
+  }
+  EXPECT_EQ(alarms, (std::map<SiteId, size_t>{{kA, 1}, {kB, 1}}));
+  f.Decide(kA, RunDecided::Answer::kRefused);
+  EXPECT_THAT(Of<OfferTask>(f.Decide(kA, RunDecided::Answer::kApproved)), IsEmpty());
+  EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{RetryWait(f)})), SizeIs(2));
+  // Nor with a task in hand.
+  f.Decide(kA, RunDecided::Answer::kRefused);
+  EXPECT_THAT(Of<OfferTask>(f.Decide(kA, RunDecided::Answer::kApproved)), IsEmpty());
 }
 
 }  // namespace
