@@ -423,6 +423,10 @@ void RandomFederation::FairRound() {
   // Where time was long before, groups are waited for as long.
   const bool slow = run().stages.trigger == TriggerStage::kGroups;
   now_ += slow ? absl::Seconds(10) : absl::Milliseconds(10);
+  // So are those who were refused too often.
+  for (const auto& [timer, at] : timers_) {
+    if (timer.kind == Timer::Kind::kRetryWait) now_ = std::max(now_, at);
+  }
   FireTimers();
   while (!programs_.empty()) AnswerProgram();
   for (auto& [id, site] : sites_) {
