@@ -400,6 +400,14 @@ TEST(VirtualTimeTest, SaysSoWhereEverybodyIsKeptAway) {
   auto simulation = world.Create();
   ASSERT_TRUE(simulation.ok());
   EXPECT_THAT((*simulation)->Run(), IsError(absl::StatusCode::kFailedPrecondition, "stands still"));
+  // Rounds whose deadline comes again and again, of sites that are all refused, do not hide it.
+  SmallWorld refused({.config =
+                          "aggregation { preset: FEDAVG trigger { barrier { sites_per_round: 2 "
+                          "sites_min: 2 deadline_ms: 500 } } "
+                          "limits { update_norm_max: 1e-9 } }"});
+  simulation = refused.Create();
+  ASSERT_TRUE(simulation.ok());
+  EXPECT_THAT((*simulation)->Run(), IsError(absl::StatusCode::kFailedPrecondition, "stands still"));
   // Windows that never end do not hide it.
   SmallWorld windows({.config = kRules[2],
                       .scenario = "sites { availability { period_ms: 1000 open_share: 0.5 } trace "

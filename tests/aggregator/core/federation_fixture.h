@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,6 +50,12 @@ class TestFederation {
   // Stages it.
   std::vector<Action> Deliver(const SiteId& site) { return Step(Update(site)); }
   std::vector<Action> Deliver(const SiteId& site, Version base) { return Step(Update(site, base)); }
+  // Stages it with a norm that no run takes: it is refused for good.
+  std::vector<Action> Refuse(const SiteId& site) {
+    UpdateStaged bad = Update(site);
+    bad.norm = std::numeric_limits<double>::infinity();
+    return Step(bad);
+  }
   // Answers the pending program.
   std::vector<Action> Answer();
   std::vector<Action> Evaluate(const SiteId& site, Version version, v1::Split split,

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -146,12 +145,6 @@ TEST(PartialRounds, WithMoreThanThereAreAreOfAll) {
   for (const std::set<SiteId>& round : Rounds(f, 5)) EXPECT_THAT(round, SizeIs(3));
 }
 
-void Refuse(TestFederation& f, const SiteId& site) {
-  UpdateStaged bad = f.Update(site);
-  bad.norm = INFINITY;
-  f.Step(bad);
-}
-
 void PassDeadline(TestFederation& f) { f.Step(TimerFired{f.run().timers.begin()->first}); }
 
 TEST(PartialRounds, ReplaceWhoIsRefused) {
@@ -163,7 +156,7 @@ TEST(PartialRounds, ReplaceWhoIsRefused) {
     ASSERT_THAT(round, SizeIs(2));
     for (const SiteId& site : round) {
       EXPECT_TRUE(asked.insert(site).second) << site.value() << " is asked twice";
-      Refuse(f, site);
+      f.Refuse(site);
     }
   }
   // All six were refused, and some of them may try again.
@@ -175,12 +168,12 @@ TEST(PartialRounds, AreNoVersionOfFewerThanSitesMin) {
   f.StartRun(PlanOf(2, 1, "sites_min: 2"));
   const std::set<SiteId> round = Training(f);
   f.Deliver(*round.begin());
-  Refuse(f, *round.rbegin());
+  f.Refuse(*round.rbegin());
   // The third takes its place; and where it is refused, too, both may try again.
   const std::set<SiteId> third = Training(f);
   ASSERT_THAT(third, SizeIs(1));
   EXPECT_FALSE(round.contains(*third.begin()));
-  Refuse(f, *third.begin());
+  f.Refuse(*third.begin());
   EXPECT_FALSE(f.run().pending.has_value());
   const std::set<SiteId> again = Training(f);
   ASSERT_THAT(again, SizeIs(1));
@@ -287,13 +280,13 @@ TEST(PartialRounds, LetOnlyTheirOwnRefusedTryAgain) {
   f.StartRun(PlanOf(2));
   for (int i = 0; i < 20; ++i) {
     const std::set<SiteId> round = Training(f);
-    Refuse(f, *round.begin());
+    f.Refuse(*round.begin());
     EXPECT_THAT(Training(f), SizeIs(1));
     f.Deliver(*round.rbegin());
     f.Answer();
   }
   const std::set<SiteId> round = Training(f);
-  for (const SiteId& site : round) Refuse(f, site);
+  for (const SiteId& site : round) f.Refuse(site);
   // The one who had not been asked.
   EXPECT_THAT(Training(f), SizeIs(1));
   EXPECT_FALSE(round.contains(*Training(f).begin()));

@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,12 +25,6 @@ using ::testing::SizeIs;
 const SiteId kA("a");
 const SiteId kB("b");
 const SiteId kC("c");
-
-std::vector<Action> Refuse(TestFederation& f, const SiteId& site) {
-  UpdateStaged bad = f.Update(site);
-  bad.norm = INFINITY;
-  return f.Step(bad);
-}
 
 Timer RetryWait(const TestFederation& f) {
   return {.run = f.run_id, .kind = Timer::Kind::kRetryWait, .number = f.run().current().value()};
@@ -58,14 +51,14 @@ TEST(Barrier, WaitsForAllAndThenForTheDeadline) {
 TEST(Barrier, TriesARoundAgainOfWhichNothingCameThrough) {
   TestFederation f({10});
   f.StartRun(MakePlan({.aggregation = "preset: FEDAVG"}));
-  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), SizeIs(1));
+  EXPECT_THAT(Of<OfferTask>(f.Refuse(kA)), SizeIs(1));
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
 }
 
 TEST(Barrier, LetsARefusedSiteTryAgainWhereTheRestIsLate) {
   TestFederation f({10, 20});
   f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { deadline_ms: 50 } }"}));
-  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), IsEmpty());  // b may still come.
+  EXPECT_THAT(Of<OfferTask>(f.Refuse(kA)), IsEmpty());  // b may still come.
   EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{f.run().timers.begin()->first})), SizeIs(1));
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
 }
@@ -74,7 +67,7 @@ TEST(Barrier, MakesNoVersionOfFewerThanSitesMin) {
   TestFederation f({10, 20});
   f.StartRun(MakePlan({.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 } }"}));
   f.Deliver(kB);
-  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), SizeIs(1));
+  EXPECT_THAT(Of<OfferTask>(f.Refuse(kA)), SizeIs(1));
   EXPECT_FALSE(f.run().pending.has_value());
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
 }
@@ -85,11 +78,11 @@ TEST(Barrier, MakesNoVersionOfFewerThanSitesMin) {
 // wait; what came of the last.
 std::vector<Action> RefuseAtOnce(TestFederation& f, const SiteId& site) {
   for (size_t i = 1; i < kTriesAtOnceMax; ++i) {
-    const auto actions = Refuse(f, site);
+    const auto actions = f.Refuse(site);
     EXPECT_THAT(Of<OfferTask>(actions), SizeIs(1)) << i;
     EXPECT_THAT(Of<Alarm>(actions), IsEmpty()) << i;
   }
-  return Refuse(f, site);
+  return f.Refuse(site);
 }
 
 TEST(Retries, AreFewAtOnceAndThenWait) {
@@ -112,7 +105,7 @@ TEST(Retries, AreFewAtOnceAndThenWait) {
     // What else comes gives it no other try.
     EXPECT_THAT(Of<OfferTask>(f.Attach(kB)), IsEmpty());
     EXPECT_THAT(Of<OfferTask>(f.Step(TimerFired{RetryWait(f)})), SizeIs(1));
-    if (i < 9) refused = Refuse(f, kA);
+    if (i < 9) refused = f.Refuse(kA);
   }
   EXPECT_THAT(Of<Compute>(f.Deliver(kA)), SizeIs(1));
   EXPECT_THAT(f.run().timers, IsEmpty());
@@ -136,9 +129,9 @@ TEST(Retries, AreCountedAnewInEachRound) {
     f.Deliver(kB);
     f.Step(TimerFired{f.run().timers.begin()->first});
     for (size_t i = 1; i < kTriesAtOnceMax; ++i) {
-      EXPECT_THAT(Of<Alarm>(Refuse(f, kA)), IsEmpty()) << round;
+      EXPECT_THAT(Of<Alarm>(f.Refuse(kA)), IsEmpty()) << round;
     }
-    EXPECT_THAT(Of<Alarm>(Refuse(f, kA)), SizeIs(1)) << round;
+    EXPECT_THAT(Of<Alarm>(f.Refuse(kA)), SizeIs(1)) << round;
     EXPECT_THAT(Of<Compute>(f.Deliver(kC)), SizeIs(1));  // The round is over without a.
     f.Answer();
   }
@@ -165,9 +158,9 @@ TEST(Retries, WaitNoLongerThanTheRound) {
   f.StartRun(MakePlan(
       {.aggregation = "preset: FEDAVG trigger { barrier { sites_min: 2 deadline_ms: 50 } }"}));
   f.Deliver(kB);
-  EXPECT_THAT(Of<OfferTask>(Refuse(f, kA)), IsEmpty());  // c may still come.
+  EXPECT_THAT(Of<OfferTask>(f.Refuse(kA)), IsEmpty());  // c may still come.
   f.Step(TimerFired{f.run().timers.begin()->first});
-  for (size_t i = 1; i < kTriesAtOnceMax; ++i) Refuse(f, kA);
+  for (size_t i = 1; i < kTriesAtOnceMax; ++i) f.Refuse(kA);
   const Timer wait = RetryWait(f);
   EXPECT_TRUE(f.run().timers.contains(wait));
   EXPECT_THAT(Of<Compute>(f.Deliver(kC)), SizeIs(1));
@@ -186,7 +179,7 @@ TEST(Retries, OfADrawnRoundAreAsFew) {
     asked = false;
     for (const SiteId& site : f.sites) {
       if (f.participant(site).open.empty()) continue;
-      last = Refuse(f, site);
+      last = f.Refuse(site);
       ++refused;
       asked = true;
     }
@@ -213,17 +206,17 @@ TEST(Retries, OfADrawnRoundWaitForNobodyWhoIsLate) {
   });
   const SiteId refused = drawn[0];
   f.Deliver(drawn[1]);
-  Refuse(f, refused);
+  f.Refuse(refused);
   const Timer deadline = f.run().timers.begin()->first;
   ASSERT_FALSE(f.participant(silent).open.empty());
   f.Step(TimerFired{deadline});
-  for (size_t i = 1; i < kTriesAtOnceMax; ++i) Refuse(f, refused);
+  for (size_t i = 1; i < kTriesAtOnceMax; ++i) f.Refuse(refused);
   for (int wait = 0; wait < 3; ++wait) {
     f.Step(TimerFired{deadline});
     ASSERT_TRUE(f.run().timers.contains(RetryWait(f))) << wait;
     f.Step(TimerFired{RetryWait(f)});
     ASSERT_FALSE(f.participant(refused).open.empty()) << wait;
-    if (wait < 2) Refuse(f, refused);
+    if (wait < 2) f.Refuse(refused);
   }
   EXPECT_THAT(Of<Compute>(f.Deliver(refused)), SizeIs(1));
 }
@@ -251,7 +244,7 @@ TEST(Retries, NameEachSiteAndAreNotHadByLeaving) {
   std::map<SiteId, size_t> alarms;
   for (size_t i = 0; i < kTriesAtOnceMax; ++i) {
     for (const SiteId& site : {kA, kB}) {
-      for (const Alarm& alarm : Of<Alarm>(Refuse(f, site))) ++alarms[alarm.site];
+      for (const Alarm& alarm : Of<Alarm>(f.Refuse(site))) ++alarms[alarm.site];
     }
   }
   EXPECT_EQ(alarms, (std::map<SiteId, size_t>{{kA, 1}, {kB, 1}}));
